@@ -13,7 +13,7 @@ fail() {
   for log in "$@"; do
     [[ -s $log ]] || continue
     printf -- '--- the end of %s\n' "$log" >&2
-    tail -n 30 "$log" >&2
+    tail -n 20 "$log" >&2
   done
   exit 1
 }
