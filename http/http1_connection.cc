@@ -1,0 +1,215 @@
+#include "http/http1_connection.h"
+
+#include <algorithm>
+
+namespace http {
+namespace {
+
+// Most heads fit; the buffer grows up to the limit for those that do not.
+constexpr size_t kFirstRead = 4 << 10;
+// Pipelined requests served before the loop's other connections have their turn.
+constexpr unsigned kTurnRequests = 32;
+
+// Counts a request from its head to the end of its response.
+class InFlight {
+ public:
+  explicit InFlight(std::atomic<size_t>& count) : count_(count), position_(++count) {}
+  ~InFlight() { --count_; }
+  InFlight(const InFlight&) = delete;
+  InFlight& operator=(const InFlight&) = delete;
+  size_t position() const { return position_; }
+
+ private:
+  std::atomic<size_t>& count_;
+  const size_t position_;
+};
+
+bool is_connection_error(const std::exception_ptr& failure) {
+  try {
+    std::rethrow_exception(failure);
+  } catch (const ConnectionError&) {
+    return true;
+  } catch (...) {
+    return false;  // looked at by ServerOptions::on_error
+  }
+}
+
+bool expects_continue(const Request& request) {
+  return request.minor_version > 0 && iequals(request.headers.joined("Expect"), "100-continue");
+}
+
+}  // namespace
+
+Http1Connection::Http1Connection(base::EventLoop& loop, ServerState& server,
+                                 std::unique_ptr<Transport> transport, Peer peer)
+    : loop_(loop),
+      server_(server),
+      transport_(std::move(transport)),
+      peer_(std::move(peer)),
+      parser_(server.options.limits.max_header_bytes) {}
+
+void Http1Connection::finish() {
+  finishing_ = true;
+  keep_alive_ = false;
+  if (idle_) transport_->cancel();
+}
+
+base::Task<void> Http1Connection::run() {
+  try {
+    const bool open = co_await shake_hands();
+    while (open && keep_alive_) co_await serve_one();
+    idle_ = true;
+    co_await transport_->close(peer_may_be_sending_);
+  } catch (const ConnectionError&) {
+    // Gone, too slow, or an answer that must not look whole.
+    transport_->reset();
+  }
+}
+
+// False if there is no connection to serve, but an alert that should still reach the peer.
+base::Task<bool> Http1Connection::shake_hands() {
+  try {
+    co_await transport_->handshake(peer_, loop_.after(server_.options.limits.header_timeout));
+  } catch (const TimedOut&) {
+    throw;
+  } catch (const ConnectionError&) {
+    co_return false;
+  }
+  co_return true;
+}
+
+base::Task<void> Http1Connection::serve_one() {
+  Request request;
+  request.peer = peer_;
+  std::exception_ptr refusal;
+  try {
+    const bool begun = co_await read_head(request);
+    if (!begun) {
+      keep_alive_ = false;
+      peer_may_be_sending_ = false;
+      co_return;
+    }
+  } catch (const StatusError&) {
+    refusal = std::current_exception();
+  }
+  if (refusal) {
+    co_await refuse(request, refusal);
+  } else {
+    co_await exchange(request);
+  }
+  if (++served_ % kTurnRequests == 0) co_await loop_.yield();
+}
+
+// False if the client wants nothing more.
+base::Task<bool> Http1Connection::read_head(Request& request) {
+  const ServerLimits& limits = server_.options.limits;
+  parser_.reset();
+  if (input_.empty()) {
+    input_.release();
+    // Who connects has something to ask; only between requests may it take its time.
+    const base::Duration patience = served_ == 0 ? limits.header_timeout : limits.idle_timeout;
+    idle_ = true;
+    try {
+      co_await transport_->wait_readable(loop_.after(patience));
+    } catch (const ConnectionError&) {
+      co_return false;
+    }
+    idle_ = false;
+  }
+  const base::TimePoint deadline = loop_.after(limits.header_timeout);
+  while (true) {
+    const size_t length = parser_.parse_head(input_.bytes(), request);
+    if (length > 0) {
+      input_.consume(length);
+      co_return true;
+    }
+    input_.make_room(std::max(kFirstRead, 2 * input_.bytes().size()));
+    size_t n = 0;
+    try {
+      n = co_await transport_->read(input_.room(), input_.room_size(), deadline);
+    } catch (const TimedOut&) {
+      if (input_.empty()) co_return false;
+      throw StatusError(408, "the request's head did not come in time");
+    }
+    if (n == 0) co_return false;
+    input_.added(n);
+  }
+}
+
+// Answers a head that cannot be served; where the next one would begin is unknown.
+base::Task<void> Http1Connection::refuse(const Request& request, std::exception_ptr why) {
+  keep_alive_ = false;
+  Http1Response response(server_.pool, *transport_, nullptr, request, keep_alive_);
+  const base::TimePoint begun = loop_.now();
+  Response error = server_.options.on_error(nullptr, why);
+  co_await response.send(std::move(error));
+  record(request, response, begun);
+}
+
+base::Task<void> Http1Connection::exchange(Request& request) {
+  const ServerLimits& limits = server_.options.limits;
+  keep_alive_ = parser_.keep_alive() && !finishing_;
+  peer_may_be_sending_ = true;
+  Http1Body body(loop_, *transport_, parser_, input_, limits.body_timeout,
+                 expects_continue(request));
+  Http1Response response(server_.pool, *transport_, &body, request, keep_alive_);
+  const base::TimePoint begun = loop_.now();
+  co_await answer(request, body, response);
+  record(request, response, begun);
+  if (!response.complete()) throw ConnectionError("the response was not completed");
+
+  if (keep_alive_) {
+    try {
+      keep_alive_ = co_await body.discard(loop_.after(limits.header_timeout));
+    } catch (const ConnectionError&) {
+      keep_alive_ = false;
+    } catch (const StatusError&) {
+      keep_alive_ = false;
+    }
+  }
+  if (finishing_) keep_alive_ = false;
+  peer_may_be_sending_ = !parser_.done();
+}
+
+// Runs the handler, or refuses to, and turns what it throws into a response if it still can.
+base::Task<void> Http1Connection::answer(Request& request, Http1Body& body,
+                                         Http1Response& response) {
+  const InFlight in_flight(server_.requests_in_flight);
+  std::exception_ptr failure;
+  bool overloaded = false;
+  if (in_flight.position() > server_.options.limits.max_requests_in_flight) {
+    overloaded = true;
+    failure = std::make_exception_ptr(StatusError(503, "too many requests in flight"));
+  } else if (request.minor_version > 0 && request.headers.has("Expect") &&
+             !expects_continue(request)) {
+    failure = std::make_exception_ptr(StatusError(417, "only 100-continue may be expected"));
+  } else {
+    try {
+      Exchange parts{request, body, response};
+      co_await server_.options.handler(parts);
+    } catch (...) {
+      failure = std::current_exception();
+    }
+  }
+  if (!failure || response.started() || is_connection_error(failure)) co_return;
+  try {
+    Response error = server_.options.on_error(&request, failure);
+    if (overloaded) error.headers.set("Retry-After", "1");
+    co_await response.send(std::move(error));
+  } catch (const ConnectionError&) {
+    // exchange() sees that the response is not complete.
+  }
+}
+
+void Http1Connection::record(const Request& request, const Http1Response& response,
+                             base::TimePoint begun) const {
+  if (!server_.options.on_access) return;
+  server_.options.on_access({.request = request,
+                             .status = response.status(),
+                             .body_bytes = response.body_bytes(),
+                             .duration = loop_.now() - begun,
+                             .response_headers = response.headers(),
+                             .complete = response.complete()});
+}
+
+}  // namespace http

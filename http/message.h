@@ -1,0 +1,80 @@
+// Requests, responses and header fields (RFC 9110). Plain values, no I/O.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace http {
+
+// Header fields in order. Names compare case-insensitively and are kept as given.
+class Headers {
+ public:
+  struct Field {
+    std::string name;
+    std::string value;
+  };
+
+  void add(std::string_view name, std::string_view value);
+  // Replaces every field of that name.
+  void set(std::string_view name, std::string_view value);
+  void remove(std::string_view name);
+  bool has(std::string_view name) const;
+  // The first field's value.
+  std::optional<std::string_view> get(std::string_view name) const;
+  // All fields of that name joined with ", " (RFC 9110 §5.2).
+  std::string joined(std::string_view name) const;
+  // True if a comma-separated list field contains the token, compared case-insensitively.
+  bool has_token(std::string_view name, std::string_view token) const;
+
+  auto begin() const { return fields_.begin(); }
+  auto end() const { return fields_.end(); }
+  size_t size() const { return fields_.size(); }
+
+ private:
+  std::vector<Field> fields_;
+};
+
+// Who sent the request.
+struct Peer {
+  std::string address;  // numeric, no brackets; "unix" for a local socket
+  uint16_t port = 0;
+  bool tls = false;
+  // From a client certificate that verified against the configured authorities; empty without one.
+  std::string certificate_subject;             // RFC 2253, e.g. "CN=edge-1,O=Example"
+  std::vector<std::string> certificate_names;  // subjectAltName dNSName entries
+};
+
+struct Request {
+  std::string method;
+  std::string target;  // as received, origin-form
+  std::string path;    // percent-decoded, "%2F" and "%00" left as they are
+  std::string query;   // raw, without '?'
+  Headers headers;
+  Peer peer;
+  int minor_version = 1;  // HTTP/1.x
+
+  bool is(std::string_view m) const { return method == m; }
+  // The first value of a query parameter, decoded.
+  std::optional<std::string> query_value(std::string_view name) const;
+  // All values of a query parameter, decoded.
+  std::vector<std::string> query_values(std::string_view name) const;
+};
+
+struct Response {
+  int status = 200;
+  Headers headers;
+  std::string body;
+};
+
+std::string_view reason_phrase(int status);
+bool iequals(std::string_view a, std::string_view b);
+std::string percent_decode(std::string_view text);
+// Everything but unreserved characters (RFC 3986 §2.3) escaped.
+std::string percent_encode(std::string_view text);
+// IMF-fixdate (RFC 9110 §5.6.7) of a Unix time.
+std::string http_date(int64_t unix_seconds);
+
+}  // namespace http

@@ -1,0 +1,214 @@
+#include "http/server.h"
+
+#include <glog/logging.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstring>
+#include <future>
+#include <unordered_set>
+
+#include "base/signal.h"
+#include "http/http1_connection.h"
+#include "http/listener.h"
+
+namespace http {
+namespace {
+
+// Connections accepted before the loop's other work has its turn.
+constexpr int kTurnAccepts = 16;
+// How long to let descriptors become free after accept(2) found none.
+constexpr std::chrono::milliseconds kExhaustedPause(100);
+
+Response plain_error(const Request*, std::exception_ptr failure) {
+  Response response{.status = 500};
+  try {
+    std::rethrow_exception(failure);
+  } catch (const StatusError& e) {
+    response.status = e.status();
+  } catch (const std::exception&) {
+    // Nothing about our insides for the client.
+  }
+  response.headers.add("Content-Type", "text/plain");
+  response.body = std::string(reason_phrase(response.status)) + "\n";
+  return response;
+}
+
+ServerOptions with_defaults(ServerOptions options) {
+  if (!options.on_error) options.on_error = plain_error;
+  return options;
+}
+
+// One loop's part of the server. Touched on that loop only.
+struct LoopPart {
+  LoopPart(base::EventLoop& l, ServerState& s) : loop(l), server(s) {}
+
+  base::EventLoop& loop;
+  ServerState& server;
+  base::TaskScope scope;
+  std::unordered_set<base::FdWaiter*> accepting;
+  std::unordered_set<Http1Connection*> connections;
+  bool stopping = false;
+  base::Signal changed;  // stopping, or a connection ended while stopping
+
+  void stop_accepting() {
+    stopping = true;
+    changed.notify();
+    for (base::FdWaiter* waiter : accepting) waiter->cancel();
+  }
+};
+
+base::Task<void> serve_connection(LoopPart* part, base::UniqueFd socket, Peer peer,
+                                  std::shared_ptr<TlsContext> tls) {
+  const base::Duration send_timeout = part->server.options.limits.send_timeout;
+  base::ThreadPool& pool = part->server.pool;
+  std::unique_ptr<Transport> transport =
+      tls ? Transport::tls(part->loop, pool, std::move(socket), send_timeout, tls->current())
+          : Transport::plain(part->loop, pool, std::move(socket), send_timeout);
+  Http1Connection connection(part->loop, part->server, std::move(transport), std::move(peer));
+  part->connections.insert(&connection);
+  co_await connection.run();
+  part->connections.erase(&connection);
+}
+
+// Counts the connection until its socket is closed.
+base::Task<void> count_connection(LoopPart* part, base::UniqueFd socket, Peer peer,
+                                  std::shared_ptr<TlsContext> tls) {
+  co_await serve_connection(part, std::move(socket), std::move(peer), std::move(tls));
+  --part->server.connections;
+  if (part->stopping) part->changed.notify();
+}
+
+base::Task<void> accept_connections(LoopPart* part, base::UniqueFd listener,
+                                    std::shared_ptr<TlsContext> tls) {
+  base::FdWaiter waiter(part->loop, listener.get());
+  part->accepting.insert(&waiter);
+  int accepted_in_turn = 0;
+  while (!part->stopping) {
+    const base::Signal::Ticket ticket = part->changed.ticket();
+    sockaddr_storage address{};
+    socklen_t size = sizeof address;
+    base::UniqueFd socket(::accept4(listener.get(), reinterpret_cast<sockaddr*>(&address), &size,
+                                    SOCK_NONBLOCK | SOCK_CLOEXEC));
+    if (socket) {
+      if (++part->server.connections > part->server.options.limits.max_connections) {
+        --part->server.connections;
+        continue;
+      }
+      part->scope.spawn(count_connection(part, std::move(socket), peer_of(address), tls));
+      if (++accepted_in_turn % kTurnAccepts == 0) co_await part->loop.yield();
+    } else if (errno == EAGAIN) {
+      co_await waiter.readable();
+    } else if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM) {
+      // The listener stays readable: waiting for it would spin.
+      LOG_EVERY_N(WARNING, 100) << "cannot accept connections: " << std::strerror(errno);
+      co_await part->changed.wait(ticket, part->loop.after(kExhaustedPause));
+    }
+    // Anything else is about that one connection, which is gone (accept(2), "Error handling").
+  }
+  part->accepting.erase(&waiter);
+}
+
+// Lets what is open end in order until the deadline.
+base::Task<void> drain_part(LoopPart* part, base::Duration limit, std::promise<void>* done) {
+  part->stop_accepting();
+  // finish() may end a connection at once, and change the set.
+  const std::vector<Http1Connection*> open(part->connections.begin(), part->connections.end());
+  for (Http1Connection* connection : open) {
+    if (part->connections.contains(connection)) connection->finish();
+  }
+  const base::TimePoint deadline = part->loop.after(limit);
+  bool in_time = limit > base::Duration::zero();
+  while (in_time) {
+    const base::Signal::Ticket ticket = part->changed.ticket();
+    if (part->connections.empty()) break;
+    in_time = co_await part->changed.wait(ticket, deadline);
+  }
+  done->set_value();
+}
+
+// Resets what is still open and returns how many that were.
+size_t reset_connections(LoopPart* part) {
+  const std::vector<Http1Connection*> late(part->connections.begin(), part->connections.end());
+  for (Http1Connection* connection : late) {
+    if (part->connections.contains(connection)) connection->reset();
+  }
+  return late.size();
+}
+
+base::Task<void> join(LoopPart* part) { co_await part->scope.join(); }
+
+}  // namespace
+
+struct Server::Impl {
+  struct Bound {
+    BoundSockets sockets;
+    std::shared_ptr<TlsContext> tls;
+  };
+
+  Impl(base::LoopGroup& l, base::ThreadPool& pool, ServerOptions options)
+      : loops(l), state{with_defaults(std::move(options)), pool} {
+    for (size_t i = 0; i < loops.size(); ++i) {
+      parts.push_back(std::make_unique<LoopPart>(loops.loop(i), state));
+    }
+  }
+
+  base::LoopGroup& loops;
+  ServerState state;
+  std::vector<std::unique_ptr<LoopPart>> parts;
+  std::vector<Bound> bound;
+};
+
+Server::Server(base::LoopGroup& loops, base::ThreadPool& pool, ServerOptions options,
+               const std::vector<Listen>& listens)
+    : impl_(std::make_unique<Impl>(loops, pool, std::move(options))) {
+  for (const Listen& listen : listens) {
+    impl_->bound.push_back({bind_listener(listen.address, loops.size()), listen.tls});
+  }
+}
+
+Server::~Server() {
+  drain(base::Duration::zero());
+  for (const Impl::Bound& bound : impl_->bound) {
+    if (!bound.sockets.unix_path.empty()) ::unlink(bound.sockets.unix_path.c_str());
+  }
+}
+
+void Server::start() {
+  for (Impl::Bound& bound : impl_->bound) {
+    for (size_t i = 0; i < bound.sockets.sockets.size(); ++i) {
+      LoopPart* part = impl_->parts[i].get();
+      base::UniqueFd* socket = &bound.sockets.sockets[i];
+      impl_->loops.call(
+          i, [&] { part->scope.spawn(accept_connections(part, std::move(*socket), bound.tls)); });
+    }
+  }
+}
+
+size_t Server::drain(std::chrono::nanoseconds limit, std::function<void()> at_deadline) {
+  std::vector<std::promise<void>> drained(impl_->parts.size());
+  for (size_t i = 0; i < drained.size(); ++i) {
+    LoopPart* part = impl_->parts[i].get();
+    std::promise<void>* done = &drained[i];
+    impl_->loops.loop(i).post(
+        [part, limit, done] { part->scope.spawn(drain_part(part, limit, done)); });
+  }
+  for (std::promise<void>& done : drained) done.get_future().wait();
+  if (connections() > 0 && at_deadline) at_deadline();
+  size_t reset = 0;
+  for (size_t i = 0; i < impl_->parts.size(); ++i) {
+    impl_->loops.call(i, [&] { reset += reset_connections(impl_->parts[i].get()); });
+  }
+  for (size_t i = 0; i < impl_->parts.size(); ++i) {
+    LoopPart* part = impl_->parts[i].get();
+    impl_->loops.await(i, [part] { return join(part); });
+  }
+  return reset;
+}
+
+uint16_t Server::port(size_t i) const { return impl_->bound.at(i).sockets.port; }
+
+size_t Server::connections() const { return impl_->state.connections; }
+
+}  // namespace http

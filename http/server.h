@@ -1,0 +1,81 @@
+// The HTTP server: listeners on every worker loop (SO_REUSEPORT), HTTP/1.1 connections, limits,
+// access log and drain. Knows no OCI: what a request means is the handler's business.
+#pragma once
+
+#include <atomic>
+#include <chrono>
+#include <exception>
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "base/loop_group.h"
+#include "base/thread_pool.h"
+#include "http/body.h"
+#include "http/message.h"
+#include "http/tls.h"
+
+namespace http {
+
+struct ServerLimits {
+  size_t max_header_bytes = 16 << 10;     // request line and header fields; more is 431
+  size_t max_connections = 10'000;        // over all loops; more are closed at once
+  size_t max_requests_in_flight = 4'096;  // over all loops; more get 503 with Retry-After
+  std::chrono::nanoseconds header_timeout =
+      std::chrono::seconds(10);  // whole head, and TLS handshake
+  std::chrono::nanoseconds idle_timeout = std::chrono::seconds(75);  // between requests
+  std::chrono::nanoseconds body_timeout = std::chrono::seconds(60);  // per block of a request body
+  std::chrono::nanoseconds send_timeout = std::chrono::seconds(60);  // a client that takes nothing
+};
+
+// One finished exchange, for the access log.
+struct AccessRecord {
+  const Request& request;
+  int status;
+  uint64_t body_bytes;
+  std::chrono::nanoseconds duration;
+  const Headers& response_headers;
+  bool complete;  // false: the connection broke before the response was whole
+};
+
+struct ServerOptions {
+  ServerLimits limits;
+  Handler handler;
+  // Makes the response for an exception that left the handler, or for a request refused before it
+  // (StatusError). The server logs nothing about these itself.
+  std::function<Response(const Request*, std::exception_ptr)> on_error;
+  std::function<void(const AccessRecord&)> on_access;  // may be empty
+};
+
+struct Listen {
+  // "host:port", ":port" for every address, "[::1]:port", or "unix:/path". Port 0 picks one.
+  std::string address;
+  std::shared_ptr<TlsContext> tls;  // nullptr: plain
+};
+
+class Server {
+ public:
+  // Binds, so that a bad address is known at once (base::IoError), and serves after start(). The
+  // loops and the pool must outlive the server.
+  Server(base::LoopGroup& loops, base::ThreadPool& pool, ServerOptions options,
+         const std::vector<Listen>& listens);
+  ~Server();
+
+  void start();
+  // Stops accepting, closes idle connections, lets exchanges in flight end, then resets what is
+  // left at the deadline. `at_deadline` is called then, before that, to end what handlers wait for
+  // besides their connection; drain returns only when every handler has returned. Blocks; call from
+  // a thread that runs no worker loop. Returns the number of connections that had to be reset.
+  size_t drain(std::chrono::nanoseconds limit, std::function<void()> at_deadline = {});
+
+  // The port bound for the i-th Listen.
+  uint16_t port(size_t i = 0) const;
+  size_t connections() const;
+
+ private:
+  struct Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace http

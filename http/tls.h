@@ -1,0 +1,45 @@
+// TLS by OpenSSL for the server side: one context per listener, reloadable.
+#pragma once
+
+#include <filesystem>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <vector>
+
+struct ssl_ctx_st;
+
+namespace http {
+
+struct TlsOptions {
+  struct Certificate {
+    std::filesystem::path certificate;  // PEM, leaf first, chain after
+    std::filesystem::path key;
+  };
+  // The first is the default; others are chosen by SNI against their subjectAltNames.
+  std::vector<Certificate> certificates;
+  std::vector<std::filesystem::path> client_cas;  // empty: client certificates are not asked for
+  bool require_client_certificate = false;        // else they are optional
+  int minimum_version = 12;                       // 12: TLS 1.2, 13: TLS 1.3
+};
+
+// A server context that connections take a reference to; reload() swaps it for the connections that
+// come after. Sessions resume by tickets and by id, bound to this context's name and its client
+// authorities (CVE-2025-23419). Thread-safe.
+class TlsContext {
+ public:
+  // std::runtime_error naming the file and what is wrong with it.
+  explicit TlsContext(TlsOptions options);
+  ~TlsContext();
+
+  // Reads the files again. On failure throws and the old certificates stay in use.
+  void reload();
+  std::shared_ptr<ssl_ctx_st> current() const;
+
+ private:
+  const TlsOptions options_;
+  mutable std::mutex mutex_;
+  std::shared_ptr<ssl_ctx_st> context_;  // guarded by mutex_
+};
+
+}  // namespace http

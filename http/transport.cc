@@ -1,0 +1,412 @@
+#include "http/transport.h"
+
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <openssl/err.h>
+#include <openssl/ssl.h>
+#include <openssl/x509v3.h>
+#include <sys/sendfile.h>
+#include <sys/socket.h>
+#include <sys/uio.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+#include <string>
+
+#include "base/error.h"
+
+namespace http {
+namespace {
+
+// Sent by one connection before the loop's other connections have their turn.
+constexpr size_t kTurnBytes = 2 << 20;
+// How far ahead of sendfile the page cache is looked at, and how densely: the kernel reads ahead in
+// pieces of at least this size.
+constexpr uint64_t kResidencyWindow = 1 << 20;
+constexpr uint64_t kResidencyStep = 128 << 10;
+// File bytes in user space while TLS encrypts them; four records.
+constexpr size_t kTlsFileBuffer = 64 << 10;
+constexpr size_t kTlsRecord = 16 << 10;
+// A peer that keeps sending although its connection is being closed.
+constexpr std::chrono::seconds kLingerTime(5);
+constexpr size_t kLingerBytes = 4 << 20;
+
+[[noreturn]] void fail(const std::string& what) {
+  throw ConnectionError(what + ": " + std::strerror(errno));
+}
+
+// Reads at the offset without waiting for the disk; fewer bytes, or none, if they are not in
+// memory. File systems that cannot tell (NFS, older tmpfs) count as a disk.
+size_t read_resident(int fd, uint64_t offset, char* out, size_t size) {
+  const iovec target{out, size};
+  const ssize_t n = preadv2(fd, &target, 1, static_cast<off_t>(offset), RWF_NOWAIT);
+  return n > 0 ? static_cast<size_t>(n) : 0;
+}
+
+bool is_resident(int fd, uint64_t offset, uint64_t length) {
+  char byte = 0;
+  for (uint64_t at = 0; at < length; at += kResidencyStep) {
+    if (read_resident(fd, offset + at, &byte, 1) == 0) return false;
+  }
+  return read_resident(fd, offset + length - 1, &byte, 1) == 1;
+}
+
+// Blocks. False at the end of the file.
+bool read_blocking(int fd, uint64_t offset, char* out, size_t size) {
+  while (size > 0) {
+    const ssize_t n = pread(fd, out, size, static_cast<off_t>(offset));
+    if (n < 0 && errno == EINTR) continue;
+    if (n < 0) throw base::IoError("read of a file being served");
+    if (n == 0) return false;
+    out += n;
+    offset += static_cast<uint64_t>(n);
+    size -= static_cast<size_t>(n);
+  }
+  return true;
+}
+
+// Blocks until that part of the file is in memory; one disk read of the whole part, in steps.
+void bring_into_memory(int fd, uint64_t offset, uint64_t length) {
+  const auto buffer = std::make_unique_for_overwrite<char[]>(kResidencyStep);
+  for (uint64_t at = 0; at < length; at += kResidencyStep) {
+    const auto step = static_cast<size_t>(std::min(kResidencyStep, length - at));
+    if (!read_blocking(fd, offset + at, buffer.get(), step)) return;
+  }
+}
+
+// Drops the first `count` bytes.
+void advance(Transport::Parts& parts, size_t count) {
+  for (std::string_view& part : parts) {
+    const size_t step = std::min(count, part.size());
+    part.remove_prefix(step);
+    count -= step;
+  }
+}
+
+bool all_sent(const Transport::Parts& parts) {
+  return std::all_of(parts.begin(), parts.end(), [](std::string_view p) { return p.empty(); });
+}
+
+class PlainTransport : public Transport {
+ public:
+  PlainTransport(base::EventLoop& loop, base::ThreadPool& pool, base::UniqueFd socket,
+                 base::Duration send_timeout)
+      : Transport(loop, pool, std::move(socket), send_timeout) {}
+
+  base::Task<void> handshake(Peer&, base::TimePoint) override { co_return; }
+
+  base::Task<void> send_file(int fd, uint64_t offset, uint64_t length) override {
+    uint64_t resident_to = offset;
+    while (length > 0) {
+      if (offset == resident_to) {
+        const uint64_t window = std::min(length, kResidencyWindow);
+        if (!is_resident(fd, offset, window)) {
+          co_await pool_.run([fd, offset, window] { bring_into_memory(fd, offset, window); });
+        }
+        resident_to = offset + window;
+      }
+      auto at = static_cast<off_t>(offset);
+      const ssize_t n =
+          ::sendfile(socket_.get(), fd, &at, static_cast<size_t>(resident_to - offset));
+      if (n < 0 && errno == EINTR) continue;
+      if (n < 0 && errno == EAGAIN) {
+        co_await wait_to_send(Want::write);
+        continue;
+      }
+      if (n < 0) fail("sendfile");
+      if (n == 0) throw ConnectionError("the file is shorter than promised");
+      offset += static_cast<uint64_t>(n);
+      length -= static_cast<uint64_t>(n);
+      if (turn_is_over(static_cast<size_t>(n))) co_await loop_.yield();
+    }
+  }
+
+ private:
+  Attempt try_read(char* out, size_t size) override {
+    while (true) {
+      const ssize_t n = ::recv(socket_.get(), out, size, 0);
+      if (n >= 0) return {static_cast<size_t>(n)};
+      if (errno == EINTR) continue;
+      if (errno == EAGAIN) return {0, Want::read};
+      fail("recv");
+    }
+  }
+
+  Attempt try_write(const Parts& parts, bool more) override {
+    std::array<iovec, std::tuple_size_v<Parts>> vectors;
+    size_t count = 0;
+    for (const std::string_view part : parts) {
+      // sendmsg only reads, whatever iovec's type says.
+      if (!part.empty()) vectors[count++] = {const_cast<char*>(part.data()), part.size()};
+    }
+    msghdr message{};
+    message.msg_iov = vectors.data();
+    message.msg_iovlen = count;
+    while (true) {
+      const ssize_t n = ::sendmsg(socket_.get(), &message, MSG_NOSIGNAL | (more ? MSG_MORE : 0));
+      if (n >= 0) return {static_cast<size_t>(n)};
+      if (errno == EINTR) continue;
+      if (errno == EAGAIN) return {0, Want::write};
+      fail("send");
+    }
+  }
+};
+
+std::string openssl_error() {
+  const unsigned long code = ERR_get_error();
+  if (code == 0) return "the peer ended the connection";
+  std::array<char, 256> text;
+  ERR_error_string_n(code, text.data(), text.size());
+  return text.data();
+}
+
+struct SslDeleter {
+  void operator()(SSL* ssl) const { SSL_free(ssl); }
+};
+
+void describe_certificate(X509* certificate, Peer& peer) {
+  const std::unique_ptr<BIO, int (*)(BIO*)> text(BIO_new(BIO_s_mem()), BIO_free);
+  X509_NAME_print_ex(text.get(), X509_get_subject_name(certificate), 0, XN_FLAG_RFC2253);
+  char* data = nullptr;
+  const long length = BIO_get_mem_data(text.get(), &data);
+  peer.certificate_subject.assign(data, static_cast<size_t>(length));
+
+  auto* names = static_cast<GENERAL_NAMES*>(
+      X509_get_ext_d2i(certificate, NID_subject_alt_name, nullptr, nullptr));
+  for (int i = 0; i < sk_GENERAL_NAME_num(names); ++i) {
+    const GENERAL_NAME* name = sk_GENERAL_NAME_value(names, i);
+    if (name->type != GEN_DNS) continue;
+    peer.certificate_names.emplace_back(
+        reinterpret_cast<const char*>(ASN1_STRING_get0_data(name->d.dNSName)),
+        static_cast<size_t>(ASN1_STRING_length(name->d.dNSName)));
+  }
+  GENERAL_NAMES_free(names);
+}
+
+class TlsTransport : public Transport {
+ public:
+  TlsTransport(base::EventLoop& loop, base::ThreadPool& pool, base::UniqueFd socket,
+               base::Duration send_timeout, std::shared_ptr<ssl_ctx_st> context)
+      : Transport(loop, pool, std::move(socket), send_timeout),
+        context_(std::move(context)),
+        ssl_(SSL_new(context_.get())) {
+    if (!ssl_ || SSL_set_fd(ssl_.get(), socket_.get()) != 1) {
+      throw ConnectionError("TLS: " + openssl_error());
+    }
+    SSL_set_accept_state(ssl_.get());
+  }
+
+  base::Task<void> handshake(Peer& peer, base::TimePoint deadline) override {
+    while (true) {
+      ERR_clear_error();
+      const int result = SSL_do_handshake(ssl_.get());
+      if (result == 1) break;
+      const Attempt attempt = failed(result, "TLS handshake");
+      if (attempt.want == Want::nothing) throw ConnectionError("the peer left the TLS handshake");
+      co_await wait(attempt.want, deadline);
+    }
+    peer.tls = true;
+    X509* certificate = SSL_get0_peer_certificate(ssl_.get());
+    if (certificate != nullptr && SSL_get_verify_result(ssl_.get()) == X509_V_OK) {
+      describe_certificate(certificate, peer);
+    }
+  }
+
+  base::Task<void> send_file(int fd, uint64_t offset, uint64_t length) override {
+    const auto buffer = std::make_unique_for_overwrite<char[]>(
+        static_cast<size_t>(std::min<uint64_t>(length, kTlsFileBuffer)));
+    while (length > 0) {
+      const auto step = static_cast<size_t>(std::min<uint64_t>(length, kTlsFileBuffer));
+      co_await read_file(pool_, fd, offset, buffer.get(), step);
+      const Parts parts{std::string_view(buffer.get(), step)};
+      co_await write(parts);
+      offset += step;
+      length -= step;
+    }
+  }
+
+ private:
+  // Fills the buffer as far as it goes: a record holds 16 KiB, a block of a body much more.
+  Attempt try_read(char* out, size_t size) override {
+    size_t total = 0;
+    while (total < size) {
+      ERR_clear_error();
+      size_t n = 0;
+      const int result = SSL_read_ex(ssl_.get(), out + total, size - total, &n);
+      total += n;
+      if (result == 1) continue;
+      if (total > 0) break;
+      return failed(result, "TLS read");
+    }
+    return {total};
+  }
+
+  Attempt try_write(const Parts& parts, bool) override {
+    std::string_view data;
+    size_t waiting = 0;
+    for (const std::string_view part : parts) {
+      if (data.empty()) data = part;
+      waiting += part.size();
+    }
+    // A head and the beginning of its body go into one record. OpenSSL wants to see the same bytes
+    // again after it had to wait, which is so because `parts` has not changed then.
+    std::string joined;
+    if (data.size() < kTlsRecord && waiting > data.size()) {
+      joined.reserve(std::min(waiting, kTlsRecord));
+      for (const std::string_view part : parts) {
+        joined += part.substr(0, kTlsRecord - joined.size());
+      }
+      data = joined;
+    }
+    ERR_clear_error();
+    size_t n = 0;
+    const int result = SSL_write_ex(ssl_.get(), data.data(), data.size(), &n);
+    if (result == 1) return {n};
+    const Attempt attempt = failed(result, "TLS write");
+    if (attempt.want == Want::nothing) throw ConnectionError("the peer closed its TLS connection");
+    return attempt;
+  }
+
+  bool buffered() const override { return SSL_has_pending(ssl_.get()) == 1; }
+
+  void end_stream() override {
+    ERR_clear_error();
+    SSL_shutdown(ssl_.get());  // close_notify; the answer is not waited for
+  }
+
+  // What an OpenSSL call that returned `result` waits for; nothing at the end of the stream.
+  Attempt failed(int result, const char* what) {
+    switch (SSL_get_error(ssl_.get(), result)) {
+      case SSL_ERROR_WANT_READ:
+        return {0, Want::read};
+      case SSL_ERROR_WANT_WRITE:
+        return {0, Want::write};
+      case SSL_ERROR_ZERO_RETURN:
+        return {};
+      case SSL_ERROR_SYSCALL:
+        if (errno != 0) fail(what);
+        return {};
+      default:
+        throw ConnectionError(what + (": " + openssl_error()));
+    }
+  }
+
+  const std::shared_ptr<ssl_ctx_st> context_;  // its callbacks' data must outlive ssl_
+  const std::unique_ptr<SSL, SslDeleter> ssl_;
+};
+
+}  // namespace
+
+base::Task<void> read_file(base::ThreadPool& pool, int fd, uint64_t offset, char* out,
+                           size_t size) {
+  const size_t got = read_resident(fd, offset, out, size);
+  if (got == size) co_return;
+  const bool whole =
+      co_await pool.run([=] { return read_blocking(fd, offset + got, out + got, size - got); });
+  if (!whole) throw ConnectionError("the file is shorter than promised");
+}
+
+std::unique_ptr<Transport> Transport::plain(base::EventLoop& loop, base::ThreadPool& pool,
+                                            base::UniqueFd socket, base::Duration send_timeout) {
+  return std::make_unique<PlainTransport>(loop, pool, std::move(socket), send_timeout);
+}
+
+std::unique_ptr<Transport> Transport::tls(base::EventLoop& loop, base::ThreadPool& pool,
+                                          base::UniqueFd socket, base::Duration send_timeout,
+                                          std::shared_ptr<ssl_ctx_st> context) {
+  return std::make_unique<TlsTransport>(loop, pool, std::move(socket), send_timeout,
+                                        std::move(context));
+}
+
+Transport::Transport(base::EventLoop& loop, base::ThreadPool& pool, base::UniqueFd socket,
+                     base::Duration send_timeout)
+    : loop_(loop),
+      pool_(pool),
+      socket_(std::move(socket)),
+      send_timeout_(send_timeout),
+      waiter_(loop, socket_.get()) {
+  // Both fail on a unix socket, which needs neither.
+  const int on = 1;
+  setsockopt(socket_.get(), IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+  const auto milliseconds = static_cast<unsigned>(
+      std::chrono::duration_cast<std::chrono::milliseconds>(send_timeout).count());
+  setsockopt(socket_.get(), IPPROTO_TCP, TCP_USER_TIMEOUT, &milliseconds, sizeof milliseconds);
+}
+
+base::Task<void> Transport::wait(Want want, base::TimePoint deadline) {
+  base::Ready ready = base::Ready::ready;
+  if (want == Want::read) {
+    ready = co_await waiter_.readable(deadline);
+  } else {
+    ready = co_await waiter_.writable(deadline);
+  }
+  if (ready == base::Ready::timed_out) throw TimedOut("timed out");
+  if (ready == base::Ready::cancelled) throw ConnectionError("the connection was ended");
+}
+
+base::Task<void> Transport::wait_to_send(Want want) {
+  sent_in_turn_ = 0;
+  co_await wait(want, loop_.after(send_timeout_));
+}
+
+bool Transport::turn_is_over(size_t sent) {
+  sent_in_turn_ += sent;
+  if (sent_in_turn_ < kTurnBytes) return false;
+  sent_in_turn_ = 0;
+  return true;
+}
+
+base::Task<void> Transport::wait_readable(base::TimePoint deadline) {
+  if (buffered()) co_return;
+  co_await wait(Want::read, deadline);
+}
+
+base::Task<size_t> Transport::read(char* out, size_t size, base::TimePoint deadline) {
+  while (true) {
+    const Attempt attempt = try_read(out, size);
+    if (attempt.want == Want::nothing) co_return attempt.bytes;
+    co_await wait(attempt.want, deadline);
+  }
+}
+
+base::Task<void> Transport::write(Parts parts, bool more) {
+  while (!all_sent(parts)) {
+    const Attempt attempt = try_write(parts, more);
+    if (attempt.want != Want::nothing) {
+      co_await wait_to_send(attempt.want);
+      continue;
+    }
+    advance(parts, attempt.bytes);
+    if (turn_is_over(attempt.bytes)) co_await loop_.yield();
+  }
+}
+
+base::Task<void> Transport::close(bool peer_may_be_sending) {
+  end_stream();
+  if (!peer_may_be_sending) co_return;
+  ::shutdown(socket_.get(), SHUT_WR);
+  const base::TimePoint deadline = loop_.after(kLingerTime);
+  const auto dropped = std::make_unique_for_overwrite<char[]>(kTlsRecord);
+  size_t total = 0;
+  while (total < kLingerBytes) {
+    // Below TLS: the bytes are not looked at.
+    const ssize_t n = ::recv(socket_.get(), dropped.get(), kTlsRecord, 0);
+    if (n == 0) co_return;
+    if (n > 0) {
+      total += static_cast<size_t>(n);
+    } else if (errno == EAGAIN) {
+      co_await wait(Want::read, deadline);
+    } else if (errno != EINTR) {
+      co_return;
+    }
+  }
+}
+
+void Transport::reset() {
+  const linger none{1, 0};
+  setsockopt(socket_.get(), SOL_SOCKET, SO_LINGER, &none, sizeof none);
+  cancel();
+}
+
+}  // namespace http
