@@ -1,0 +1,64 @@
+#include "origin/api/blobs.h"
+
+#include "http/content.h"
+#include "origin/forwarded.h"
+#include "origin/redirect.h"
+
+namespace origin::api {
+namespace {
+
+using oci::ErrorCode;
+
+base::Task<void> serve(const Context& context, http::Exchange& exchange,
+                       const std::string& repository, const oci::Digest& digest) {
+  const auto blob =
+      co_await context.pool.run([&] { return context.storage.blobs.open(repository, digest); });
+  if (!blob) throw oci::Error(ErrorCode::blob_unknown, digest.str());
+
+  const auto elsewhere =
+      redirect_url(context.config.redirect, exchange.request,
+                   client_address(exchange.request, context.config.trusted_proxies), repository,
+                   digest, blob->size);
+  if (elsewhere) {
+    http::Response answer = context.response(context.config.redirect.status);
+    answer.headers.set("Location", *elsewhere);
+    co_await exchange.response.send(std::move(answer));
+    co_return;
+  }
+  http::ContentInfo info{blob->size, '"' + digest.str() + '"', context.headers()};
+  info.headers.set("Content-Type", "application/octet-stream");
+  info.headers.set("Docker-Content-Digest", digest.str());
+  info.headers.set("Cache-Control", "max-age=31536000, immutable");
+  http::FileSource source(blob->fd.get());
+  co_await http::serve_content(exchange, std::move(info), source);
+}
+
+base::Task<void> remove(const Context& context, http::Exchange& exchange,
+                        const std::string& repository, const oci::Digest& digest) {
+  if (!context.config.delete_enabled) throw oci::Error(ErrorCode::unsupported);
+  const bool removed =
+      co_await context.pool.run([&] { return context.storage.blobs.remove(repository, digest); });
+  if (!removed) throw oci::Error(ErrorCode::blob_unknown, digest.str());
+  http::Response answer = context.response(202);
+  answer.headers.set("Docker-Content-Digest", digest.str());
+  co_await exchange.response.send(std::move(answer));
+}
+
+}  // namespace
+
+base::Task<void> blobs(const Context& context, http::Exchange& exchange,
+                       const oci::BlobRoute& route) {
+  const http::Request& request = exchange.request;
+  const bool read = request.is("GET") || request.is("HEAD");
+  if (!read && !request.is("DELETE")) {
+    co_return co_await refuse_method(context, exchange, "GET, HEAD, DELETE");
+  }
+  const oci::Digest digest = require_digest(route.digest);
+  if (read) {
+    co_await serve(context, exchange, route.repository, digest);
+  } else {
+    co_await remove(context, exchange, route.repository, digest);
+  }
+}
+
+}  // namespace origin::api

@@ -1,0 +1,62 @@
+#include "origin/api/context.h"
+
+#include "origin/forwarded.h"
+
+namespace origin::api {
+
+http::Headers Context::headers() const {
+  http::Headers headers;
+  headers.add("Docker-Distribution-Api-Version", "registry/2.0");
+  for (const auto& field : config.headers) headers.add(field.name, field.value);
+  return headers;
+}
+
+http::Response Context::response(int status) const {
+  return {.status = status, .headers = headers(), .body = ""};
+}
+
+http::Response Context::json(std::string body) const {
+  http::Response answer = response(200);
+  answer.headers.set("Content-Type", "application/json");
+  answer.body = std::move(body);
+  return answer;
+}
+
+http::Response Context::error(const oci::Error& error) const {
+  return this->error(error.status(), error);
+}
+
+http::Response Context::error(int status, const oci::Error& error) const {
+  http::Response answer = json(error.json());
+  answer.status = status;
+  answer.headers.set("Cache-Control", "no-store");
+  return answer;
+}
+
+std::string Context::location(const http::Request& request, std::string_view path) const {
+  if (config.relative_urls) return std::string(path);
+  return (config.host.empty() ? public_base(request) : config.host) + std::string(path);
+}
+
+oci::Digest require_digest(std::string_view text) {
+  const auto digest = oci::Digest::parse(text);
+  if (!digest) throw oci::Error(oci::ErrorCode::digest_invalid, "digest parsing failed");
+  return *digest;
+}
+
+std::string blob_path(const std::string& repository, const oci::Digest& digest) {
+  return "/v2/" + repository + "/blobs/" + digest.str();
+}
+
+std::string manifest_path(const std::string& repository, const oci::Digest& digest) {
+  return "/v2/" + repository + "/manifests/" + digest.str();
+}
+
+base::Task<void> refuse_method(const Context& context, http::Exchange& exchange,
+                               std::string_view allowed) {
+  http::Response answer = context.error(oci::Error(oci::ErrorCode::unsupported));
+  answer.headers.set("Allow", allowed);
+  co_await exchange.response.send(std::move(answer));
+}
+
+}  // namespace origin::api

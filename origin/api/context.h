@@ -1,0 +1,51 @@
+// What the handlers of the registry API share, and the pieces every response is made of.
+//
+// A handler is one coroutine on the connection's loop, awaited by Registry in the statement that
+// calls it; so it takes references. Storage is used on the pool.
+#pragma once
+
+#include <string>
+#include <string_view>
+
+#include "base/thread_pool.h"
+#include "http/body.h"
+#include "oci/digest.h"
+#include "oci/error.h"
+#include "origin/config.h"
+#include "origin/storage/storage.h"
+#include "origin/upload_token.h"
+
+namespace origin::api {
+
+struct Context {
+  const Config& config;
+  Storage& storage;
+  base::ThreadPool& pool;
+  const UploadTokens& tokens;
+
+  // The fields of every response: Docker-Distribution-Api-Version and http.headers.
+  http::Headers headers() const;
+  http::Response response(int status) const;
+  // 200 with this JSON text.
+  http::Response json(std::string body) const;
+  // The errors as clients expect them, never to be cached; the status may differ from the code's.
+  http::Response error(const oci::Error& error) const;
+  http::Response error(int status, const oci::Error& error) const;
+
+  // A URL for Location: http.host or what the client seems to know this registry by, before the
+  // path; the path alone when http.relativeurls says so.
+  std::string location(const http::Request& request, std::string_view path) const;
+};
+
+// The digest in a path or query; throws DIGEST_INVALID.
+oci::Digest require_digest(std::string_view text);
+
+// The path of a blob or manifest, for Location.
+std::string blob_path(const std::string& repository, const oci::Digest& digest);
+std::string manifest_path(const std::string& repository, const oci::Digest& digest);
+
+// 405 with what is allowed instead.
+base::Task<void> refuse_method(const Context& context, http::Exchange& exchange,
+                               std::string_view allowed);
+
+}  // namespace origin::api

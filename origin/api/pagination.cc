@@ -1,0 +1,32 @@
+#include "origin/api/pagination.h"
+
+#include <charconv>
+
+#include "oci/error.h"
+
+namespace origin::api {
+
+Page read_page(const http::Request& request) {
+  Page page;
+  page.last = request.query_value("last").value_or("");
+  const std::string n = request.query_value("n").value_or("");
+  if (n.empty()) return page;
+  size_t count = 0;
+  const auto [end, error] = std::from_chars(n.data(), n.data() + n.size(), count);
+  if (error != std::errc() || end != n.data() + n.size()) {
+    throw oci::Error(oci::ErrorCode::pagination_number_invalid, n);
+  }
+  page.count = count;
+  return page;
+}
+
+void paginate(std::vector<std::string>& entries, size_t count, const std::string& path,
+              http::Response& answer) {
+  if (entries.size() <= count) return;
+  entries.resize(count);
+  if (entries.empty()) return;
+  answer.headers.set("Link", "<" + path + "?last=" + http::percent_encode(entries.back()) +
+                                 "&n=" + std::to_string(count) + ">; rel=\"next\"");
+}
+
+}  // namespace origin::api

@@ -1,0 +1,36 @@
+// Redirect: whether a blob is to be fetched from the edge instead. Pure.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "http/message.h"
+#include "oci/digest.h"
+#include "origin/network.h"
+
+namespace origin {
+
+// The configuration's section "redirect". Who is excepted gets the blob from the origin.
+struct RedirectConfig {
+  std::string url;            // the edge, without a trailing slash; empty: nobody is redirected
+  int status = 302;           // or 307
+  uint64_t direct_below = 0;  // smaller blobs are not worth a redirect
+
+  std::vector<std::string> via;           // a part of the Via field, in any letter case
+  std::vector<std::string> hosts;         // the Host field without its port
+  std::vector<Network> networks;          // the client's address
+  std::vector<std::string> certificates;  // a client certificate's subject, one attribute of it
+                                          // ("CN=edge-1"), or a subjectAltName
+  std::string bearer;                     // the token in Authorization: Bearer
+};
+
+// The URL to send the client to, or nullopt to serve the blob here. Only a GET is ever redirected:
+// clients take the answer to a HEAD for the registry's own. The query is kept.
+std::optional<std::string> redirect_url(const RedirectConfig& config, const http::Request& request,
+                                        const std::string& client_address,
+                                        const std::string& repository, const oci::Digest& digest,
+                                        uint64_t size);
+
+}  // namespace origin

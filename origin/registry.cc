@@ -1,0 +1,121 @@
+#include "origin/registry.h"
+
+#include <glog/logging.h>
+
+#include <utility>
+#include <variant>
+
+#include "base/error.h"
+#include "base/log.h"
+#include "http/access_log.h"
+#include "oci/name.h"
+#include "origin/api/blobs.h"
+#include "origin/api/catalog.h"
+#include "origin/api/manifests.h"
+#include "origin/api/referrers.h"
+#include "origin/api/tags.h"
+#include "origin/api/uploads.h"
+#include "origin/secret.h"
+
+namespace origin {
+namespace {
+
+std::string token_secret(const Config& config, const Layout& layout) {
+  return config.secret.empty() ? shared_secret(layout.secret()) : config.secret;
+}
+
+}  // namespace
+
+Registry::Registry(Config config)
+    : config_(std::move(config)),
+      loops_(config_.loops),
+      pool_(config_.threads),
+      storage_(config_.root),
+      tokens_(token_secret(config_, storage_.layout)),
+      context_{config_, storage_, pool_, tokens_},
+      tls_(config_.tls ? std::make_shared<http::TlsContext>(*config_.tls) : nullptr) {
+  http::ServerOptions options;
+  options.limits = config_.limits;
+  options.handler = [this](http::Exchange& exchange) { return handle(exchange); };
+  options.on_error = [this](const http::Request* request, std::exception_ptr thrown) {
+    return answer_to(request, thrown);
+  };
+  if (config_.access_log) {
+    options.on_access = [](const http::AccessRecord& record) { http::log_access(record); };
+  }
+  const std::vector<http::Listen> listens = {{config_.address, tls_}};
+  server_ = std::make_unique<http::Server>(loops_, pool_, std::move(options), listens);
+}
+
+Registry::~Registry() { stop(); }
+
+void Registry::start() {
+  server_->start();
+  const std::string& address = config_.address;
+  LOG(INFO) << "listening on " << address.substr(0, address.rfind(':')) << ":" << port()
+            << (tls_ ? " (TLS)" : "");
+}
+
+void Registry::stop() {
+  if (std::exchange(stopped_, true) || !server_) return;
+  server_->drain(config_.drain_timeout);
+  server_.reset();
+}
+
+void Registry::reload() {
+  if (!tls_) return;
+  try {
+    tls_->reload();
+    LOG(INFO) << "certificates read again";
+  } catch (const std::exception& e) {
+    LOG(ERROR) << "certificates kept as they were: " << e.what();
+  }
+}
+
+base::Task<void> Registry::handle(http::Exchange& exchange) {
+  const oci::Route route = oci::parse_route(exchange.request.path);
+  if (const auto* blob = std::get_if<oci::BlobRoute>(&route)) {
+    co_await api::blobs(context_, exchange, *blob);
+  } else if (const auto* manifest = std::get_if<oci::ManifestRoute>(&route)) {
+    co_await api::manifests(context_, exchange, *manifest);
+  } else if (const auto* upload = std::get_if<oci::UploadRoute>(&route)) {
+    co_await api::uploads(context_, exchange, *upload);
+  } else if (const auto* uploads = std::get_if<oci::UploadsRoute>(&route)) {
+    co_await api::start_upload(context_, exchange, *uploads);
+  } else if (const auto* tags = std::get_if<oci::TagsRoute>(&route)) {
+    co_await api::tags(context_, exchange, *tags);
+  } else if (const auto* referrers = std::get_if<oci::ReferrersRoute>(&route)) {
+    co_await api::referrers(context_, exchange, *referrers);
+  } else if (std::holds_alternative<oci::CatalogRoute>(route)) {
+    co_await api::catalog(context_, exchange);
+  } else if (std::holds_alternative<oci::BaseRoute>(route)) {
+    co_await exchange.response.send(context_.json("{}"));
+  } else if (exchange.request.path == "/") {
+    // For the health checks of load balancers, as in Distribution.
+    http::Response answer = context_.response(200);
+    answer.headers.set("Cache-Control", "no-cache");
+    co_await exchange.response.send(std::move(answer));
+  } else if (const auto* invalid = std::get_if<oci::InvalidNameRoute>(&route)) {
+    throw oci::Error(oci::ErrorCode::name_invalid, invalid->repository);
+  } else {
+    throw http::StatusError(404, "there is nothing at this path");
+  }
+}
+
+http::Response Registry::answer_to(const http::Request* request, std::exception_ptr thrown) const {
+  // The path names the repository and the digest or tag that the error is about.
+  const std::string target =
+      request == nullptr ? "" : request->method + " " + base::printable(request->path) + ": ";
+  try {
+    std::rethrow_exception(thrown);
+  } catch (const oci::Error& e) {
+    return context_.error(e);
+  } catch (const http::StatusError& e) {
+    return context_.error(e.status(), oci::Error(oci::code_for_status(e.status()), e.what()));
+  } catch (const std::exception& e) {
+    LOG(ERROR) << target << e.what();
+    return context_.error(oci::Error(oci::ErrorCode::unknown));
+  }
+}
+
+}  // namespace origin

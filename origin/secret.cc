@@ -1,0 +1,51 @@
+#include "origin/secret.h"
+
+#include <fcntl.h>
+#include <sys/random.h>
+#include <unistd.h>
+
+#include <array>
+#include <optional>
+
+#include "base/durable_file.h"
+#include "base/error.h"
+#include "oci/digest.h"
+
+namespace origin {
+namespace {
+
+constexpr uint64_t kMaxSecret = 4096;
+
+std::string random_hex() {
+  std::array<char, 32> bytes{};
+  if (::getrandom(bytes.data(), bytes.size(), 0) != static_cast<ssize_t>(bytes.size())) {
+    throw base::IoError("getrandom");
+  }
+  return oci::Digest::from_bytes(oci::Algorithm::sha256, {bytes.data(), bytes.size()})->hex();
+}
+
+}  // namespace
+
+std::string shared_secret(const std::filesystem::path& path) {
+  if (const auto secret = base::read_file(path, kMaxSecret); secret && !secret->empty()) {
+    return *secret;
+  }
+  // Written whole beside its place first: link(2) gives it its name only if nobody else was faster.
+  const std::string secret = random_hex();
+  const std::filesystem::path mine = path.string() + "." + random_hex().substr(0, 16) + ".tmp";
+  base::create_directories_durably(path.parent_path());
+  base::write_file_durably(mine, secret, 0600);
+  const int linked = ::link(mine.c_str(), path.c_str());
+  const int error = errno;
+  ::unlink(mine.c_str());
+  base::sync_directory(path.parent_path());
+  if (linked == 0) return secret;
+  if (error != EEXIST) throw base::IoError(error, "creating " + path.string());
+  const auto theirs = base::read_file(path, kMaxSecret);
+  if (!theirs || theirs->empty()) {
+    throw base::IoError(EINVAL, path.string() + " is empty; remove it to have a new one made");
+  }
+  return *theirs;
+}
+
+}  // namespace origin
