@@ -27,6 +27,7 @@ start() {
   shift
   setsid "$@" >"$RUN_DIR/$name.access.log" 2>"$RUN_DIR/$name.log" </dev/null &
   pid=$!
+  disown "$pid"  # or bash reports how it ended
   printf '%s %s\n' "$pid" "$(start_time "$pid")" >"$RUN_DIR/$name.pid"
 }
 
