@@ -1,0 +1,63 @@
+#include "http/server_config.h"
+
+#include "base/durable_file.h"
+#include "base/error.h"
+
+namespace http {
+namespace {
+
+constexpr uint64_t kMaxSecret = 4096;
+
+}  // namespace
+
+ServerLimits read_server_limits(const base::Section& server) {
+  ServerLimits limits;
+  const auto count = [&server](const char* key, size_t fallback) {
+    return static_cast<size_t>(
+        server.integer(key, static_cast<int64_t>(fallback), 1, int64_t{1} << 32));
+  };
+  limits.max_connections = count("max_connections", limits.max_connections);
+  limits.max_requests_in_flight = count("max_requests", limits.max_requests_in_flight);
+  limits.max_header_bytes = server.size("max_header", limits.max_header_bytes);
+  limits.header_timeout = server.duration("header_timeout", limits.header_timeout);
+  limits.idle_timeout = server.duration("idle_timeout", limits.idle_timeout);
+  limits.body_timeout = server.duration("body_timeout", limits.body_timeout);
+  limits.send_timeout = server.duration("send_timeout", limits.send_timeout);
+  return limits;
+}
+
+TlsOptions read_tls_options(const base::Section& tls) {
+  TlsOptions options;
+  options.certificates.push_back({tls.required_string("certificate"), tls.required_string("key")});
+  for (const std::string& file : tls.strings("clientcas")) options.client_cas.emplace_back(file);
+  const std::string minimum = tls.choice("minimumtls", {"tls1.2", "tls1.3"}, "tls1.2");
+  options.minimum_version = minimum == "tls1.3" ? 13 : 12;
+  return options;
+}
+
+std::string read_secret(const base::Section& section, const std::string& key) {
+  const std::string file = section.string(key + "_file");
+  std::string secret = section.string(key);
+  if (file.empty()) return secret;
+  if (!secret.empty()) section.fail(key, "either " + key + " or " + key + "_file, not both");
+  std::optional<std::string> content;
+  try {
+    content = base::read_file(file, kMaxSecret);
+  } catch (const base::IoError& e) {
+    section.fail(key + "_file", std::string("a file that can be read (") + e.what() + ")");
+  }
+  if (!content) section.fail(key + "_file", "a file that exists");
+  while (content->ends_with('\n')) content->pop_back();
+  if (content->empty()) section.fail(key + "_file", "a file with a secret in it");
+  return *content;
+}
+
+base::LogLevel read_log_level(const base::Section& log) {
+  const std::string level = log.choice("level", {"error", "warn", "info", "debug"}, "info");
+  if (level == "error") return base::LogLevel::error;
+  if (level == "warn") return base::LogLevel::warning;
+  if (level == "debug") return base::LogLevel::debug;
+  return base::LogLevel::info;
+}
+
+}  // namespace http

@@ -1,0 +1,26 @@
+// The parts of a configuration file that every HTTP server has. Errors are base::ConfigError.
+#pragma once
+
+#include <string>
+
+#include "base/log.h"
+#include "base/yaml_config.h"
+#include "http/server.h"
+#include "http/tls.h"
+
+namespace http {
+
+// max_connections, max_requests, max_header, header_timeout, idle_timeout, body_timeout,
+// send_timeout.
+ServerLimits read_server_limits(const base::Section& server);
+
+// certificate, key, clientcas, minimumtls (tls1.2, tls1.3), as in Distribution's http.tls.
+TlsOptions read_tls_options(const base::Section& tls);
+
+// A secret given as `<key>` or, to keep it out of the file, as `<key>_file`; empty if neither is.
+std::string read_secret(const base::Section& section, const std::string& key);
+
+// log.level: error, warn, info or debug, as in Distribution's file.
+base::LogLevel read_log_level(const base::Section& log);
+
+}  // namespace http

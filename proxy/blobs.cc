@@ -1,0 +1,167 @@
+#include "proxy/blobs.h"
+
+#include <glog/logging.h>
+
+#include <algorithm>
+#include <chrono>
+
+#include "http/range.h"
+#include "oci/error.h"
+#include "proxy/edge.h"
+
+namespace proxy {
+namespace {
+
+// A response waits so long for its first bytes before its head goes out alone. Until then a fill
+// that fails can still be answered with an error instead of a reset; clients give up on a head
+// after 30 seconds (containerd).
+constexpr auto kHeadDelay = std::chrono::seconds(10);
+
+int64_t unix_now() {
+  return std::chrono::duration_cast<std::chrono::seconds>(
+             std::chrono::system_clock::now().time_since_epoch())
+      .count();
+}
+
+// What the client is told of each ending. 4xx only for what is about the blob; what is about the
+// edge or its upstreams is 5xx, which clients retry elsewhere.
+struct Answer {
+  int status;
+  oci::ErrorCode code;
+  std::string_view detail;
+};
+Answer answer_for(Outcome outcome) {
+  using oci::ErrorCode;
+  switch (outcome) {
+    case Outcome::absent:
+      return {404, ErrorCode::blob_unknown, "the origin has no such blob"};
+    case Outcome::refused:
+      return {502, ErrorCode::unavailable, "the origin refused this cache's request"};
+    case Outcome::throttled:
+      return {429, ErrorCode::too_many_requests, "the origin limits this cache's requests"};
+    case Outcome::unreachable:
+      return {502, ErrorCode::unavailable, "the origin did not give the blob"};
+    case Outcome::digest_mismatch:
+      return {502, ErrorCode::unavailable, "the origin's bytes do not match the digest"};
+    case Outcome::no_space:
+      return {503, ErrorCode::unavailable, "the cache has no room for the blob"};
+    case Outcome::storage_failed:
+      return {503, ErrorCode::unavailable, "the cache's storage failed"};
+    case Outcome::cancelled:
+      return {503, ErrorCode::unavailable, "the cache is shutting down"};
+    case Outcome::filling:
+    case Outcome::verified:
+      break;
+  }
+  LOG(FATAL) << "no answer for a fill that did not fail";
+}
+
+// The part of the blob that the response begins with, to wait for its first byte.
+http::ByteRange first_part(const http::Request& request, uint64_t size) {
+  if (const auto field = request.headers.get("Range"); field && !request.headers.has("If-Range")) {
+    const http::RangeSelection selection = http::parse_range(*field, size);
+    if (selection.kind == http::RangeSelection::Kind::partial) return selection.ranges.front();
+  }
+  return {0, size};
+}
+
+}  // namespace
+
+base::Task<void> Blobs::serve(http::Exchange& exchange, oci::BlobRoute route) {
+  const std::optional<oci::Digest> digest = oci::Digest::parse(route.digest);
+  if (!digest) throw oci::Error(oci::ErrorCode::digest_invalid, "not a sha256 or sha512 digest");
+
+  std::shared_ptr<const cache::Blob> blob = store_.hot(*digest);
+  if (!blob && store_.contains(*digest)) {
+    blob = co_await pool_.run([&] { return store_.open(*digest); });
+  }
+  if (blob) {
+    co_await serve_hit(exchange, *digest, std::move(blob));
+  } else if (exchange.request.is("HEAD")) {
+    co_await serve_head(exchange, {route.repository, *digest});
+  } else {
+    co_await serve_miss(exchange, {route.repository, *digest});
+  }
+}
+
+base::Task<void> Blobs::serve_hit(http::Exchange& exchange, oci::Digest digest,
+                                  std::shared_ptr<const cache::Blob> blob) {
+  http::ContentInfo info = content(digest, blob->size(), "hit");
+  const int64_t age = std::max<int64_t>(0, unix_now() - blob->stored_at());
+  info.headers.set("Age", std::to_string(age));
+  http::FileSource source(blob->fd());
+  co_await http::serve_content(exchange, std::move(info), source);
+}
+
+// A HEAD never downloads the blob: its size comes from the fill under way or from the upstream.
+base::Task<void> Blobs::serve_head(http::Exchange& exchange, BlobName name) {
+  std::optional<uint64_t> size;
+  if (const std::shared_ptr<Fill> fill = fills_.find(name.digest)) size = fill->progress.size();
+  if (!size) {
+    std::variant<uint64_t, Ending> answer = co_await fills_.head(name);
+    if (auto* ending = std::get_if<Ending>(&answer)) {
+      LOG_IF(WARNING, ending->outcome != Outcome::absent)
+          << "HEAD of " << name.digest.str() << " failed: " << ending->why;
+      co_await serve_ending(exchange, name, std::move(*ending));
+      co_return;
+    }
+    size = std::get<uint64_t>(answer);
+  }
+  // HEAD has no body, so nothing is ever read from this.
+  http::FileSource nothing(-1);
+  co_await http::serve_content(exchange, content(name.digest, *size, "fwd=uri-miss"), nothing);
+}
+
+base::Task<void> Blobs::serve_miss(http::Exchange& exchange, BlobName name) {
+  while (true) {
+    const Fills::Joined joined = fills_.join(name);
+    const std::shared_ptr<Fill> fill = joined.fill;
+    const std::optional<uint64_t> size = co_await fills_.size(*fill);
+
+    if (size) {
+      const http::ByteRange part = first_part(exchange.request, *size);
+      const base::TimePoint deadline = base::EventLoop::current()->after(kHeadDelay);
+      co_await fills_.readable(fill, part.first, part.end(), deadline);
+    }
+    const Ending ending = fill->progress.ending();
+    if (ending.outcome == Outcome::filling || ending.outcome == Outcome::verified) {
+      const std::string status =
+          joined.started ? "fwd=uri-miss; stored" : "fwd=uri-miss; collapsed";
+      FillSource source(fills_, fill);
+      co_await http::serve_content(exchange, content(name.digest, *size, status), source);
+      co_return;
+    }
+    // The fill asked in another repository's name, where the blob is not; ours may have it.
+    const bool ask_again =
+        ending.outcome == Outcome::absent && fill->name.repository != name.repository;
+    if (ask_again) continue;
+    co_await serve_ending(exchange, name, ending);
+    co_return;
+  }
+}
+
+base::Task<void> Blobs::serve_ending(http::Exchange& exchange, BlobName name, Ending ending) {
+  const Answer answer = answer_for(ending.outcome);
+  http::Response response = error_response(
+      name_, answer.status,
+      oci::error_json({{answer.code, oci::detail_string(std::string(answer.detail) + ": " +
+                                                        name.digest.str())}}));
+  response.headers.set("Cache-Status", name_ + "; fwd=uri-miss");
+  if (!ending.retry_after.empty()) response.headers.set("Retry-After", ending.retry_after);
+  co_await exchange.response.send(std::move(response));
+}
+
+http::ContentInfo Blobs::content(const oci::Digest& digest, uint64_t size,
+                                 const std::string& cache_status) const {
+  http::ContentInfo info;
+  info.size = size;
+  info.etag = "\"" + digest.str() + "\"";
+  info.headers.set("Content-Type", "application/octet-stream");
+  info.headers.set("Docker-Content-Digest", digest.str());
+  info.headers.set("Cache-Control", "public, max-age=31536000, immutable");
+  info.headers.set("Cache-Status", name_ + "; " + cache_status);
+  info.headers.set("Via", "1.1 " + name_);
+  return info;
+}
+
+}  // namespace proxy

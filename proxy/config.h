@@ -1,0 +1,40 @@
+// The edge's configuration file. Every mistake is a base::ConfigError with file, line and key.
+#pragma once
+
+#include <chrono>
+#include <filesystem>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/log.h"
+#include "cache/blob_store.h"
+#include "http/client.h"
+#include "http/server.h"
+#include "proxy/upstream.h"
+
+namespace proxy {
+
+struct EdgeListener {
+  std::string address;
+  std::optional<http::TlsOptions> tls;
+};
+
+struct EdgeConfig {
+  std::vector<EdgeListener> listeners;
+  cache::BlobStoreOptions cache;
+  UpstreamOptions upstream;
+  http::ClientOptions client;
+  http::ServerLimits limits;
+  size_t loops = 0;     // 0: one per core
+  size_t threads = 16;  // of the pool
+  std::chrono::nanoseconds drain_timeout = std::chrono::seconds(60);
+  base::LogLevel log_level = base::LogLevel::info;
+  bool access_log = true;
+  // Deadlines; not in the file.
+  base::Clock* clock = &base::Clock::system();
+};
+
+EdgeConfig read_edge_config(const std::filesystem::path& path);
+
+}  // namespace proxy

@@ -1,0 +1,136 @@
+#include "proxy/edge.h"
+
+#include <glog/logging.h>
+
+#include <iostream>
+
+#include "base/error.h"
+#include "http/access_log.h"
+#include "oci/error.h"
+#include "oci/name.h"
+
+namespace proxy {
+namespace {
+
+std::vector<std::shared_ptr<http::TlsContext>> tls_contexts(const EdgeConfig& config) {
+  std::vector<std::shared_ptr<http::TlsContext>> contexts;
+  for (const EdgeListener& listener : config.listeners) {
+    contexts.push_back(listener.tls ? std::make_shared<http::TlsContext>(*listener.tls) : nullptr);
+  }
+  return contexts;
+}
+
+}  // namespace
+
+http::Response error_response(const std::string& name, int status, std::string json) {
+  http::Response response;
+  response.status = status;
+  response.headers.set("Content-Type", "application/json");
+  response.headers.set("Cache-Control", "no-store");
+  response.headers.set("Via", "1.1 " + name);
+  response.body = std::move(json);
+  return response;
+}
+
+Edge::Edge(EdgeConfig config)
+    : config_(std::move(config)),
+      loops_(config_.loops, *config_.clock),
+      pool_(config_.threads),
+      store_(config_.cache),
+      fills_(loops_, pool_, store_, config_.client, config_.upstream),
+      blobs_(pool_, store_, fills_, config_.upstream.via),
+      tls_(tls_contexts(config_)) {
+  std::vector<http::Listen> listens;
+  for (size_t i = 0; i < config_.listeners.size(); ++i) {
+    listens.push_back({config_.listeners[i].address, tls_[i]});
+  }
+  http::ServerOptions options;
+  options.limits = config_.limits;
+  options.handler = [this](http::Exchange& exchange) { return handle(exchange); };
+  options.on_error = [this](const http::Request* request, std::exception_ptr thrown) {
+    return answer_to(request, thrown);
+  };
+  if (config_.access_log) {
+    options.on_access = [](const http::AccessRecord& record) { http::log_access(record); };
+  }
+  server_ = std::make_unique<http::Server>(loops_, pool_, std::move(options), listens);
+}
+
+Edge::~Edge() { stop(); }
+
+void Edge::start() {
+  server_->start();
+  for (size_t i = 0; i < config_.listeners.size(); ++i) {
+    const std::string& address = config_.listeners[i].address;
+    LOG(INFO) << "listening on " << address.substr(0, address.rfind(':')) << ":" << server_->port(i)
+              << (tls_[i] ? " (TLS)" : "");
+  }
+}
+
+void Edge::stop() {
+  if (std::exchange(stopped_, true)) return;
+  if (server_) {
+    // Readers that wait for a fill see it end at the deadline, and so can be reset.
+    server_->drain(config_.drain_timeout, [this] { fills_.cancel(); });
+    server_.reset();
+  }
+  fills_.stop();
+}
+
+void Edge::reload() {
+  for (const auto& context : tls_) {
+    if (!context) continue;
+    try {
+      context->reload();
+      LOG(INFO) << "certificates read again";
+    } catch (const std::exception& e) {
+      LOG(ERROR) << "certificates kept as they were: " << e.what();
+    }
+  }
+}
+
+base::Task<void> Edge::handle(http::Exchange& exchange) {
+  const http::Request& request = exchange.request;
+  const oci::Route route = oci::parse_route(request.path);
+  const bool read = request.is("GET") || request.is("HEAD");
+  if (!read) {
+    http::Response response = error_response(config_.upstream.via, 405,
+                                             oci::error_json({{oci::ErrorCode::unsupported, ""}}));
+    response.headers.set("Allow", "GET, HEAD");
+    co_await exchange.response.send(std::move(response));
+  } else if (const auto* blob = std::get_if<oci::BlobRoute>(&route)) {
+    co_await blobs_.serve(exchange, *blob);
+  } else if (std::holds_alternative<oci::BaseRoute>(route)) {
+    http::Response response;
+    response.headers.set("Content-Type", "application/json");
+    response.headers.set("Docker-Distribution-Api-Version", "registry/2.0");
+    response.body = "{}";
+    co_await exchange.response.send(std::move(response));
+  } else if (std::holds_alternative<oci::InvalidNameRoute>(route)) {
+    throw oci::Error(oci::ErrorCode::name_invalid);
+  } else {
+    throw oci::Error(oci::ErrorCode::name_unknown, "this cache serves blobs only");
+  }
+}
+
+http::Response Edge::answer_to(const http::Request* request, std::exception_ptr thrown) const {
+  const std::string& name = config_.upstream.via;
+  const std::string target = request == nullptr ? "" : base::printable(request->target);
+  try {
+    std::rethrow_exception(thrown);
+  } catch (const oci::Error& e) {
+    return error_response(name, e.status(), e.json());
+  } catch (const http::StatusError& e) {
+    return error_response(
+        name, e.status(),
+        oci::error_json({{oci::code_for_status(e.status()), oci::detail_string(e.what())}}));
+  } catch (const base::IoError& e) {
+    LOG(ERROR) << target << ": " << e.what();
+    return error_response(name, 503, oci::error_json({{oci::ErrorCode::unavailable, ""}}));
+  } catch (const std::exception& e) {
+    LOG(ERROR) << target << ": " << e.what();
+    return error_response(name, 500, oci::error_json({{oci::ErrorCode::unknown, ""}}));
+  }
+}
+
+}  // namespace proxy

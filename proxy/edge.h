@@ -1,0 +1,53 @@
+// Edge: the CDN node put together: store, fills, routes, error answers, server.
+//
+//   main → Edge → Edge::handle → Blobs::serve → cache::BlobStore (hit) | Fills (miss) → Upstream
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "base/loop_group.h"
+#include "base/thread_pool.h"
+#include "cache/blob_store.h"
+#include "http/server.h"
+#include "proxy/blobs.h"
+#include "proxy/config.h"
+#include "proxy/fill.h"
+
+namespace proxy {
+
+// An error as clients need it: OCI JSON that no cache keeps. `name` is the edge's, for Via.
+http::Response error_response(const std::string& name, int status, std::string json);
+
+// Owned by main's thread; serves on loops of its own.
+class Edge {
+ public:
+  // Opens the cache and binds the listeners. base::IoError, std::runtime_error (TLS files).
+  explicit Edge(EdgeConfig config);
+  ~Edge();
+
+  void start();
+  // Reads the certificates again; the old ones stay in use where a file is bad, which is logged.
+  void reload();
+  // Ends what is being served within the drain timeout, then the fills, whose partial blobs stay.
+  void stop();
+
+  uint16_t port(size_t listener = 0) const { return server_->port(listener); }
+  cache::StoreStats stats() const { return store_.stats(); }
+
+ private:
+  base::Task<void> handle(http::Exchange& exchange);
+  http::Response answer_to(const http::Request* request, std::exception_ptr thrown) const;
+
+  const EdgeConfig config_;
+  base::LoopGroup loops_;
+  base::ThreadPool pool_;
+  cache::BlobStore store_;
+  Fills fills_;
+  Blobs blobs_;
+  std::vector<std::shared_ptr<http::TlsContext>> tls_;
+  std::unique_ptr<http::Server> server_;
+  bool stopped_ = false;
+};
+
+}  // namespace proxy

@@ -1,0 +1,128 @@
+// Fill: one blob on its way from the upstreams into the store, and everyone who reads it meanwhile.
+// Fills: the table of fills in flight, so that a digest is fetched once however many ask.
+//
+// A fill runs on the loop whose request started it and goes on when every client has left. Its
+// front run fetches from the first missing byte and feeds the digest; a reader far ahead of it
+// starts a range run of its own, whose bytes are kept. A transfer that breaks is resumed on the
+// next upstream. The file is the buffer: readers on any loop send from it at their own speed.
+#pragma once
+
+#include <atomic>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include "base/loop_group.h"
+#include "base/thread_pool.h"
+#include "base/unique_fd.h"
+#include "cache/blob_store.h"
+#include "cache/blob_writer.h"
+#include "http/client.h"
+#include "http/content.h"
+#include "proxy/progress.h"
+#include "proxy/upstream.h"
+
+namespace proxy {
+
+// What fills need on each loop: a client with its connections, and the tasks that run there.
+struct Worker {
+  Worker(base::EventLoop& on, const http::ClientOptions& client_options,
+         const UpstreamOptions& upstream_options)
+      : loop(on), client(on, client_options), upstream(client, upstream_options) {}
+
+  base::EventLoop& loop;
+  http::Client client;
+  Upstream upstream;
+  base::TaskScope tasks;
+};
+
+// Shared between its runs and its readers. Everything but `progress` and the constants is touched
+// by the fill's own tasks only.
+struct Fill {
+  explicit Fill(BlobName blob) : name(std::move(blob)) {}
+
+  const BlobName name;
+  Progress progress;
+  base::UniqueFd file;  // set before progress.start(), constant from then on
+
+  std::mutex writer_mutex;
+  std::unique_ptr<cache::BlobWriter> writer;  // guarded by writer_mutex once there are runs
+  std::atomic<bool> ranges_failed = false;    // a range run failed: only the front run fetches now
+};
+
+// The body of a response from a blob that is being filled. Throws http::ConnectionError when the
+// fill fails, which resets the client's connection.
+class FillSource : public http::ContentSource {
+ public:
+  FillSource(class Fills& fills, std::shared_ptr<Fill> fill)
+      : fills_(fills), fill_(std::move(fill)) {}
+  base::Task<void> send(http::ResponseWriter& response, uint64_t offset, uint64_t length) override;
+
+ private:
+  Fills& fills_;
+  std::shared_ptr<Fill> fill_;
+};
+
+// Thread-safe. Made before the server serves; stopped, if only by its destructor, after it.
+class Fills {
+ public:
+  Fills(base::LoopGroup& loops, base::ThreadPool& pool, cache::BlobStore& store,
+        const http::ClientOptions& client_options, UpstreamOptions upstream_options);
+  ~Fills();
+
+  struct Joined {
+    std::shared_ptr<Fill> fill;
+    bool started = false;  // false: the fill was under way, this request is coalesced with it
+  };
+  // The fill of this digest, started on the calling loop if there is none. A fill under way may be
+  // asking for another repository's name; if that ends `absent`, join again.
+  Joined join(const BlobName& name);
+  // The fill of this digest if one is under way.
+  std::shared_ptr<Fill> find(const oci::Digest& digest);
+
+  // Waits until the fill knows its size; nullopt if it ended before.
+  base::Task<std::optional<uint64_t>> size(Fill& fill);
+  // Waits for readable bytes at the offset, starting a range run if the front is far away; `end` is
+  // where the reader will stop. Returns how many there are; 0 if the fill ended without them or the
+  // deadline passed.
+  base::Task<uint64_t> readable(std::shared_ptr<Fill> fill, uint64_t offset, uint64_t end,
+                                base::TimePoint deadline);
+
+  // The size of a blob that is not held, asked of the upstreams in turn by HEAD.
+  base::Task<std::variant<uint64_t, Ending>> head(BlobName name);
+
+  // Has every fill end as `cancelled`; partial blobs stay for a resume. Any thread; does not wait.
+  void cancel();
+  // Cancels and waits until no fill runs. Blocks; not from a loop's thread.
+  void stop();
+
+ private:
+  // The range runs and the front run of one fill fetch through this.
+  struct Run;
+
+  Worker& worker();
+  base::Task<void> run(std::shared_ptr<Fill> fill, Worker* worker);
+  base::Task<Ending> fill_blob(Fill& fill, Worker& worker);
+  base::Task<std::optional<Ending>> open_writer(Fill& fill, uint64_t size);
+  base::Task<Ending> fetch_front(Fill& fill, Worker& worker, Run run);
+  base::Task<void> fetch_range(std::shared_ptr<Fill> fill, Worker* worker, Claim claim);
+  base::Task<std::optional<Ending>> open_transfer(Fill& fill, Worker& worker, Run& run, Span span);
+  base::Task<std::optional<Ending>> fetch(Fill& fill, Worker& worker, Run& run, Claim& claim);
+  void store_bytes(Fill& fill, uint64_t offset, std::string_view bytes, oci::Hasher* hasher);
+  base::Task<Ending> finish(Fill& fill, const oci::Digest& found);
+
+  base::ThreadPool& pool_;
+  cache::BlobStore& store_;
+  const UpstreamOptions upstream_options_;
+  base::LoopGroup& loops_;
+  std::vector<std::unique_ptr<Worker>> workers_;
+  std::atomic<bool> stopping_ = false;
+
+  std::mutex mutex_;
+  std::unordered_map<oci::Digest, std::shared_ptr<Fill>> fills_;  // guarded by mutex_
+};
+
+}  // namespace proxy
