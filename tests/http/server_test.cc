@@ -1,0 +1,273 @@
+#include "http/server.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+
+#include <atomic>
+#include <future>
+#include <list>
+#include <set>
+#include <thread>
+
+#include "base/error.h"
+#include "base/signal.h"
+#include "tests/support/raw_client.h"
+#include "tests/support/temp_dir.h"
+#include "tests/support/test_server.h"
+
+namespace http {
+namespace {
+
+using namespace std::chrono_literals;
+using test::End;
+using test::RawClient;
+using test::RawResponse;
+using test::TestServer;
+
+const std::string kGet = "GET /a HTTP/1.1\r\nHost: h\r\n\r\n";
+
+// Holds exchanges until the test lets them go.
+class Hold {
+ public:
+  Handler handler() {
+    return [this](Exchange& e) { return wait(&e, this); };
+  }
+  void wait_for_entered(size_t count) {
+    while (entered_ < count) entered_.wait(entered_);
+  }
+  void release() {
+    released_ = true;
+    changed_.notify();
+  }
+
+ private:
+  static base::Task<void> wait(Exchange* e, Hold* hold) {
+    ++hold->entered_;
+    hold->entered_.notify_all();
+    while (true) {
+      const base::Signal::Ticket ticket = hold->changed_.ticket();
+      if (hold->released_) break;
+      co_await hold->changed_.wait(ticket);
+    }
+    Response response{.body = "held"};
+    co_await e->response.send(std::move(response));
+  }
+
+  base::Signal changed_;
+  std::atomic<bool> released_ = false;
+  std::atomic<size_t> entered_ = 0;
+};
+
+base::Task<void> who(Exchange& e) {
+  Response response{.body = e.request.peer.address + (e.request.peer.tls ? " tls" : " plain")};
+  co_await e.response.send(std::move(response));
+}
+
+TEST(Server, ServesEveryKindOfAddress) {
+  const test::TempDir dir;
+  const std::string path = (dir.path() / "socket").string();
+  {
+    TestServer server(who, {.address = "unix:" + path});
+    RawClient client = RawClient::unix_socket(path);
+    EXPECT_EQ(client.get("/").body, "unix plain");
+  }
+  EXPECT_FALSE(std::filesystem::exists(path));
+  for (const char* address : {":0", "127.0.0.1:0", "localhost:0"}) {
+    TestServer server(who, {.address = address});
+    RawClient client(server.port());
+    EXPECT_EQ(client.get("/").body, "127.0.0.1 plain") << address;
+  }
+}
+
+TEST(Server, TakesTheUnixSocketThatADeadServerLeft) {
+  const test::TempDir dir;
+  const std::string path = (dir.path() / "socket").string();
+  {
+    const base::UniqueFd left(::socket(AF_UNIX, SOCK_STREAM, 0));
+    sockaddr_un to{};
+    to.sun_family = AF_UNIX;
+    path.copy(to.sun_path, path.size());
+    ASSERT_EQ(::bind(left.get(), reinterpret_cast<sockaddr*>(&to), sizeof to), 0);
+  }
+  TestServer server(who, {.address = "unix:" + path});
+  EXPECT_THROW(TestServer(who, {.address = "unix:" + path}), base::IoError);
+  EXPECT_EQ(RawClient::unix_socket(path).get("/").status, 200);
+}
+
+TEST(Server, SaysAtOnceThatAnAddressIsWrong) {
+  for (const char* address : {"nonsense", "127.0.0.1:x", "no.such.host.invalid:1", "192.0.2.1:0"}) {
+    EXPECT_THROW(TestServer(who, {.address = address}), base::IoError) << address;
+  }
+  TestServer first(who);
+  // Sharing the port between our own loops must not mean sharing it with a second server.
+  EXPECT_THROW(TestServer(who, {.address = "127.0.0.1:" + std::to_string(first.port())}),
+               base::IoError);
+}
+
+base::Task<void> name_loop(Exchange& e) {
+  Response response{.body =
+                        std::to_string(reinterpret_cast<uintptr_t>(base::EventLoop::current()))};
+  co_await e.response.send(std::move(response));
+}
+
+TEST(Server, SpreadsConnectionsOverItsLoops) {
+  TestServer server(name_loop, {.loops = 2});
+  std::set<std::string> loops;
+  std::list<RawClient> clients;
+  for (int i = 0; i < 64; ++i) {
+    clients.emplace_back(server.port());
+    loops.insert(clients.back().get("/").body);
+  }
+  EXPECT_EQ(loops.size(), 2U);
+  EXPECT_EQ(server.server().connections(), 64U);
+}
+
+TEST(Limits, MoreConnectionsAreClosedAtOnce) {
+  TestServer server(who, {.limits = {.max_connections = 2}});
+  RawClient first(server.port());
+  RawClient second(server.port());
+  EXPECT_EQ(first.get("/").status, 200);
+  EXPECT_EQ(second.get("/").status, 200);
+  RawClient third(server.port());
+  EXPECT_EQ(third.wait_for_end(), End::clean);
+  second.reset();
+  while (server.server().connections() > 1) std::this_thread::yield();
+  RawClient fourth(server.port());
+  EXPECT_EQ(fourth.get("/").status, 200);
+}
+
+TEST(Limits, MoreRequestsInFlightAreToldToComeAgain) {
+  Hold hold;
+  TestServer server(hold.handler(), {.limits = {.max_requests_in_flight = 1}});
+  RawClient first(server.port());
+  first.send(kGet);
+  hold.wait_for_entered(1);
+  RawClient second(server.port());
+  const RawResponse refused = second.get("/");
+  EXPECT_EQ(refused.status, 503);
+  EXPECT_EQ(refused.headers.get("Retry-After"), "1");
+  hold.release();
+  EXPECT_EQ(first.response().body, "held");
+  server.wait_for_accesses(2);
+  EXPECT_EQ(second.get("/").status, 200);
+}
+
+TEST(Limits, RunningOutOfDescriptorsPausesAccepting) {
+  TestServer server(who);
+  // The connection waits in the backlog while no descriptor is free.
+  RawClient before(server.port());
+  EXPECT_EQ(before.get("/").status, 200);
+  rlimit old{};
+  ASSERT_EQ(getrlimit(RLIMIT_NOFILE, &old), 0);
+  RawClient waiting = [&] {
+    RawClient client(server.port());
+    return client;
+  }();
+  EXPECT_EQ(waiting.get("/").status, 200);
+  std::list<base::UniqueFd> hog;
+  rlimit low = old;
+  low.rlim_cur = 256;
+  ASSERT_EQ(setrlimit(RLIMIT_NOFILE, &low), 0);
+  while (true) {
+    base::UniqueFd fd(::dup(0));
+    if (!fd) break;
+    hog.push_back(std::move(fd));
+  }
+  hog.pop_back();  // for the client; the server finds none
+  RawClient client(server.port());
+  client.send(kGet);
+  EXPECT_EQ(before.get("/").status, 200);  // what is open goes on
+  hog.clear();
+  ASSERT_EQ(setrlimit(RLIMIT_NOFILE, &old), 0);
+  EXPECT_EQ(client.response().status, 200);
+}
+
+TEST(Drain, ClosesWhatIsIdleAndLetsTheRestEnd) {
+  Hold hold;
+  std::atomic<bool> deadline_called = false;
+  TestServer server(hold.handler(), {.loops = 2});
+  RawClient idle(server.port());
+  RawClient busy(server.port());
+  busy.send(kGet);
+  hold.wait_for_entered(1);
+  std::future<size_t> drained = std::async(std::launch::async, [&] {
+    return server.server().drain(1h, [&] { deadline_called = true; });
+  });
+  EXPECT_EQ(idle.wait_for_end(), End::clean);
+  EXPECT_NE(drained.wait_for(0s), std::future_status::ready);
+  EXPECT_THROW(
+      {
+        RawClient late(server.port());
+        late.get("/");
+      },
+      std::runtime_error);
+  hold.release();
+  const RawResponse last = busy.response();
+  EXPECT_EQ(last.body, "held");
+  EXPECT_EQ(last.headers.get("Connection"), "close");
+  EXPECT_EQ(busy.wait_for_end(), End::clean);
+  EXPECT_EQ(drained.get(), 0U);
+  EXPECT_FALSE(deadline_called);
+}
+
+// Writes to a client that reads nothing.
+base::Task<void> write_forever(Exchange* e, std::promise<void>* begun) {
+  const std::string block(1 << 20, 'x');
+  co_await e->response.begin(200, {}, uint64_t{1} << 40);
+  begun->set_value();
+  while (true) co_await e->response.write(block);
+}
+
+TEST(Drain, ResetsWhatIsLeftAtTheDeadline) {
+  base::ManualClock clock;
+  std::promise<void> begun;
+  bool told = false;
+  TestServer server([&](Exchange& e) { return write_forever(&e, &begun); },
+                    {.limits = {.send_timeout = 24h}, .clock = &clock});
+  RawClient client(server.port());
+  client.send(kGet);
+  begun.get_future().wait();
+  std::future<size_t> drained = std::async(
+      std::launch::async, [&] { return server.server().drain(60s, [&] { told = true; }); });
+  while (drained.wait_for(1ms) != std::future_status::ready) clock.advance(61s);
+  EXPECT_EQ(drained.get(), 1U);
+  EXPECT_TRUE(told);
+  EXPECT_EQ(client.wait_for_end(), End::reset);
+  EXPECT_EQ(server.server().connections(), 0U);
+}
+
+// What a handler waits for may be ended by whoever owns it, and drain() waits until it is.
+TEST(Drain, WaitsForHandlersThatWaitForSomethingElse) {
+  base::ManualClock clock;
+  Hold hold;
+  TestServer server(hold.handler(), {.clock = &clock});
+  RawClient client(server.port());
+  client.send(kGet);
+  hold.wait_for_entered(1);
+  std::future<size_t> drained = std::async(
+      std::launch::async, [&] { return server.server().drain(60s, [&] { hold.release(); }); });
+  while (drained.wait_for(1ms) != std::future_status::ready) clock.advance(61s);
+  EXPECT_EQ(server.wait_for_accesses(1).size(), 1U);
+  EXPECT_EQ(server.server().connections(), 0U);
+}
+
+TEST(AccessLog, TellsWhatHappened) {
+  TestServer server(who);
+  RawClient client(server.port());
+  client.get("/a?b");
+  client.send("GET / HTTP/1.1\r\n\r\n");
+  EXPECT_EQ(client.response().status, 400);
+  const std::vector<test::Access> accesses = server.wait_for_accesses(2);
+  EXPECT_EQ(accesses[0].method, "GET");
+  EXPECT_EQ(accesses[0].target, "/a?b");
+  EXPECT_EQ(accesses[0].status, 200);
+  EXPECT_EQ(accesses[0].body_bytes, std::string("127.0.0.1 plain").size());
+  EXPECT_TRUE(accesses[0].complete);
+  EXPECT_EQ(accesses[1].status, 400);
+}
+
+}  // namespace
+}  // namespace http
