@@ -38,9 +38,11 @@ int main(int argc, char** argv) {
   base::init_logging("entrepot-origin");
   CLI::App app(
       "Container registry on the storage of CNCF Distribution: serves manifests, tags and uploads, "
-      "and sends blob downloads to the edge.");
+      "and sends blob downloads to the edge.",
+      "entrepot-origin");
   app.set_version_flag("--version", "entrepot-origin " ENTREPOT_VERSION);
   app.require_subcommand(1);
+  app.failure_message(CLI::FailureMessage::help);
   std::string path;
   CLI::App* command = app.add_subcommand("serve", "Serve until SIGTERM");
   command->add_option("config", path, "The configuration file (YAML, as Distribution's)")

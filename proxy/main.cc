@@ -38,9 +38,11 @@ int main(int argc, char** argv) {
   base::init_logging("entrepot-edge");
   CLI::App app(
       "Caching CDN node for container registries: serves blobs, verified against their "
-      "digests, and fetches what it does not hold from its origins.");
+      "digests, and fetches what it does not hold from its origins.",
+      "entrepot-edge");
   app.set_version_flag("--version", "entrepot-edge " ENTREPOT_VERSION);
   app.require_subcommand(1);
+  app.failure_message(CLI::FailureMessage::help);
   std::string path;
   CLI::App* command = app.add_subcommand("serve", "Serve until SIGTERM");
   command->add_option("config", path, "The configuration file (YAML)")

@@ -7,7 +7,6 @@
 #include <unistd.h>
 
 #include <cerrno>
-#include <cstdlib>
 #include <stdexcept>
 
 #include "base/error.h"
@@ -75,11 +74,11 @@ std::string Process::wait_for(const std::string& text) {
 }
 
 uint16_t Process::listening_port() {
-  const std::string line = wait_for("listening on ");
-  const size_t begin = line.find("listening on ");
-  const size_t colon = line.rfind(':');
-  if (colon == std::string::npos || colon < begin) throw std::runtime_error("no port in: " + line);
-  return static_cast<uint16_t>(std::strtoul(line.c_str() + colon + 1, nullptr, 10));
+  static const std::string kBefore = "listening on ";
+  const std::string line = wait_for(kBefore);
+  const size_t begin = line.find(kBefore) + kBefore.size();
+  const std::string address = line.substr(begin, line.find(' ', begin) - begin);
+  return static_cast<uint16_t>(std::stoul(address.substr(address.rfind(':') + 1)));
 }
 
 void Process::signal(int number) {
