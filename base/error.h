@@ -1,0 +1,24 @@
+// IoError: an operation on a file, socket or database failed, so this request cannot go on.
+// Carries errno and a sentence for the operator. Caught where a request or a command begins.
+#pragma once
+
+#include <cerrno>
+#include <cstring>
+#include <stdexcept>
+#include <string>
+
+namespace base {
+
+class IoError : public std::runtime_error {
+ public:
+  IoError(int number, const std::string& what)
+      : std::runtime_error(what + ": " + std::strerror(number)), number_(number) {}
+  // With the errno of the call that has just failed.
+  explicit IoError(const std::string& what) : IoError(errno, what) {}
+  int number() const { return number_; }
+
+ private:
+  int number_;
+};
+
+}  // namespace base
