@@ -1,0 +1,124 @@
+// Pulling and deleting blobs.
+#include "tests/origin/registry_fixture.h"
+
+namespace origin {
+namespace {
+
+class BlobsTest : public RegistryTest {
+ protected:
+  static std::string path(const std::string& content, const std::string& repository = "a") {
+    return "/v2/" + repository + "/blobs/" + sha256(content).str();
+  }
+};
+
+TEST_F(BlobsTest, GetAndHead) {
+  Config c = config();
+  c.headers.add("Vary", "Accept");
+  const uint16_t port = start(c).port();
+  const std::string digest = push_blob(port, "a", "some bytes").str();
+  for (const char* method : {"GET", "HEAD"}) {
+    const auto answer = call(port, method, path("some bytes"));
+    EXPECT_EQ(answer.status, 200);
+    EXPECT_EQ(answer.body, method[0] == 'G' ? "some bytes" : "");
+    EXPECT_EQ(answer.header("Content-Length"), "10");
+    EXPECT_EQ(answer.header("Content-Type"), "application/octet-stream");
+    EXPECT_EQ(answer.header("Docker-Content-Digest"), digest);
+    EXPECT_EQ(answer.header("ETag"), '"' + digest + '"');
+    EXPECT_EQ(answer.header("Accept-Ranges"), "bytes");
+    EXPECT_EQ(answer.header("Cache-Control"), "max-age=31536000, immutable");
+    EXPECT_EQ(answer.header("Docker-Distribution-Api-Version"), "registry/2.0");
+    EXPECT_EQ(answer.header("Vary"), "Accept");
+  }
+}
+
+TEST_F(BlobsTest, RangesAndConditions) {
+  const uint16_t port = start();
+  push_blob(port, "a", "0123456789");
+  const auto range = call(port, "GET", path("0123456789"), "", fields({{"Range", "bytes=2-4"}}));
+  EXPECT_EQ(range.status, 206);
+  EXPECT_EQ(range.body, "234");
+  EXPECT_EQ(range.header("Content-Range"), "bytes 2-4/10");
+  EXPECT_EQ(range.header("Docker-Content-Digest"), sha256("0123456789").str());
+  const auto beyond = call(port, "GET", path("0123456789"), "", fields({{"Range", "bytes=10-"}}));
+  EXPECT_EQ(beyond.status, 416);
+  EXPECT_TRUE(beyond.complete);
+  EXPECT_EQ(beyond.header("Content-Range"), "bytes */10");
+  const std::string etag = '"' + sha256("0123456789").str() + '"';
+  const auto same = call(port, "GET", path("0123456789"), "", fields({{"If-None-Match", etag}}));
+  EXPECT_EQ(same.status, 304);
+  EXPECT_EQ(same.header("ETag"), etag);
+}
+
+TEST_F(BlobsTest, ABlobIsOfItsRepository) {
+  const uint16_t port = start();
+  const std::string manifest = push_image(port, "a", "t", "layer");
+  for (const std::string& target : {path("unknown"), path("layer", "b"), path(manifest)}) {
+    const auto answer = call(port, "GET", target);
+    EXPECT_EQ(answer.status, 404) << target;
+    EXPECT_EQ(error_code(answer), "BLOB_UNKNOWN") << target;
+    EXPECT_EQ(answer.header("Cache-Control"), "no-store");
+  }
+}
+
+TEST_F(BlobsTest, WhatTheStorageHasLostIsAbsent) {
+  const uint16_t port = start();
+  push_blob(port, "a", "bytes");
+  write(layout().layer_link("a", sha256("garbled")), "sha256:");
+  EXPECT_EQ(call(port, "GET", path("garbled")).status, 404);
+  std::filesystem::remove(layout().blob(sha256("bytes")));
+  EXPECT_EQ(call(port, "GET", path("bytes")).status, 404);
+  // A directory where the link's file should be is no link either.
+  std::filesystem::create_directories(layout().layer_link("a", sha256("odd")));
+  EXPECT_EQ(call(port, "GET", path("odd")).status, 404);
+}
+
+TEST_F(BlobsTest, Delete) {
+  const uint16_t port = start();
+  push_blob(port, "a", "bytes");
+  push_blob(port, "b", "bytes");
+  EXPECT_EQ(call(port, "DELETE", path("bytes")).status, 202);
+  EXPECT_EQ(call(port, "HEAD", path("bytes")).status, 404);
+  EXPECT_EQ(call(port, "DELETE", path("bytes")).status, 404);
+  EXPECT_EQ(call(port, "GET", path("bytes", "b")).body, "bytes");
+}
+
+TEST_F(BlobsTest, DeleteMustBeEnabled) {
+  Config c = config();
+  c.delete_enabled = false;
+  const uint16_t port = start(c).port();
+  push_image(port, "a", "t", "bytes");
+  for (const std::string& target : {path("bytes"), std::string("/v2/a/manifests/t")}) {
+    const auto answer = call(port, "DELETE", target);
+    EXPECT_EQ(answer.status, 405);
+    EXPECT_EQ(error_code(answer), "UNSUPPORTED");
+  }
+  EXPECT_EQ(call(port, "GET", path("bytes")).status, 200);
+}
+
+TEST_F(BlobsTest, TheEdgeIsWhereClientsAreSent) {
+  Config c = config();
+  c.redirect.url = "https://cdn.example";
+  c.redirect.bearer = "secret";
+  c.redirect.networks = {*Network::parse("203.0.113.0/24")};
+  c.trusted_proxies = {*Network::parse("127.0.0.1")};
+  const uint16_t port = start(c).port();
+  push_blob(port, "a", "bytes");
+  const auto redirect = call(port, "GET", path("bytes") + "?x=y");
+  EXPECT_EQ(redirect.status, 302);
+  EXPECT_EQ(redirect.header("Location"), "https://cdn.example" + path("bytes") + "?x=y");
+  EXPECT_EQ(redirect.body, "");
+  EXPECT_EQ(call(port, "HEAD", path("bytes")).status, 200);
+  EXPECT_EQ(call(port, "GET", path("unknown")).status, 404);
+  EXPECT_EQ(call(port, "GET", path("bytes"), "", fields({{"Authorization", "Bearer secret"}})).body,
+            "bytes");
+  EXPECT_EQ(call(port, "GET", path("bytes"), "", fields({{"X-Forwarded-For", "203.0.113.9"}})).body,
+            "bytes");
+  // What looks like a blob and is an upload is never redirected.
+  const auto upload = call(port, "POST", "/v2/a/blobs/uploads/");
+  EXPECT_EQ(call(port, "GET", location(upload)).status, 204);
+  c.redirect.status = 307;
+  EXPECT_EQ(call(start(c).port(), "GET", path("bytes")).status, 307);
+}
+
+}  // namespace
+}  // namespace origin

@@ -1,0 +1,143 @@
+// The lists: tags, catalog and referrers, with their pages and filters.
+#include <filesystem>
+#include <nlohmann/json.hpp>
+
+#include "oci/manifest.h"
+#include "tests/origin/registry_fixture.h"
+
+namespace origin {
+namespace {
+
+using Strings = std::vector<std::string>;
+
+class ListsTest : public RegistryTest {
+ protected:
+  // Follows Link from page to page.
+  static Strings all_pages(uint16_t port, std::string target, const std::string& key) {
+    Strings all;
+    while (true) {
+      const auto answer = call(port, "GET", target);
+      EXPECT_EQ(answer.status, 200) << target;
+      EXPECT_EQ(answer.header("Content-Type"), "application/json");
+      for (std::string& entry : strings(answer, key)) all.push_back(std::move(entry));
+      const std::string link = answer.header("Link");
+      if (link.empty()) return all;
+      EXPECT_TRUE(link.ends_with(">; rel=\"next\"")) << link;
+      target = link.substr(1, link.find('>') - 1);
+    }
+  }
+};
+
+TEST_F(ListsTest, Tags) {
+  const uint16_t port = start();
+  for (const char* tag : {"b", "c", "a", "B"}) push_image(port, "a/b", tag, "x");
+  const Strings sorted = {"B", "a", "b", "c"};
+  EXPECT_EQ(call(port, "GET", "/v2/a/b/tags/list").body,
+            "{\"name\":\"a/b\",\"tags\":[\"B\",\"a\",\"b\",\"c\"]}\n");
+  for (const char* n : {"1", "2", "3", "4", "5", "100000"}) {
+    EXPECT_EQ(all_pages(port, std::string("/v2/a/b/tags/list?n=") + n, "tags"), sorted) << n;
+  }
+  EXPECT_EQ(call(port, "GET", "/v2/a/b/tags/list?n=4").header("Link"), "");
+  EXPECT_EQ(call(port, "GET", "/v2/a/b/tags/list?n=2").header("Link"),
+            "</v2/a/b/tags/list?last=a&n=2>; rel=\"next\"");
+  EXPECT_EQ(strings(call(port, "GET", "/v2/a/b/tags/list?last=a"), "tags"), (Strings{"b", "c"}));
+  EXPECT_EQ(strings(call(port, "GET", "/v2/a/b/tags/list?n=0"), "tags"), Strings{});
+  for (const char* n : {"-1", "x", "1x", "99999999999999999999999"}) {
+    const auto answer = call(port, "GET", std::string("/v2/a/b/tags/list?n=") + n);
+    EXPECT_EQ(answer.status, 400) << n;
+    EXPECT_EQ(error_code(answer), "PAGINATION_NUMBER_INVALID") << n;
+  }
+}
+
+TEST_F(ListsTest, TagsOfARepositoryWithout) {
+  const uint16_t port = start();
+  push_blob(port, "a", "x");
+  EXPECT_EQ(strings(call(port, "GET", "/v2/a/tags/list"), "tags"), Strings{});
+  const auto unknown = call(port, "GET", "/v2/b/tags/list");
+  EXPECT_EQ(unknown.status, 404);
+  EXPECT_EQ(error_code(unknown), "NAME_UNKNOWN");
+}
+
+TEST_F(ListsTest, Catalog) {
+  const uint16_t port = start();
+  EXPECT_EQ(call(port, "GET", "/v2/_catalog").body, "{\"repositories\":[]}\n");
+  for (const char* name : {"b", "a-b", "a/b", "a", "a/c"}) push_blob(port, name, "x");
+  const Strings sorted = {"a", "a/b", "a/c", "a-b", "b"};
+  EXPECT_EQ(all_pages(port, "/v2/_catalog", "repositories"), sorted);
+  for (const char* n : {"1", "2", "3", "5", "1000"}) {
+    EXPECT_EQ(all_pages(port, std::string("/v2/_catalog?n=") + n, "repositories"), sorted) << n;
+  }
+  EXPECT_EQ(call(port, "GET", "/v2/_catalog?n=2").header("Link"),
+            "</v2/_catalog?last=a%2Fb&n=2>; rel=\"next\"");
+  EXPECT_EQ(error_code(call(port, "GET", "/v2/_catalog?n=1001")), "PAGINATION_NUMBER_INVALID");
+}
+
+// A manifest that refers to another.
+std::string attachment(const oci::Digest& config, const oci::Digest& subject,
+                       const std::string& type) {
+  return image(config, {},
+               R"(,"artifactType":")" + type + R"(","annotations":{"k":")" + type +
+                   R"("},"subject":{"mediaType":"application/vnd.oci.image.manifest.v1+json",)" +
+                   R"("digest":")" + subject.str() + R"(","size":1})");
+}
+
+TEST_F(ListsTest, Referrers) {
+  const uint16_t port = start();
+  const oci::Digest config = push_blob(port, "a", "{}");
+  const oci::Digest subject = sha256("not pushed yet");
+  const std::string path = "/v2/a/referrers/" + subject.str();
+  const auto nothing = call(port, "GET", path);
+  EXPECT_EQ(nothing.status, 200);
+  EXPECT_EQ(nothing.header("Content-Type"), "application/vnd.oci.image.index.v1+json");
+  EXPECT_EQ(nothing.body,
+            R"({"schemaVersion":2,"mediaType":"application/vnd.oci.image.index.v1+json",)"
+            R"("manifests":[]})");
+
+  const std::string sbom = attachment(config, subject, "text/sbom");
+  const std::string signature = attachment(config, subject, "text/signature");
+  for (const std::string& manifest : {sbom, signature}) {
+    const auto put = push_manifest(port, "a", sha256(manifest).str(), manifest);
+    EXPECT_EQ(put.status, 201) << put.body;
+    EXPECT_EQ(put.header("OCI-Subject"), subject.str());
+  }
+  const auto all = call(port, "GET", path);
+  EXPECT_EQ(nlohmann::json::parse(all.body)["manifests"].size(), 2U);
+  EXPECT_FALSE(all.headers.has("OCI-Filters-Applied"));
+
+  const auto some = call(port, "GET", path + "?artifactType=text%2Fsbom");
+  EXPECT_EQ(some.header("OCI-Filters-Applied"), "artifactType");
+  const auto manifests = nlohmann::json::parse(some.body)["manifests"];
+  ASSERT_EQ(manifests.size(), 1U);
+  EXPECT_EQ(manifests[0]["digest"], sha256(sbom).str());
+  EXPECT_EQ(manifests[0]["size"], sbom.size());
+  EXPECT_EQ(manifests[0]["artifactType"], "text/sbom");
+  EXPECT_EQ(manifests[0]["annotations"]["k"], "text/sbom");
+
+  EXPECT_EQ(call(port, "DELETE", "/v2/a/manifests/" + sha256(sbom).str()).status, 202);
+  EXPECT_EQ(nlohmann::json::parse(call(port, "GET", path).body)["manifests"].size(), 1U);
+}
+
+TEST_F(ListsTest, ReferrersThatAClientListedInTheFallbackTag) {
+  const uint16_t port = start();
+  const oci::Digest config = push_blob(port, "a", "{}");
+  const oci::Digest subject = sha256("subject");
+  const std::string sbom = attachment(config, subject, "text/sbom");
+  const std::string unrelated = push_image(port, "a", "t", "x");
+  push_manifest(port, "a", "sbom", sbom);
+  // As if Distribution had stored it, which keeps no list of its own.
+  std::filesystem::remove_all(layout().referrers("a", subject));
+  const auto child = [](const std::string& manifest) {
+    return R"({"mediaType":"application/vnd.oci.image.manifest.v1+json","digest":")" +
+           sha256(manifest).str() + R"(","size":1})";
+  };
+  const std::string index =
+      R"({"schemaVersion":2,"manifests":[)" + child(sbom) + "," + child(unrelated) + "]}";
+  EXPECT_EQ(push_manifest(port, "a", "sha256-" + subject.hex(), index).status, 201);
+  const auto answer = call(port, "GET", "/v2/a/referrers/" + subject.str());
+  const auto manifests = nlohmann::json::parse(answer.body)["manifests"];
+  ASSERT_EQ(manifests.size(), 1U);
+  EXPECT_EQ(manifests[0]["digest"], sha256(sbom).str());
+}
+
+}  // namespace
+}  // namespace origin

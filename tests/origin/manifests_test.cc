@@ -1,0 +1,209 @@
+// Pushing, pulling and deleting manifests.
+#include <nlohmann/json.hpp>
+
+#include "oci/manifest.h"
+#include "origin/storage/files.h"
+#include "tests/origin/registry_fixture.h"
+
+namespace origin {
+namespace {
+
+const std::string kOciType(oci::media_type::kOciManifest);
+
+class ManifestsTest : public RegistryTest {
+ protected:
+  static std::string path(const std::string& reference, const std::string& repository = "a") {
+    return "/v2/" + repository + "/manifests/" + reference;
+  }
+  static std::string index(const std::vector<oci::Digest>& children) {
+    auto array = nlohmann::json::array();
+    for (const oci::Digest& child : children) {
+      array.push_back({{"mediaType", kOciType}, {"digest", child.str()}, {"size", 1}});
+    }
+    return R"({"schemaVersion":2,"mediaType":")" + std::string(oci::media_type::kOciIndex) +
+           R"(","manifests":)" + array.dump() + "}";
+  }
+};
+
+TEST_F(ManifestsTest, TheBytesComeBackAsTheyWerePushed) {
+  const uint16_t port = start();
+  const oci::Digest config = push_blob(port, "a", "{}");
+  const std::string manifest = image(config, {}, "  ,\n \"unknown\" : [ 1.50, \"\\u00e9\" ]");
+  const std::string digest = sha256(manifest).str();
+  const auto put = push_manifest(port, "a", "v1", manifest);
+  EXPECT_EQ(put.status, 201) << put.body;
+  EXPECT_EQ(location(put), path(digest));
+  EXPECT_EQ(put.header("Docker-Content-Digest"), digest);
+  for (const std::string& reference : {std::string("v1"), digest}) {
+    for (const char* accept : {"*/*", "application/vnd.docker.distribution.manifest.v2+json", ""}) {
+      const auto get = call(port, "GET", path(reference), "", fields({{"Accept", accept}}));
+      EXPECT_EQ(get.status, 200);
+      EXPECT_EQ(get.body, manifest);
+      EXPECT_EQ(get.header("Content-Type"), kOciType);
+      EXPECT_EQ(get.header("Docker-Content-Digest"), digest);
+      EXPECT_EQ(get.header("ETag"), '"' + digest + '"');
+    }
+    const auto head = call(port, "HEAD", path(reference));
+    EXPECT_EQ(head.status, 200);
+    EXPECT_EQ(head.header("Content-Length"), std::to_string(manifest.size()));
+    EXPECT_EQ(
+        call(port, "GET", path(reference), "", fields({{"If-None-Match", '"' + digest + '"'}}))
+            .status,
+        304);
+  }
+}
+
+TEST_F(ManifestsTest, EverythingItRefersToMustBeThere) {
+  const uint16_t port = start();
+  const oci::Digest config = push_blob(port, "a", "{}");
+  push_blob(port, "b", "elsewhere");
+  const auto answer =
+      push_manifest(port, "a", "t", image(config, {sha256("elsewhere"), sha256("nowhere")}));
+  EXPECT_EQ(answer.status, 400);
+  EXPECT_EQ(error_code(answer), "MANIFEST_BLOB_UNKNOWN");
+  EXPECT_NE(answer.body.find(sha256("elsewhere").str()), std::string::npos);
+  EXPECT_NE(answer.body.find(sha256("nowhere").str()), std::string::npos);
+  EXPECT_EQ(answer.body.find(config.str()), std::string::npos);
+  EXPECT_EQ(call(port, "GET", path("t")).status, 404);
+
+  const auto sparse = push_manifest(port, "a", "t", index({sha256("no manifest")}));
+  EXPECT_EQ(sparse.status, 400);
+  EXPECT_EQ(error_code(sparse), "MANIFEST_BLOB_UNKNOWN");
+}
+
+TEST_F(ManifestsTest, WhatIsNotDistributedNeedNotBeThere) {
+  const uint16_t port = start();
+  const oci::Digest config = push_blob(port, "a", "{}");
+  std::string manifest = image(config, {sha256("foreign")});
+  const std::string layer = "image.layer.v1.tar";
+  manifest.replace(manifest.find(layer), layer.size(), "image.layer.nondistributable.v1.tar");
+  EXPECT_EQ(push_manifest(port, "a", "t", manifest).status, 201);
+}
+
+TEST_F(ManifestsTest, AnIndexOfImages) {
+  const uint16_t port = start();
+  const std::string one = push_image(port, "a", "one", "1");
+  const std::string two = push_image(port, "a", "two", "2");
+  const std::string both = index({sha256(one), sha256(two)});
+  EXPECT_EQ(push_manifest(port, "a", "both", both).status, 201);
+  const auto get = call(port, "GET", path("both"));
+  EXPECT_EQ(get.body, both);
+  EXPECT_EQ(get.header("Content-Type"), oci::media_type::kOciIndex);
+}
+
+TEST_F(ManifestsTest, ByDigestOfEitherAlgorithmAndWithTags) {
+  const uint16_t port = start();
+  const oci::Digest config = push_blob(port, "a", "{}");
+  const std::string manifest = image(config, {});
+  for (const std::string& digest : {sha256(manifest).str(), sha512(manifest).str()}) {
+    const auto put = push_manifest(port, "a", digest + "?tag=x&tag=y", manifest);
+    EXPECT_EQ(put.status, 201) << put.body;
+    EXPECT_EQ(put.header("Docker-Content-Digest"), digest);
+    EXPECT_EQ(put.headers.joined("OCI-Tag"), "x, y");
+    EXPECT_EQ(call(port, "GET", path(digest)).header("Docker-Content-Digest"), digest);
+    EXPECT_EQ(call(port, "GET", path("y")).header("Docker-Content-Digest"), digest);
+  }
+  EXPECT_EQ(error_code(push_manifest(port, "a", sha256("other").str(), manifest)),
+            "DIGEST_INVALID");
+  EXPECT_EQ(error_code(push_manifest(port, "a", "sha256:bad", manifest)), "DIGEST_INVALID");
+  EXPECT_EQ(error_code(push_manifest(port, "a", sha256(manifest).str() + "?tag=-", manifest)),
+            "TAG_INVALID");
+  EXPECT_EQ(error_code(push_manifest(port, "a", "-bad", manifest)), "TAG_INVALID");
+}
+
+TEST_F(ManifestsTest, WhatIsNoManifestIsRefused) {
+  const uint16_t port = start();
+  const oci::Digest config = push_blob(port, "a", "{}");
+  for (const std::string& bad :
+       {std::string(), std::string("{"), std::string("[]"), std::string("{}"),
+        std::string(R"({"schemaVersion":1,"name":"a"})"),
+        image(config, {}, R"(,"manifests":[])")}) {
+    const auto answer = call(port, "PUT", path("t"), bad, fields({{"Content-Type", kOciType}}));
+    EXPECT_EQ(answer.status, 400) << bad;
+    EXPECT_EQ(error_code(answer), "MANIFEST_INVALID") << bad;
+  }
+  const auto other_type =
+      call(port, "PUT", path("t"), image(config, {}),
+           fields({{"Content-Type", "application/vnd.docker.distribution.manifest.v2+json"}}));
+  EXPECT_EQ(error_code(other_type), "MANIFEST_INVALID");
+}
+
+TEST_F(ManifestsTest, UpTo4MiB) {
+  const uint16_t port = start();
+  const oci::Digest config = push_blob(port, "a", "{}");
+  const auto of_size = [&](size_t size) {
+    const std::string bare = image(config, {}, R"(,"annotations":{"a":""})");
+    return image(config, {},
+                 R"(,"annotations":{"a":")" + std::string(size - bare.size(), 'x') + R"("})");
+  };
+  const std::string largest = of_size(oci::kMaxManifestSize);
+  ASSERT_EQ(largest.size(), oci::kMaxManifestSize);
+  EXPECT_EQ(push_manifest(port, "a", "t", largest).status, 201);
+  EXPECT_TRUE(call(port, "GET", path("t")).body == largest);
+  const auto too_large = push_manifest(port, "a", "t", of_size(oci::kMaxManifestSize + 1));
+  EXPECT_EQ(too_large.status, 413);
+  EXPECT_EQ(error_code(too_large), "MANIFEST_INVALID");
+}
+
+TEST_F(ManifestsTest, ATagMoves) {
+  const uint16_t port = start();
+  const std::string one = push_image(port, "a", "t", "1");
+  const std::string two = push_image(port, "a", "t", "2");
+  EXPECT_EQ(call(port, "GET", path("t")).body, two);
+  EXPECT_EQ(call(port, "GET", path(sha256(one).str())).body, one);
+  EXPECT_EQ(content(layout().tag_current_link("a", "t")), sha256(two).str());
+}
+
+TEST_F(ManifestsTest, Unknown) {
+  const uint16_t port = start();
+  push_image(port, "a", "t", "1");
+  for (const std::string& target : {path("other"), path("t", "b"), path(sha256("x").str()),
+                                    path("-"), path(".."), path(std::string(129, 'x'))}) {
+    const auto answer = call(port, "GET", target);
+    EXPECT_EQ(answer.status, 404) << target;
+    EXPECT_EQ(error_code(answer), "MANIFEST_UNKNOWN") << target;
+  }
+  EXPECT_EQ(error_code(call(port, "GET", path("sha256:bad"))), "DIGEST_INVALID");
+  // A blob is not a manifest, even where its digest is known.
+  EXPECT_EQ(call(port, "GET", path(sha256("1").str())).status, 404);
+}
+
+TEST_F(ManifestsTest, DeletingATagLeavesTheManifest) {
+  const uint16_t port = start();
+  const std::string manifest = push_image(port, "a", "t", "1");
+  EXPECT_EQ(call(port, "DELETE", path("t")).status, 202);
+  EXPECT_EQ(call(port, "HEAD", path("t")).status, 404);
+  EXPECT_EQ(error_code(call(port, "DELETE", path("t"))), "MANIFEST_UNKNOWN");
+  EXPECT_EQ(call(port, "GET", path(sha256(manifest).str())).body, manifest);
+}
+
+TEST_F(ManifestsTest, DeletingAManifestTakesItsTagsAlong) {
+  const uint16_t port = start();
+  const std::string manifest = push_image(port, "a", "one", "1");
+  push_manifest(port, "a", "two", manifest);
+  push_image(port, "a", "three", "3");
+  // What a crash of another program left does not stand in the way.
+  write(layout().tag_current_link("a", "broken"), "");
+  write(layout().revision_link("a", sha256("broken")), "");
+  const std::string digest = sha256(manifest).str();
+  EXPECT_EQ(call(port, "DELETE", path(digest)).status, 202);
+  EXPECT_EQ(call(port, "GET", path(digest)).status, 404);
+  EXPECT_EQ(call(port, "DELETE", path(digest)).status, 404);
+  EXPECT_EQ(strings(call(port, "GET", "/v2/a/tags/list"), "tags"),
+            std::vector<std::string>{"three"});
+}
+
+TEST_F(ManifestsTest, SchemaOneOfOldIsServed) {
+  const uint16_t port = start();
+  const std::string old = R"({"schemaVersion":1,"name":"a","tag":"old","fsLayers":[]})";
+  write(layout().blob(sha256(old)), old);
+  write_link(layout().revision_link("a", sha256(old)), sha256(old));
+  write_link(layout().tag_current_link("a", "old"), sha256(old));
+  const auto get = call(port, "GET", path("old"));
+  EXPECT_EQ(get.body, old);
+  EXPECT_EQ(get.header("Content-Type"),
+            "application/vnd.docker.distribution.manifest.v1+prettyjws");
+}
+
+}  // namespace
+}  // namespace origin

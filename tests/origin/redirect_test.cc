@@ -1,0 +1,158 @@
+// Who is redirected to the edge, and what proxies may say about a request.
+#include "origin/redirect.h"
+
+#include <gtest/gtest.h>
+
+#include "origin/forwarded.h"
+
+namespace origin {
+namespace {
+
+const oci::Digest kDigest = oci::Digest::of(oci::Algorithm::sha256, "blob");
+
+RedirectConfig fedora() {
+  RedirectConfig config;
+  config.url = "https://cdn.example";
+  config.via = {"cloudfront"};
+  config.hosts = {"registry-no-cdn.example"};
+  config.networks = {*Network::parse("10.16.169.0/24"), *Network::parse("2001:db8::/33")};
+  config.certificates = {"CN=edge-1", "edge-2.example"};
+  config.bearer = "secret";
+  return config;
+}
+
+struct Case {
+  std::string why;
+  bool redirected;
+  std::string method = "GET";
+  std::vector<std::pair<std::string, std::string>> headers = {};
+  std::string address = "192.0.2.1";
+  std::string subject = "";
+  std::string name = "";
+  uint64_t size = 1000;
+};
+
+TEST(Redirect, DecisionTable) {
+  const std::vector<Case> cases = {
+      {"a plain GET", true},
+      {"HEAD", false, "HEAD"},
+      {"the CDN", false, "GET", {{"Via", "1.1 abc.CloudFront.net (CloudFront)"}}},
+      {"the CDN among others", false, "GET", {{"Via", "1.1 a"}, {"Via", "2 x.cloudfront.net"}}},
+      {"another proxy", true, "GET", {{"Via", "1.1 squid"}}},
+      {"the host without CDN", false, "GET", {{"Host", "Registry-No-CDN.example:443"}}},
+      {"the other host", true, "GET", {{"Host", "registry.example"}}},
+      {"a longer host", true, "GET", {{"Host", "x.registry-no-cdn.example"}}},
+      {"a builder", false, "GET", {}, "10.16.169.77"},
+      {"a builder, as a listener for both families sees it",
+       false,
+       "GET",
+       {},
+       "::ffff:10.16.169.77"},
+      {"a neighbour", true, "GET", {}, "10.16.170.77"},
+      {"an IPv6 builder", false, "GET", {}, "2001:db8:7fff::1"},
+      {"an IPv6 neighbour", true, "GET", {}, "2001:db8:8000::1"},
+      {"the edge by its subject", false, "GET", {}, "192.0.2.1", "CN=edge-1"},
+      {"the edge by a part of its subject", false, "GET", {}, "192.0.2.1", "O=Example,CN=edge-1"},
+      {"an attribute that only looks so", true, "GET", {}, "192.0.2.1", "O=x\\,CN=edge-1"},
+      {"another certificate", true, "GET", {}, "192.0.2.1", "CN=edge-10"},
+      {"the edge by its name", false, "GET", {}, "192.0.2.1", "CN=x", "edge-2.example"},
+      {"the edge by its secret", false, "GET", {{"Authorization", "Bearer secret"}}},
+      {"a wrong secret", true, "GET", {{"Authorization", "Bearer secreT"}}},
+      {"a longer secret", true, "GET", {{"Authorization", "Bearer secrets"}}},
+      {"a user", true, "GET", {{"Authorization", "Basic secret"}}},
+      {"a small blob", true, "GET", {}, "192.0.2.1", "", "", 1},
+  };
+  for (const Case& c : cases) {
+    http::Request request;
+    request.method = c.method;
+    for (const auto& [name, value] : c.headers) request.headers.add(name, value);
+    request.peer.certificate_subject = c.subject;
+    if (!c.name.empty()) request.peer.certificate_names = {c.name};
+    const auto url = redirect_url(fedora(), request, c.address, "a/b", kDigest, c.size);
+    EXPECT_EQ(url.has_value(), c.redirected) << c.why;
+    if (url) EXPECT_EQ(*url, "https://cdn.example/v2/a/b/blobs/" + kDigest.str()) << c.why;
+  }
+}
+
+TEST(Redirect, NobodyWithoutAnEdge) {
+  http::Request request;
+  request.method = "GET";
+  EXPECT_FALSE(redirect_url({}, request, "192.0.2.1", "a", kDigest, 1));
+}
+
+TEST(Redirect, AnEmptySecretExceptsNobody) {
+  RedirectConfig config;
+  config.url = "https://cdn.example";
+  http::Request request;
+  request.method = "GET";
+  request.headers.add("Authorization", "Bearer ");
+  EXPECT_TRUE(redirect_url(config, request, "192.0.2.1", "a", kDigest, 1));
+}
+
+TEST(Redirect, TheQueryIsKept) {
+  http::Request request;
+  request.method = "GET";
+  request.query = "ns=example&x=%2F";
+  EXPECT_EQ(redirect_url(fedora(), request, "192.0.2.1", "a", kDigest, 1),
+            "https://cdn.example/v2/a/blobs/" + kDigest.str() + "?ns=example&x=%2F");
+}
+
+TEST(Redirect, BlobsBelowTheLimitAreServedHere) {
+  RedirectConfig config = fedora();
+  config.direct_below = 100;
+  http::Request request;
+  request.method = "GET";
+  EXPECT_FALSE(redirect_url(config, request, "192.0.2.1", "a", kDigest, 99));
+  EXPECT_TRUE(redirect_url(config, request, "192.0.2.1", "a", kDigest, 100));
+}
+
+TEST(Network, Parsing) {
+  for (const std::string bad : {"", "10.0.0.0/33", "10.0.0/8", "10.0.0.0/", "10.0.0.0/8x", "::/129",
+                                "host", "10.0.0.0/-1"}) {
+    EXPECT_FALSE(Network::parse(bad)) << bad;
+  }
+  EXPECT_TRUE(Network::parse("10.1.2.3")->contains("10.1.2.3"));
+  EXPECT_FALSE(Network::parse("10.1.2.3")->contains("10.1.2.2"));
+  EXPECT_TRUE(Network::parse("0.0.0.0/0")->contains("10.1.2.2"));
+  EXPECT_FALSE(Network::parse("0.0.0.0/0")->contains("2001:db8::1"));
+  EXPECT_FALSE(Network::parse("0.0.0.0/0")->contains("unix"));
+}
+
+http::Request forwarded(const std::string& peer, const std::string& name,
+                        const std::string& value) {
+  http::Request request;
+  request.peer.address = peer;
+  request.headers.add("Host", "inner:5000");
+  request.headers.add(name, value);
+  return request;
+}
+
+TEST(Forwarded, OnlyTrustedProxiesSayWhoTheClientIs) {
+  const std::vector<Network> trusted = {*Network::parse("127.0.0.0/8"),
+                                        *Network::parse("10.0.0.0/8")};
+  const std::string list = "198.51.100.7, 203.0.113.5, 10.0.0.1";
+  EXPECT_EQ(client_address(forwarded("127.0.0.1", "X-Forwarded-For", list), trusted),
+            "203.0.113.5");
+  EXPECT_EQ(client_address(forwarded("192.0.2.1", "X-Forwarded-For", list), trusted), "192.0.2.1");
+  EXPECT_EQ(client_address(forwarded("127.0.0.1", "X-Forwarded-For", list), {}), "127.0.0.1");
+  EXPECT_EQ(client_address(forwarded("127.0.0.1", "X-Other", list), trusted), "127.0.0.1");
+  EXPECT_EQ(client_address(forwarded("127.0.0.1", "Forwarded",
+                                     R"(for="[2001:db8::1]:4711";proto=https, for=10.0.0.1)"),
+                           trusted),
+            "2001:db8::1");
+}
+
+TEST(Forwarded, TheBaseIsWhatTheClientSees) {
+  EXPECT_EQ(public_base(forwarded("", "X-Other", "")), "http://inner:5000");
+  EXPECT_EQ(public_base(forwarded("", "X-Forwarded-Proto", "https, http")), "https://inner:5000");
+  EXPECT_EQ(public_base(forwarded("", "X-Forwarded-Host", "registry.example")),
+            "http://registry.example");
+  EXPECT_EQ(
+      public_base(forwarded("", "Forwarded", R"(proto=https;host="registry.example:444", host=x)")),
+      "https://registry.example:444");
+  EXPECT_EQ(public_base(forwarded("", "X-Forwarded-Proto", "gopher")), "http://inner:5000");
+  EXPECT_EQ(public_base(forwarded("", "X-Forwarded-Host", "a/b?\"<x>")), "");
+}
+
+}  // namespace
+}  // namespace origin

@@ -1,0 +1,272 @@
+// The stores, on a real directory.
+#include "origin/storage/storage.h"
+
+#include <gtest/gtest.h>
+
+#include <fstream>
+
+#include "base/durable_file.h"
+#include "base/error.h"
+#include "origin/secret.h"
+#include "origin/storage/files.h"
+#include "tests/support/temp_dir.h"
+
+namespace origin {
+namespace {
+
+namespace fs = std::filesystem;
+using Strings = std::vector<std::string>;
+
+oci::Digest digest_of(std::string_view bytes) {
+  return oci::Digest::of(oci::Algorithm::sha256, bytes);
+}
+
+class StorageTest : public ::testing::Test {
+ protected:
+  Upload open(const std::string& id) {
+    auto upload = storage_.uploads.open("a", id);
+    EXPECT_TRUE(upload.has_value());
+    return std::move(*upload);
+  }
+  oci::Digest add_blob(const std::string& repository, std::string_view bytes) {
+    const std::string id = storage_.uploads.create(repository);
+    auto upload = storage_.uploads.open(repository, id);
+    upload->append(bytes);
+    EXPECT_TRUE(upload->commit(digest_of(bytes), storage_.blobs));
+    return digest_of(bytes);
+  }
+  void write(const fs::path& path, std::string_view text) {
+    base::create_directories_durably(path.parent_path());
+    std::ofstream(path, std::ios::binary) << text;
+  }
+  std::string content(const fs::path& path) {
+    return base::read_file(path, 1 << 20).value_or("(no file)");
+  }
+
+  test::TempDir dir_;
+  Storage storage_{dir_.path()};
+  const Layout& layout_ = storage_.layout;
+};
+
+TEST_F(StorageTest, PathsAreThoseOfDistribution) {
+  const oci::Digest d = digest_of("hello");
+  const fs::path tree = dir_.path() / "docker/registry/v2";
+  const std::string hex = d.hex();
+  EXPECT_EQ(layout_.blob(d), tree / "blobs/sha256" / hex.substr(0, 2) / hex / "data");
+  EXPECT_EQ(layout_.layer_link("a/b", d), tree / "repositories/a/b/_layers/sha256" / hex / "link");
+  EXPECT_EQ(layout_.revision_link("a", d),
+            tree / "repositories/a/_manifests/revisions/sha256" / hex / "link");
+  EXPECT_EQ(layout_.tag_current_link("a", "t"),
+            tree / "repositories/a/_manifests/tags/t/current/link");
+  EXPECT_EQ(layout_.tag_index_link("a", "t", d),
+            tree / "repositories/a/_manifests/tags/t/index/sha256" / hex / "link");
+  EXPECT_EQ(layout_.upload_data("a", "u"), tree / "repositories/a/_uploads/u/data");
+  EXPECT_EQ(layout_.upload_hash_state("a", "u", 17),
+            tree / "repositories/a/_uploads/u/hashstates/sha256/17");
+}
+
+TEST_F(StorageTest, AGarbledLinkIsAbsent) {
+  const fs::path path = dir_.path() / "x/link";
+  EXPECT_EQ(read_link(path), std::nullopt);
+  for (const std::string& bad : {std::string(), digest_of("a").str() + "\n", std::string("sha256:"),
+                                 std::string(5000, 'x')}) {
+    write(path, bad);
+    EXPECT_EQ(read_link(path), std::nullopt) << bad;
+  }
+  write_link(path, digest_of("a"));
+  EXPECT_EQ(read_link(path), digest_of("a"));
+  EXPECT_EQ(content(path), digest_of("a").str());
+  EXPECT_TRUE(remove_file(path));
+  EXPECT_FALSE(remove_file(path));
+}
+
+TEST_F(StorageTest, AnUploadBecomesABlobOfItsRepositoryOnly) {
+  const oci::Digest digest = add_blob("a", "some bytes");
+  EXPECT_EQ(content(layout_.blob(digest)), "some bytes");
+  EXPECT_EQ(content(layout_.layer_link("a", digest)), digest.str());
+  EXPECT_EQ(storage_.blobs.size("a", digest), 10U);
+  EXPECT_FALSE(storage_.blobs.open("b", digest));
+  EXPECT_TRUE(fs::is_empty(layout_.repository("a") / "_uploads"));
+}
+
+TEST_F(StorageTest, AnUploadGoesOnFromTheSavedHash) {
+  const std::string id = storage_.uploads.create("a");
+  {
+    Upload first = open(id);
+    first.append("hello ");
+    first.save();
+  }
+  EXPECT_EQ(content(layout_.upload_hash_state("a", id, 6)).size(), 108U);
+  // A state for other bytes of that length shows whether it is used.
+  oci::Hasher other(oci::Algorithm::sha256);
+  other.update("HELLO ");
+  write(layout_.upload_hash_state("a", id, 6), other.save());
+  Upload second = open(id);
+  EXPECT_EQ(second.size(), 6U);
+  second.append("world");
+  EXPECT_FALSE(second.commit(digest_of("hello world"), storage_.blobs));
+}
+
+TEST_F(StorageTest, AnUploadWithoutASavedHashIsReadAgain) {
+  for (const bool garbled : {false, true}) {
+    const std::string id = storage_.uploads.create("a");
+    open(id).append("hello ");
+    if (garbled) write(layout_.upload_hash_state("a", id, 6), "rubbish");
+    Upload second = open(id);
+    second.append("world");
+    EXPECT_TRUE(second.commit(digest_of("hello world"), storage_.blobs)) << garbled;
+  }
+}
+
+TEST_F(StorageTest, AnUploadHasOneWriterAtATime) {
+  const std::string id = storage_.uploads.create("a");
+  {
+    Upload writer = open(id);
+    const auto second = storage_.uploads.open("a", id);
+    ASSERT_FALSE(second.has_value());
+    EXPECT_EQ(second.error(), UploadUnavailable::busy);
+  }
+  Upload writer = open(id);
+  writer.append("x");
+  EXPECT_TRUE(writer.commit(digest_of("x"), storage_.blobs));
+  const auto after = storage_.uploads.open("a", id);
+  ASSERT_FALSE(after.has_value());
+  EXPECT_EQ(after.error(), UploadUnavailable::unknown);
+}
+
+TEST_F(StorageTest, AWriterThatIsNotAloneInSpiteOfTheLockFails) {
+  const std::string id = storage_.uploads.create("a");
+  Upload writer = open(id);
+  writer.append("mine");
+  std::ofstream(layout_.upload_data("a", id), std::ios::app) << "theirs";
+  EXPECT_THROW(writer.append("mine"), base::IoError);
+}
+
+TEST_F(StorageTest, AWrongDigestLeavesTheUpload) {
+  const std::string id = storage_.uploads.create("a");
+  Upload upload = open(id);
+  upload.append("bytes");
+  EXPECT_FALSE(upload.commit(digest_of("other"), storage_.blobs));
+  EXPECT_FALSE(fs::exists(layout_.blob(digest_of("other"))));
+  EXPECT_TRUE(upload.commit(digest_of("bytes"), storage_.blobs));
+}
+
+TEST_F(StorageTest, AnUploadForgetsWhatIsTruncated) {
+  const std::string id = storage_.uploads.create("a");
+  Upload upload = open(id);
+  upload.append("keep");
+  upload.append("forget");
+  upload.truncate(4);
+  EXPECT_EQ(storage_.uploads.status("a", id)->size, 4U);
+  EXPECT_TRUE(upload.commit(digest_of("keep"), storage_.blobs));
+}
+
+TEST_F(StorageTest, ASha512BlobIsStoredAsWhatItIs) {
+  const oci::Digest digest = oci::Digest::of(oci::Algorithm::sha512, "bytes");
+  const std::string id = storage_.uploads.create("a");
+  Upload upload = open(id);
+  upload.append("bytes");
+  EXPECT_TRUE(upload.commit(digest, storage_.blobs));
+  EXPECT_EQ(content(layout_.layer_link("a", digest)), digest.str());
+  EXPECT_EQ(storage_.blobs.size("a", digest), 5U);
+}
+
+TEST_F(StorageTest, DistributionsAliasOfASha512IsRead) {
+  const oci::Digest digest = add_blob("a", "bytes");
+  const oci::Digest alias = oci::Digest::of(oci::Algorithm::sha512, "bytes");
+  write_link(layout_.layer_link("a", alias), digest);
+  EXPECT_EQ(storage_.blobs.size("a", alias), 5U);
+}
+
+TEST_F(StorageTest, ABlobOfTheWrongSizeIsReplacedByAPush) {
+  const oci::Digest digest = add_blob("a", "all the bytes");
+  write(layout_.blob(digest), "all the");
+  add_blob("b", "all the bytes");
+  EXPECT_EQ(content(layout_.blob(digest)), "all the bytes");
+}
+
+TEST_F(StorageTest, AMountIsALink) {
+  const oci::Digest digest = add_blob("a", "bytes");
+  EXPECT_FALSE(storage_.blobs.mount("b", "c", digest));
+  EXPECT_TRUE(storage_.blobs.mount("a", "b", digest));
+  EXPECT_TRUE(storage_.blobs.mount(std::nullopt, "c", digest));
+  EXPECT_FALSE(storage_.blobs.mount(std::nullopt, "c", digest_of("unknown")));
+  EXPECT_TRUE(storage_.blobs.remove("a", digest));
+  EXPECT_FALSE(storage_.blobs.remove("a", digest));
+  EXPECT_EQ(storage_.blobs.size("a", digest), std::nullopt);
+  EXPECT_EQ(storage_.blobs.size("b", digest), 5U);
+  EXPECT_EQ(storage_.blobs.size("c", digest), 5U);
+}
+
+TEST_F(StorageTest, TornManifestBytesAreAbsentUntilPushedAgain) {
+  const std::string bytes = R"({"schemaVersion":2})";
+  const oci::Digest digest = digest_of(bytes);
+  storage_.manifests.put("a", digest, bytes, std::nullopt);
+  EXPECT_EQ(storage_.manifests.get("a", digest), bytes);
+  EXPECT_EQ(storage_.manifests.get("b", digest), std::nullopt);
+  write(layout_.blob(digest), "{\"schema");
+  EXPECT_EQ(storage_.manifests.get("a", digest), std::nullopt);
+  storage_.manifests.put("a", digest, bytes, std::nullopt);
+  EXPECT_EQ(storage_.manifests.get("a", digest), bytes);
+  EXPECT_TRUE(storage_.manifests.remove("a", digest));
+  EXPECT_FALSE(storage_.manifests.remove("a", digest));
+}
+
+TEST_F(StorageTest, TagsMoveAndKeepTheirHistory) {
+  const oci::Digest one = digest_of("1");
+  const oci::Digest two = digest_of("2");
+  storage_.tags.put("a", "t", one);
+  storage_.tags.put("a", "t", two);
+  EXPECT_EQ(storage_.tags.get("a", "t"), two);
+  EXPECT_TRUE(fs::exists(layout_.tag_index_link("a", "t", one)));
+  EXPECT_TRUE(storage_.tags.remove("a", "t"));
+  EXPECT_FALSE(storage_.tags.remove("a", "t"));
+  EXPECT_FALSE(fs::exists(layout_.tag("a", "t")));
+}
+
+TEST_F(StorageTest, TagsAreListedInOrderWithoutThoseThatLeadNowhere) {
+  for (const std::string tag : {"b", "a", "C", "10"}) storage_.tags.put("a", tag, digest_of(tag));
+  write(layout_.tag_current_link("a", "empty"), "");
+  write_link(layout_.tag_index_link("a", "unborn", digest_of("x")), digest_of("x"));
+  EXPECT_EQ(storage_.tags.list("a", "", 100), (Strings{"10", "C", "a", "b"}));
+  EXPECT_EQ(storage_.tags.list("a", "C", 1), (Strings{"a"}));
+  EXPECT_EQ(storage_.tags.list("a", "B", 100), (Strings{"C", "a", "b"}));
+  EXPECT_EQ(storage_.tags.list("unknown", "", 100), Strings{});
+}
+
+TEST_F(StorageTest, OneGarbledLinkDoesNotKeepOtherTagsOfAManifest) {
+  write(layout_.tag_current_link("a", "0"), "");
+  storage_.tags.put("a", "1", digest_of("x"));
+  storage_.tags.put("a", "2", digest_of("y"));
+  storage_.tags.put("a", "3", digest_of("x"));
+  storage_.tags.remove_all_of("a", digest_of("x"));
+  EXPECT_EQ(storage_.tags.list("a", "", 100), (Strings{"2"}));
+}
+
+TEST_F(StorageTest, TheCatalogIsInTheOrderOfPathComponents) {
+  for (const std::string name : {"a-b", "a", "a/b", "a/b/c", "b/c"}) add_blob(name, name);
+  fs::create_directories(layout_.repository("not/a/repository"));
+  storage_.manifests.put("m", digest_of("{}"), "{}", std::nullopt);
+  const Strings all = {"a", "a/b", "a/b/c", "a-b", "b/c", "m"};
+  EXPECT_EQ(storage_.catalog.list("", 100), all);
+  for (size_t i = 0; i < all.size(); ++i) {
+    EXPECT_EQ(storage_.catalog.list(all[i], 100), Strings(all.begin() + i + 1, all.end()))
+        << all[i];
+  }
+  EXPECT_EQ(storage_.catalog.list("a/bb", 2), (Strings{"a-b", "b/c"}));
+  EXPECT_EQ(storage_.catalog.list("", 2), (Strings{"a", "a/b"}));
+  EXPECT_TRUE(storage_.catalog.exists("a/b"));
+  EXPECT_FALSE(storage_.catalog.exists("b"));
+}
+
+TEST_F(StorageTest, ReplicasShareOneSecret) {
+  const std::string secret = shared_secret(layout_.secret());
+  EXPECT_EQ(secret.size(), 64U);
+  EXPECT_EQ(shared_secret(layout_.secret()), secret);
+  EXPECT_EQ(fs::status(layout_.secret()).permissions(),
+            fs::perms::owner_read | fs::perms::owner_write);
+  EXPECT_EQ(std::distance(fs::directory_iterator(dir_.path()), {}), 1);
+}
+
+}  // namespace
+}  // namespace origin
