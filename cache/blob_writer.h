@@ -1,0 +1,59 @@
+// BlobWriter: one partial blob, from its first byte to its place among the verified blobs.
+//
+// The partial blob is a sparse file and a map of which of its blocks (kBlockSize bytes, the last
+// one shorter) are there. Blocks may be written in any order. The map is saved every few blocks and
+// when the writer is abandoned; it is a hint for a resume, never proof: a resumed prefix is hashed
+// again. All functions block and may be called from any thread, one at a time, unless said
+// otherwise.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string_view>
+
+#include "cache/blob_store.h"
+#include "cache/space.h"
+#include "oci/digest.h"
+
+namespace cache {
+
+class BlobWriter {
+ public:
+  // Abandons: unless committed or discarded a partial blob with at least one whole block stays on
+  // disk for a later resume, its map saved and its space still reserved.
+  ~BlobWriter();
+
+  const oci::Digest& digest() const;
+  uint64_t size() const;
+  uint64_t blocks() const;
+  // Whole blocks that are there, as found at open and marked since. Any thread that also serialises
+  // mark().
+  bool has(uint64_t block) const;
+  // For readers: the file as it grows. Valid as long as the writer, after commit() too; not after
+  // discard() or a failed commit(). Who reads longer holds the Blob that commit() returns.
+  int fd() const;
+
+  // Writes bytes anywhere inside the blob; does not mark. IoError (ENOSPC, EIO).
+  void write(uint64_t offset, std::string_view data);
+  // Says that the whole block is written. Saves the map from time to time; IoError.
+  void mark(uint64_t block);
+
+  // REQUIRES: every byte is written and the caller verified the digest over the file. Syncs the
+  // data, renames into place, syncs the directories, adds the index entry, turns the reservation
+  // into a held blob. After it returns the blob is a hit and survives a crash. IoError: nothing is
+  // held, the partial blob is discarded.
+  std::shared_ptr<const Blob> commit();
+  // Removes the partial blob and frees its space: the bytes were wrong, or nobody wants them.
+  void discard();
+
+ private:
+  friend class BlobStore;
+  struct Impl;
+  // `space` is reserved for a file of this size. IoError: nothing is left of it.
+  static std::unique_ptr<BlobWriter> open(BlobStore::Impl& store, const oci::Digest& digest,
+                                          uint64_t size, Space::Reservation space);
+  explicit BlobWriter(std::unique_ptr<Impl> impl);
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace cache

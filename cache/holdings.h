@@ -1,0 +1,142 @@
+// Holdings: what the store holds, in memory: every blob, the open ones among them, idle partial
+// blobs, who is writing, the space each takes and the order of eviction.
+//
+// This is where "in use" is decided: a blob is in use while someone outside holds its open Blob, or
+// is opening it. All of it changes under one mutex and none of it does I/O (but for closing files),
+// so any thread may call, loops included.
+#pragma once
+
+#include <cstdint>
+#include <list>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <unordered_map>
+#include <utility>
+#include <vector>
+
+#include "base/unique_fd.h"
+#include "cache/blob_store.h"
+#include "cache/eviction.h"
+#include "cache/index.h"
+#include "cache/space.h"
+#include "oci/digest.h"
+
+namespace cache {
+
+// A partial blob that nobody writes.
+struct Partial {
+  uint64_t size;
+  int64_t last_used;  // Unix microseconds
+  Space::Reservation space;
+};
+
+class Holdings {
+  struct Entry;
+
+ public:
+  // Something taken out of the holdings, whose files are to be removed. Its space stays reserved
+  // until it is destroyed and the last reader is gone.
+  struct Taken {
+    oci::Digest digest;
+    std::shared_ptr<Entry> blob;     // either a blob
+    std::optional<Partial> partial;  // or a partial blob
+  };
+
+  // While it lives, the blob is being opened: in use.
+  class Pin {
+   public:
+    Pin(Pin&&) noexcept = default;
+    Pin& operator=(Pin&&) = delete;
+    ~Pin();
+    uint64_t size() const;
+
+   private:
+    friend class Holdings;
+    Pin(Holdings* holdings, std::shared_ptr<Entry> entry)
+        : holdings_(holdings), entry_(std::move(entry)) {}
+    Holdings* holdings_;
+    std::shared_ptr<Entry> entry_;  // null once moved from
+  };
+
+  Holdings(uint64_t capacity, size_t hot_blobs);
+  ~Holdings();
+
+  // At start: what is on disk, whether the capacity allows it or not.
+  void load(const oci::Digest& digest, const IndexRecord& record);
+  void load_partial(const oci::Digest& digest, uint64_t size, int64_t last_used);
+
+  // ---- blobs
+
+  // The blob, if it is open already. A use.
+  std::shared_ptr<const Blob> open_blob(const oci::Digest& digest);
+  // Begins to open a blob; nullopt if it is not held.
+  std::optional<Pin> pin(const oci::Digest& digest);
+  // Ends it. A use. Gives the Blob of another thread if that was faster.
+  std::shared_ptr<const Blob> opened(const Pin& pin, base::UniqueFd file);
+  // A blob that has just been committed, by the writer that holds the digest.
+  std::shared_ptr<const Blob> admit(const oci::Digest& digest, const IndexRecord& record,
+                                    Space::Reservation space, base::UniqueFd file);
+
+  bool contains(const oci::Digest& digest) const;
+  std::optional<uint64_t> size_of(const oci::Digest& digest) const;
+
+  // ---- partial blobs and writers
+
+  // REQUIRES: nobody is writing it.
+  void begin_write(const oci::Digest& digest);
+  // How much space the writer has.
+  void set_reserved(const oci::Digest& digest, uint64_t bytes);
+  void end_write(const oci::Digest& digest);
+  // The idle partial blob goes to the writer, with its space.
+  std::optional<Partial> take_partial(const oci::Digest& digest);
+  // The other way, and ends the write.
+  void put_aside(const oci::Digest& digest, uint64_t size, Space::Reservation space);
+  std::optional<uint64_t> partial_size(const oci::Digest& digest) const;
+
+  // ---- space
+
+  std::optional<Space::Reservation> try_reserve(uint64_t size) { return space_.try_reserve(size); }
+  // What to evict so that a file of this size fits; nullopt if that is impossible beside what is in
+  // use, and then nothing is taken.
+  std::optional<std::vector<Taken>> take_victims(uint64_t size);
+  // One blob, used or not; with `pin`, only if it is the one that was pinned.
+  std::optional<Taken> take(const oci::Digest& digest, const Pin* pin = nullptr);
+  // Undoes a take: the files could not be removed from the index.
+  void put_back(std::vector<Taken> taken);
+  void count_evicted(uint64_t blobs);
+
+  // ---- last uses, to be stored
+
+  bool many_uses() const;
+  std::vector<std::pair<oci::Digest, int64_t>> take_uses();
+
+  StoreStats stats() const;
+
+ private:
+  class OpenBlob;
+
+  bool in_use(const oci::Digest& digest) const;
+  int64_t next_use();
+  void touch(Entry& entry);
+  std::shared_ptr<const OpenBlob> make_hot(Entry& entry, std::shared_ptr<const OpenBlob> blob);
+  void insert(std::shared_ptr<Entry> entry);
+  void insert_partial(const oci::Digest& digest, Partial partial);
+  Taken take_out(const oci::Digest& digest);
+
+  const size_t hot_blobs_;
+  Space space_;
+
+  mutable std::mutex mutex_;  // guards all that follows
+  std::unordered_map<oci::Digest, std::shared_ptr<Entry>> blobs_;
+  std::unordered_map<oci::Digest, Partial> partials_;
+  std::unordered_map<oci::Digest, uint64_t> writing_;  // bytes reserved
+  Eviction eviction_;                                  // of blobs_ and partials_
+  std::list<Entry*> hot_;                              // most recently used first
+  std::vector<oci::Digest> used_;                      // since the last take_uses()
+  int64_t last_use_ = 0;                               // Unix microseconds; only goes forward
+  uint64_t blob_bytes_ = 0;
+  uint64_t evicted_ = 0;
+};
+
+}  // namespace cache

@@ -1,0 +1,304 @@
+#include "cache/index.h"
+
+#include <glog/logging.h>
+#include <lmdb.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <functional>
+
+#include "cache/files.h"
+#include "cache/little_endian.h"
+
+// Three named databases:
+//   meta        "format" → u32, the version of all this
+//   blobs       algorithm byte + raw digest → u64 size, i64 stored_at, i64 last_used (kRecordSize)
+//   tombstones  algorithm byte + raw digest → nothing
+
+namespace cache {
+namespace {
+
+constexpr uint32_t kFormat = 1;
+constexpr std::string_view kFormatKey = "format";
+constexpr size_t kRecordSize = 24;
+constexpr size_t kFirstMapSize = 16 << 20;
+
+struct LmdbError {
+  int code;
+  // What is wrong with the file, not with the disk.
+  bool unreadable() const { return code < 0; }
+  base::IoError io_error() const {
+    if (code > 0) return {code, "cache index"};
+    return {EIO, std::string("cache index: ") + mdb_strerror(code)};
+  }
+};
+
+void check(int code) {
+  if (code != MDB_SUCCESS) throw LmdbError{code};
+}
+
+class Transaction {
+ public:
+  Transaction(MDB_env* env, unsigned flags) { check(mdb_txn_begin(env, nullptr, flags, &txn_)); }
+  ~Transaction() {
+    if (txn_ != nullptr) mdb_txn_abort(txn_);
+  }
+  Transaction(const Transaction&) = delete;
+  Transaction& operator=(const Transaction&) = delete;
+  MDB_txn* get() const { return txn_; }
+  void commit() { check(mdb_txn_commit(std::exchange(txn_, nullptr))); }
+
+ private:
+  MDB_txn* txn_ = nullptr;
+};
+
+// LMDB's MDB_val is not const, but what it is given to read it does not write.
+MDB_val value_of(std::string_view bytes) { return {bytes.size(), const_cast<char*>(bytes.data())}; }
+std::string_view bytes_of(const MDB_val& value) {
+  return {static_cast<const char*>(value.mv_data), value.mv_size};
+}
+
+std::string encode_key(const oci::Digest& digest) {
+  return static_cast<char>(digest.algorithm()) + std::string(digest.bytes());
+}
+
+oci::Digest decode_key(std::string_view key) {
+  if (key.empty()) throw LmdbError{MDB_CORRUPTED};
+  const auto algorithm = static_cast<oci::Algorithm>(key.front());
+  if (algorithm != oci::Algorithm::sha256 && algorithm != oci::Algorithm::sha512) {
+    throw LmdbError{MDB_CORRUPTED};
+  }
+  const auto digest = oci::Digest::from_bytes(algorithm, key.substr(1));
+  if (!digest) throw LmdbError{MDB_CORRUPTED};
+  return *digest;
+}
+
+std::string encode_record(const IndexRecord& record) {
+  std::string out;
+  append_u64(out, record.size);
+  append_u64(out, static_cast<uint64_t>(record.stored_at));
+  append_u64(out, static_cast<uint64_t>(record.last_used));
+  return out;
+}
+
+IndexRecord decode_record(std::string_view bytes) {
+  if (bytes.size() != kRecordSize) throw LmdbError{MDB_CORRUPTED};
+  return {read_u64(bytes, 0), static_cast<int64_t>(read_u64(bytes, 8)),
+          static_cast<int64_t>(read_u64(bytes, 16))};
+}
+
+void put(MDB_txn* txn, MDB_dbi db, std::string_view key, std::string_view bytes) {
+  MDB_val k = value_of(key);
+  MDB_val v = value_of(bytes);
+  check(mdb_put(txn, db, &k, &v, 0));
+}
+
+std::optional<std::string_view> get(MDB_txn* txn, MDB_dbi db, std::string_view key) {
+  MDB_val k = value_of(key);
+  MDB_val v{};
+  const int code = mdb_get(txn, db, &k, &v);
+  if (code == MDB_NOTFOUND) return std::nullopt;
+  check(code);
+  return bytes_of(v);
+}
+
+void erase(MDB_txn* txn, MDB_dbi db, std::string_view key) {
+  MDB_val k = value_of(key);
+  const int code = mdb_del(txn, db, &k, nullptr);
+  if (code != MDB_NOTFOUND) check(code);
+}
+
+void for_each(MDB_txn* txn, MDB_dbi db,
+              const std::function<void(std::string_view, std::string_view)>& visit) {
+  MDB_cursor* cursor = nullptr;
+  check(mdb_cursor_open(txn, db, &cursor));
+  const std::unique_ptr<MDB_cursor, decltype(&mdb_cursor_close)> owner(cursor, mdb_cursor_close);
+  MDB_val key{};
+  MDB_val value{};
+  int code = 0;
+  while ((code = mdb_cursor_get(cursor, &key, &value, MDB_NEXT)) == MDB_SUCCESS) {
+    visit(bytes_of(key), bytes_of(value));
+  }
+  if (code != MDB_NOTFOUND) check(code);
+}
+
+}  // namespace
+
+struct Index::Environment {
+  struct Close {
+    void operator()(MDB_env* opened) const { mdb_env_close(opened); }
+  };
+  std::unique_ptr<MDB_env, Close> owner;
+  MDB_env* env = nullptr;
+  MDB_dbi meta = 0;
+  MDB_dbi blobs = 0;
+  MDB_dbi tombstones = 0;
+
+  explicit Environment(const std::filesystem::path& directory) {
+    check(mdb_env_create(&env));
+    owner.reset(env);
+    check(mdb_env_set_maxdbs(env, 3));
+    check(mdb_env_set_mapsize(env, kFirstMapSize));
+    // NOTLS: transactions belong to the object that began them, not to a thread.
+    check(mdb_env_open(env, directory.c_str(), MDB_NOTLS | MDB_NORDAHEAD, 0644));
+  }
+
+  void open_databases(MDB_txn* txn, unsigned flags) {
+    check(mdb_dbi_open(txn, "meta", flags, &meta));
+    check(mdb_dbi_open(txn, "blobs", flags, &blobs));
+    check(mdb_dbi_open(txn, "tombstones", flags, &tombstones));
+  }
+
+  uint64_t bytes_in_use() const {
+    MDB_envinfo info{};
+    MDB_stat stat{};
+    check(mdb_env_info(env, &info));
+    check(mdb_env_stat(env, &stat));
+    return (info.me_last_pgno + 1) * stat.ms_psize;
+  }
+
+  int file() const {
+    mdb_filehandle_t fd = -1;
+    check(mdb_env_get_fd(env, &fd));
+    return fd;
+  }
+
+  // Runs the function in a write transaction, again with a larger map while it does not fit.
+  void write(const std::function<void(MDB_txn*)>& function) {
+    while (true) {
+      try {
+        Transaction transaction(env, 0);
+        function(transaction.get());
+        transaction.commit();
+        break;
+      } catch (const LmdbError& error) {
+        if (error.code != MDB_MAP_FULL) throw;
+      }
+      MDB_envinfo info{};
+      check(mdb_env_info(env, &info));
+      check(mdb_env_set_mapsize(env, 2 * info.me_mapsize));
+    }
+    // LMDB does not write pages at the end that it gave back at once. The file gets its full length
+    // all the same, because open() tells a truncated file by it.
+    if (file_size(file()) < bytes_in_use()) {
+      if (::ftruncate(file(), static_cast<off_t>(bytes_in_use())) != 0) throw LmdbError{errno};
+    }
+  }
+
+  Content read() {
+    // Pages that are missing at the end would be a SIGBUS on first touch.
+    if (file_size(file()) < bytes_in_use()) throw LmdbError{MDB_CORRUPTED};
+    Transaction transaction(env, MDB_RDONLY);
+    open_databases(transaction.get(), 0);
+    const auto format = get(transaction.get(), meta, kFormatKey);
+    if (!format || format->size() != 4 || read_u32(*format, 0) != kFormat) {
+      throw LmdbError{MDB_VERSION_MISMATCH};
+    }
+    Content content;
+    for_each(transaction.get(), blobs, [&](std::string_view key, std::string_view record) {
+      content.blobs.emplace(decode_key(key), decode_record(record));
+    });
+    for_each(transaction.get(), tombstones, [&](std::string_view key, std::string_view) {
+      content.tombstones.push_back(decode_key(key));
+    });
+    transaction.commit();
+    return content;
+  }
+
+  void apply(MDB_txn* txn, const Changes& changes) {
+    for (const oci::Digest& digest : changes.forget) erase(txn, tombstones, encode_key(digest));
+    for (const auto& [digest, last_used] : changes.use) {
+      const std::string key = encode_key(digest);
+      const auto bytes = get(txn, blobs, key);
+      if (!bytes) continue;  // removed since
+      IndexRecord record = decode_record(*bytes);
+      record.last_used = std::max(record.last_used, last_used);
+      put(txn, blobs, key, encode_record(record));
+    }
+    for (const auto& [digest, record] : changes.put) {
+      put(txn, blobs, encode_key(digest), encode_record(record));
+      erase(txn, tombstones, encode_key(digest));
+    }
+    for (const oci::Digest& digest : changes.remove) {
+      erase(txn, blobs, encode_key(digest));
+      put(txn, tombstones, encode_key(digest), "");
+    }
+  }
+};
+
+Index::Index(std::unique_ptr<Environment> environment) : environment_(std::move(environment)) {}
+
+Index::~Index() = default;
+
+std::expected<Index::Opened, std::string> Index::open(const std::filesystem::path& directory) {
+  if (!file_facts(directory / "data.mdb")) return std::unexpected("there is none");
+  try {
+    auto environment = std::make_unique<Environment>(directory);
+    Content content = environment->read();
+    return Opened{std::unique_ptr<Index>(new Index(std::move(environment))), std::move(content)};
+  } catch (const LmdbError& error) {
+    if (!error.unreadable()) throw error.io_error();
+    return std::unexpected(mdb_strerror(error.code));
+  }
+}
+
+std::unique_ptr<Index> Index::create(const std::filesystem::path& directory,
+                                     const Content& content) {
+  remove_file(directory / "data.mdb");
+  remove_file(directory / "lock.mdb");
+  try {
+    auto environment = std::make_unique<Environment>(directory);
+    environment->write([&](MDB_txn* txn) {
+      environment->open_databases(txn, MDB_CREATE);
+      for (const auto& [digest, record] : content.blobs) {
+        put(txn, environment->blobs, encode_key(digest), encode_record(record));
+      }
+      for (const oci::Digest& digest : content.tombstones) {
+        put(txn, environment->tombstones, encode_key(digest), "");
+      }
+      std::string format;
+      append_u32(format, kFormat);
+      put(txn, environment->meta, kFormatKey, format);
+    });
+    return std::unique_ptr<Index>(new Index(std::move(environment)));
+  } catch (const LmdbError& error) {
+    throw error.io_error();
+  }
+}
+
+void Index::apply(const Changes& changes) {
+  if (changes.empty()) return;
+  Pending pending{changes};
+  std::unique_lock lock(mutex_);
+  queue_.push_back(&pending);
+  written_.wait(lock, [&] { return pending.done || !writing_; });
+  if (!pending.done) {
+    writing_ = true;
+    const std::vector<Pending*> batch = std::exchange(queue_, {});
+    lock.unlock();
+    const std::optional<base::IoError> error = write(batch);
+    lock.lock();
+    writing_ = false;
+    for (Pending* each : batch) {
+      each->error = error;
+      each->done = true;
+    }
+    written_.notify_all();
+  }
+  if (pending.error) throw base::IoError(*pending.error);
+}
+
+std::optional<base::IoError> Index::write(const std::vector<Pending*>& batch) {
+  try {
+    environment_->write([&](MDB_txn* txn) {
+      for (const Pending* each : batch) environment_->apply(txn, each->changes);
+    });
+    return std::nullopt;
+  } catch (const LmdbError& error) {
+    return error.io_error();
+  } catch (const base::IoError& error) {
+    return error;
+  }
+}
+
+}  // namespace cache

@@ -1,0 +1,88 @@
+// Index: what the cache holds, on disk (LMDB), so that a start need not read the tree.
+//
+// Also keeps tombstones: a blob's removal from the index leaves its digest there in the same
+// transaction, until its file is known to be gone. A crash in between costs no rescan: the next
+// start unlinks what the tombstones name.
+//
+// Every change is durable when apply() returns. One process at a time (the caller's lock);
+// thread-safe within it. All functions block: pool threads only. Failure is IoError.
+#pragma once
+
+#include <condition_variable>
+#include <cstdint>
+#include <expected>
+#include <filesystem>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <unordered_map>
+#include <utility>
+#include <vector>
+
+#include "base/error.h"
+#include "oci/digest.h"
+
+namespace cache {
+
+struct IndexRecord {
+  uint64_t size;
+  int64_t stored_at;  // Unix seconds
+  int64_t last_used;  // Unix microseconds
+  bool operator==(const IndexRecord&) const = default;
+};
+
+class Index {
+ public:
+  struct Content {
+    std::unordered_map<oci::Digest, IndexRecord> blobs;
+    std::vector<oci::Digest> tombstones;
+  };
+
+  // Made in this order.
+  struct Changes {
+    std::vector<oci::Digest> forget = {};                       // tombstones
+    std::vector<std::pair<oci::Digest, int64_t>> use = {};      // last_used; of blobs that are held
+    std::vector<std::pair<oci::Digest, IndexRecord>> put = {};  // also clears the tombstone
+    std::vector<oci::Digest> remove = {};                       // leaves a tombstone
+    bool empty() const { return forget.empty() && use.empty() && put.empty() && remove.empty(); }
+  };
+
+  struct Opened;
+  // Opens the index in the directory and reads all of it. Why not, if there is none or it cannot be
+  // trusted (it can be created anew then); IoError if the disk or its permissions are the problem.
+  static std::expected<Opened, std::string> open(const std::filesystem::path& directory);
+  // Replaces whatever is in the directory by an index of these blobs. A crash in the middle leaves
+  // one that open() refuses.
+  static std::unique_ptr<Index> create(const std::filesystem::path& directory,
+                                       const Content& content);
+  ~Index();
+
+  // One transaction, shared with the other threads that call at the same time: a sync to disk is
+  // what costs. IoError: nothing of it was stored.
+  void apply(const Changes& changes);
+
+ private:
+  struct Environment;
+  struct Pending {
+    const Changes& changes;
+    bool done = false;
+    std::optional<base::IoError> error = std::nullopt;
+  };
+
+  explicit Index(std::unique_ptr<Environment> environment);
+  std::optional<base::IoError> write(const std::vector<Pending*>& batch);
+
+  std::unique_ptr<Environment> environment_;
+  std::mutex mutex_;
+  std::condition_variable written_;
+  std::vector<Pending*> queue_;  // guarded by mutex_
+  bool writing_ = false;         // guarded by mutex_; a thread is in write()
+};
+
+struct Index::Opened {
+  std::unique_ptr<Index> index;
+  Content content;
+};
+
+}  // namespace cache

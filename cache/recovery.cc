@@ -1,0 +1,132 @@
+#include "cache/recovery.h"
+
+#include <glog/logging.h>
+
+#include <optional>
+#include <set>
+#include <system_error>
+
+#include "base/durable_file.h"
+#include "base/error.h"
+#include "cache/block_map.h"
+#include "cache/files.h"
+
+namespace cache {
+namespace {
+
+// A map of this length belongs to a partial blob of 8 TiB.
+constexpr uint64_t kMapLimit = 1 << 20;
+
+IndexRecord record_of(const FileFacts& file) {
+  return {file.size, file.modified, file.modified * 1'000'000};
+}
+
+// Every file that is in its right place was verified before it got there.
+Index::Content read_tree(const Layout& layout) {
+  Index::Content content;
+  for (const auto& entry : std::filesystem::recursive_directory_iterator(layout.blobs())) {
+    if (entry.is_directory()) continue;
+    const std::optional<oci::Digest> digest = layout.digest_of_blob(entry.path());
+    const std::optional<FileFacts> file = file_facts(entry.path());
+    if (digest && file) {
+      content.blobs.emplace(*digest, record_of(*file));
+    } else {
+      LOG(WARNING) << entry.path() << " is not a blob; left alone";
+    }
+  }
+  return content;
+}
+
+Index::Opened open_index(const Layout& layout) {
+  auto opened = Index::open(layout.index());
+  if (opened) return std::move(*opened);
+  Index::Content content = read_tree(layout);
+  LOG_IF(WARNING, !content.blobs.empty())
+      << "the index in " << layout.index() << " cannot be used (" << opened.error()
+      << "); made a new one of the " << content.blobs.size() << " blobs that are there";
+  std::unique_ptr<Index> index = Index::create(layout.index(), content);
+  return {std::move(index), std::move(content)};
+}
+
+// The partial blob of this digest, if it can be resumed.
+std::optional<Recovered::Partial> resumable(const Layout& layout, const oci::Digest& digest) {
+  const std::optional<FileFacts> data = file_facts(layout.partial(digest));
+  const std::optional<FileFacts> map_file = file_facts(layout.partial_map(digest));
+  if (!data || !map_file || map_file->size > kMapLimit) return std::nullopt;
+  const auto bytes = base::read_file(layout.partial_map(digest), kMapLimit);
+  const auto map = BlockMap::decode(bytes.value_or(""));
+  if (!map || map->size() != data->size || map->marked() == 0) return std::nullopt;
+  return Recovered::Partial{digest, data->size, map_file->modified * 1'000'000};
+}
+
+// incoming/ is flat and holds only what was under way.
+std::set<oci::Digest> read_incoming(const Layout& layout) {
+  std::set<oci::Digest> digests;
+  for (const auto& entry : std::filesystem::directory_iterator(layout.incoming())) {
+    const auto digest = Layout::digest_of_partial(entry.path());
+    if (digest) {
+      digests.insert(*digest);
+    } else {
+      std::filesystem::remove_all(entry.path());
+    }
+  }
+  return digests;
+}
+
+void recover_incoming(const Layout& layout, Recovered& recovered, Index::Changes& changes,
+                      std::vector<std::filesystem::path>& sweep) {
+  for (const oci::Digest& digest : read_incoming(layout)) {
+    const bool held = recovered.blobs.contains(digest);
+    const std::optional<FileFacts> blob = held ? std::nullopt : file_facts(layout.blob(digest));
+    if (blob) {
+      // Renamed, so verified, and not indexed yet.
+      LOG(INFO) << digest.str() << " was committed in part; finished now";
+      changes.put.emplace_back(digest, record_of(*blob));
+      recovered.blobs.emplace(digest, record_of(*blob));
+    } else if (!held) {
+      const std::optional<Recovered::Partial> partial = resumable(layout, digest);
+      if (partial) {
+        recovered.partials.push_back(*partial);
+        continue;
+      }
+      LOG(INFO) << "the partial blob " << digest.str() << " cannot be resumed; removed";
+    }
+    sweep.push_back(layout.partial(digest));
+    sweep.push_back(layout.partial_map(digest));
+  }
+}
+
+Recovered recover_files(const Layout& layout) {
+  Index::Opened opened = open_index(layout);
+  Recovered recovered{std::move(opened.index), std::move(opened.content.blobs), {}};
+  Index::Changes changes;
+  std::vector<std::filesystem::path> sweep;
+  recover_incoming(layout, recovered, changes, sweep);
+
+  std::set<std::filesystem::path> directories;
+  for (const oci::Digest& digest : opened.content.tombstones) {
+    if (!recovered.blobs.contains(digest)) {
+      const std::filesystem::path path = layout.blob(digest);
+      remove_file(path);
+      if (std::filesystem::exists(path.parent_path())) directories.insert(path.parent_path());
+    }
+    changes.forget.push_back(digest);
+  }
+  for (const auto& directory : directories) base::sync_directory(directory);
+  recovered.index->apply(changes);
+  // The map of a finished commit goes last: it is what leads back here after another crash.
+  for (const auto& path : sweep) remove_file(path);
+  return recovered;
+}
+
+}  // namespace
+
+Recovered recover(const Layout& layout) {
+  try {
+    return recover_files(layout);
+  } catch (const std::filesystem::filesystem_error& error) {
+    throw base::IoError(error.code().value(), "cache directory: " + error.path1().string());
+  }
+}
+
+}  // namespace cache

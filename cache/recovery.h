@@ -1,0 +1,32 @@
+// Recovery: what a start finds on disk, put in order.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <unordered_map>
+#include <vector>
+
+#include "cache/index.h"
+#include "cache/layout.h"
+#include "oci/digest.h"
+
+namespace cache {
+
+struct Recovered {
+  struct Partial {
+    oci::Digest digest;
+    uint64_t size;
+    int64_t last_used;  // Unix microseconds
+  };
+  std::unique_ptr<Index> index;
+  std::unordered_map<oci::Digest, IndexRecord> blobs;
+  std::vector<Partial> partials;
+};
+
+// Opens the index, or rebuilds it from the tree if it cannot be read; finishes what a crash
+// interrupted (a commit, an eviction); sweeps incoming/ except the partial blobs that can be
+// resumed. Reads no more than the index and incoming/ unless it rebuilds. REQUIRES: the lock, and
+// that the directories exist. Blocks; IoError.
+Recovered recover(const Layout& layout);
+
+}  // namespace cache

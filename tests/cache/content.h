@@ -1,0 +1,48 @@
+// Blobs for the tests: bytes that depend on a number, the same in every process.
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+#include "cache/blob_store.h"
+#include "cache/blob_writer.h"
+#include "oci/digest.h"
+
+namespace test {
+
+inline std::string content(uint64_t seed, uint64_t size) {
+  std::string bytes(size, '\0');
+  uint64_t state = seed * 0x9e3779b97f4a7c15 + 1;
+  for (char& byte : bytes) {
+    state ^= state << 13;
+    state ^= state >> 7;
+    state ^= state << 17;
+    byte = static_cast<char>(state);
+  }
+  return bytes;
+}
+
+inline oci::Digest digest_of(std::string_view bytes) {
+  return oci::Digest::of(oci::Algorithm::sha256, bytes);
+}
+
+// Writes and marks the blocks from `begin` to before `end`, as far as the blob goes.
+inline void write_blocks(cache::BlobWriter& writer, std::string_view bytes, uint64_t begin,
+                         uint64_t end) {
+  for (uint64_t block = begin; block < end && block < writer.blocks(); ++block) {
+    writer.write(block * cache::kBlockSize,
+                 bytes.substr(block * cache::kBlockSize, cache::kBlockSize));
+    writer.mark(block);
+  }
+}
+
+// Fills and commits; nullptr if there is no space.
+inline std::shared_ptr<const cache::Blob> put(cache::BlobStore& store, const oci::Digest& digest,
+                                              std::string_view bytes) {
+  auto writer = store.write(digest, bytes.size());
+  if (!writer) return nullptr;
+  write_blocks(**writer, bytes, 0, (*writer)->blocks());
+  return (*writer)->commit();
+}
+
+}  // namespace test

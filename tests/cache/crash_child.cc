@@ -1,0 +1,75 @@
+// crash_child <root> <capacity> <command>…: works on a store and says what it has done, a line a
+// time, so that a test can kill it anywhere (or with ENTREPOT_CRASH_AT at a named step) and knows
+// what was acknowledged. Commands:
+//   put:<seed>:<size>            fills and commits a blob      "committed <digest>"
+//   fill:<seed>:<size>:<blocks>  writes and marks blocks, keeps the writer open      "filled"
+//   churn:<seed>:<threads>       commits blobs for ever, "committed <seed> <digest>" each
+#include <charconv>
+#include <cstdint>
+#include <iostream>
+#include <memory>
+#include <mutex>
+#include <sstream>
+#include <string>
+#include <string_view>
+#include <syncstream>
+#include <thread>
+#include <vector>
+
+#include "cache/blob_store.h"
+#include "cache/blob_writer.h"
+#include "tests/cache/content.h"
+
+namespace {
+
+std::vector<std::string> split(const std::string& command) {
+  std::vector<std::string> parts;
+  std::istringstream in(command);
+  for (std::string part; std::getline(in, part, ':');) parts.push_back(part);
+  return parts;
+}
+
+void put_and_say(cache::BlobStore& store, uint64_t seed, uint64_t size, const std::string& prefix) {
+  const std::string bytes = test::content(seed, size);
+  const oci::Digest digest = test::digest_of(bytes);
+  if (test::put(store, digest, bytes) == nullptr) {
+    std::osyncstream(std::cout) << "no space" << std::endl;
+    return;
+  }
+  std::osyncstream(std::cout) << prefix << digest.str() << std::endl;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  if (argc < 4) return 2;
+  cache::BlobStore store({.root = argv[1], .capacity = std::stoull(argv[2])});
+  std::vector<std::unique_ptr<cache::BlobWriter>> open;
+  for (int i = 3; i < argc; ++i) {
+    const std::vector<std::string> parts = split(argv[i]);
+    const uint64_t seed = std::stoull(parts.at(1));
+    if (parts[0] == "put") {
+      put_and_say(store, seed, std::stoull(parts.at(2)), "committed ");
+    } else if (parts[0] == "fill") {
+      const std::string bytes = test::content(seed, std::stoull(parts.at(2)));
+      open.push_back(*store.write(test::digest_of(bytes), bytes.size()));
+      test::write_blocks(*open.back(), bytes, 0, std::stoull(parts.at(3)));
+      std::cout << "filled" << std::endl;
+    } else if (parts[0] == "churn") {
+      std::vector<std::jthread> threads;
+      const uint64_t count = std::stoull(parts.at(2));
+      for (uint64_t t = 0; t < count; ++t) {
+        threads.emplace_back([&store, seed, t, count] {
+          for (uint64_t next = seed + t;; next += count) {
+            put_and_say(store, next, 1000 + next % 7 * 100'000,
+                        "committed " + std::to_string(next) + " ");
+          }
+        });
+      }
+    } else {
+      return 2;
+    }
+  }
+  std::cout << "done" << std::endl;
+  std::cin.get();
+}

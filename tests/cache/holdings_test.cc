@@ -1,0 +1,111 @@
+#include "cache/holdings.h"
+
+#include <gtest/gtest.h>
+
+#include <string>
+
+#include "tests/cache/content.h"
+
+namespace cache {
+namespace {
+
+constexpr uint64_t kPage = 4096;
+
+oci::Digest blob(uint64_t number) { return test::digest_of(std::to_string(number)); }
+
+class HoldingsTest : public testing::Test {
+ protected:
+  std::shared_ptr<const Blob> use(uint64_t number) {
+    const auto pin = holdings_.pin(blob(number));
+    return pin ? holdings_.opened(*pin, base::UniqueFd()) : nullptr;
+  }
+  Holdings holdings_{10 * kPage, 2};
+};
+
+TEST_F(HoldingsTest, GivesEachUseOnceAndInOrder) {
+  holdings_.load(blob(1), {kPage, 0, 100});
+  holdings_.load(blob(2), {kPage, 0, 200});
+  use(2);
+  use(1);
+  use(2);
+  const auto uses = holdings_.take_uses();
+  ASSERT_EQ(uses.size(), 2U);
+  EXPECT_EQ(uses[0].first, blob(2));
+  EXPECT_EQ(uses[1].first, blob(1));
+  EXPECT_GT(uses[0].second, uses[1].second);
+  EXPECT_TRUE(holdings_.take_uses().empty());
+  use(1);
+  EXPECT_EQ(holdings_.take_uses().size(), 1U);
+}
+
+TEST_F(HoldingsTest, UsesGoForwardEvenIfTheClockDoesNot) {
+  constexpr int64_t kFuture = int64_t{1} << 60;
+  holdings_.load(blob(1), {kPage, 0, kFuture});
+  use(1);
+  EXPECT_GT(holdings_.take_uses().at(0).second, kFuture);
+}
+
+TEST_F(HoldingsTest, SaysWhenThereAreManyUses) {
+  for (uint64_t i = 0; i < 2000; ++i) holdings_.load(blob(i), {0, 0, 0});
+  use(0);
+  EXPECT_FALSE(holdings_.many_uses());
+  for (uint64_t i = 0; i < 2000; ++i) use(i);
+  EXPECT_TRUE(holdings_.many_uses());
+  EXPECT_EQ(holdings_.take_uses().size(), 2000U);
+  EXPECT_FALSE(holdings_.many_uses());
+}
+
+TEST_F(HoldingsTest, WhatIsBeingOpenedIsInUse) {
+  holdings_.load(blob(1), {10 * kPage, 0, 100});
+  {
+    const auto pin = holdings_.pin(blob(1));
+    EXPECT_FALSE(holdings_.take_victims(kPage));
+  }
+  EXPECT_TRUE(holdings_.take_victims(kPage));
+}
+
+TEST_F(HoldingsTest, TheHotTableAloneIsNoUse) {
+  holdings_.load(blob(1), {10 * kPage, 0, 100});
+  auto reader = use(1);
+  EXPECT_FALSE(holdings_.take_victims(kPage));
+  reader.reset();
+  EXPECT_NE(holdings_.open_blob(blob(1)), nullptr) << "still hot";
+  EXPECT_TRUE(holdings_.take_victims(kPage));
+}
+
+TEST_F(HoldingsTest, WhatWasTakenTakesSpaceUntilItIsGone) {
+  holdings_.load(blob(1), {10 * kPage, 0, 100});
+  auto victims = holdings_.take_victims(kPage);
+  ASSERT_TRUE(victims);
+  EXPECT_FALSE(holdings_.contains(blob(1)));
+  EXPECT_FALSE(holdings_.try_reserve(kPage));
+  EXPECT_EQ(holdings_.stats().unlinked_bytes, 10 * kPage);
+  victims->clear();
+  EXPECT_TRUE(holdings_.try_reserve(kPage));
+}
+
+TEST_F(HoldingsTest, WhatWasPutBackIsHeldAsBefore) {
+  holdings_.load(blob(1), {5 * kPage, 0, 100});
+  holdings_.load_partial(blob(2), 5 * kPage, 200);
+  auto victims = holdings_.take_victims(10 * kPage);
+  ASSERT_TRUE(victims);
+  EXPECT_EQ(victims->size(), 2U);
+  holdings_.put_back(std::move(*victims));
+  EXPECT_TRUE(holdings_.contains(blob(1)));
+  EXPECT_EQ(holdings_.partial_size(blob(2)), 5 * kPage);
+  EXPECT_EQ(holdings_.stats().blob_bytes, 5 * kPage);
+  EXPECT_EQ(holdings_.stats().reserved_bytes, 5 * kPage);
+}
+
+TEST_F(HoldingsTest, APinIsNotMistakenForTheBlobThatReplacedIt) {
+  holdings_.load(blob(1), {kPage, 0, 100});
+  const auto pin = holdings_.pin(blob(1));
+  ASSERT_TRUE(holdings_.take(blob(1)));
+  holdings_.load(blob(1), {kPage, 0, 200});
+  EXPECT_FALSE(holdings_.take(blob(1), &*pin));
+  EXPECT_NE(holdings_.opened(*pin, base::UniqueFd()), nullptr) << "its bytes are good";
+  EXPECT_EQ(holdings_.open_blob(blob(1)), nullptr) << "but the new one is not open";
+}
+
+}  // namespace
+}  // namespace cache

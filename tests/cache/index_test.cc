@@ -1,0 +1,155 @@
+#include "cache/index.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <filesystem>
+#include <fstream>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "tests/support/temp_dir.h"
+
+namespace cache {
+namespace {
+
+using testing::ElementsAre;
+using testing::IsEmpty;
+using testing::Pair;
+using testing::UnorderedElementsAre;
+
+oci::Digest blob(const std::string& name, oci::Algorithm algorithm = oci::Algorithm::sha256) {
+  return oci::Digest::of(algorithm, name);
+}
+
+class IndexTest : public testing::Test {
+ protected:
+  void SetUp() override { index_ = Index::create(directory_.path(), {}); }
+
+  // What the next start reads.
+  Index::Content reopen() {
+    index_.reset();
+    auto opened = Index::open(directory_.path());
+    EXPECT_TRUE(opened) << opened.error();
+    index_ = std::move(opened->index);
+    return std::move(opened->content);
+  }
+  std::string refusal() {
+    index_.reset();
+    auto opened = Index::open(directory_.path());
+    return opened ? "" : opened.error();
+  }
+
+  test::TempDir directory_;
+  std::unique_ptr<Index> index_;
+  const IndexRecord record_{123, 456, 789};
+};
+
+TEST_F(IndexTest, KeepsBothAlgorithms) {
+  const oci::Digest a = blob("a");
+  const oci::Digest b = blob("b", oci::Algorithm::sha512);
+  const IndexRecord other{UINT64_MAX, -1, INT64_MAX};
+  index_->apply({.put = {{a, record_}, {b, other}}});
+  EXPECT_THAT(reopen().blobs, UnorderedElementsAre(Pair(a, record_), Pair(b, other)));
+}
+
+TEST_F(IndexTest, ARemovalLeavesATombstoneUntilItIsForgotten) {
+  index_->apply({.put = {{blob("a"), record_}, {blob("b"), record_}}});
+  index_->apply({.remove = {blob("a")}});
+  Index::Content content = reopen();
+  EXPECT_THAT(content.blobs, ElementsAre(Pair(blob("b"), record_)));
+  EXPECT_THAT(content.tombstones, ElementsAre(blob("a")));
+  index_->apply({.forget = {blob("a")}});
+  EXPECT_THAT(reopen().tombstones, IsEmpty());
+}
+
+TEST_F(IndexTest, APutClearsTheTombstone) {
+  index_->apply({.put = {{blob("a"), record_}}});
+  index_->apply({.remove = {blob("a")}});
+  index_->apply({.put = {{blob("a"), record_}}});
+  const Index::Content content = reopen();
+  EXPECT_THAT(content.blobs, ElementsAre(Pair(blob("a"), record_)));
+  EXPECT_THAT(content.tombstones, IsEmpty());
+}
+
+TEST_F(IndexTest, ForgetsBeforeItRemoves) {
+  index_->apply({.put = {{blob("a"), record_}}});
+  index_->apply({.forget = {blob("a")}, .remove = {blob("a")}});
+  EXPECT_THAT(reopen().tombstones, ElementsAre(blob("a")));
+}
+
+TEST_F(IndexTest, AUseGoesForwardAndBringsNothingBack) {
+  index_->apply({.put = {{blob("a"), record_}}});
+  index_->apply({.use = {{blob("a"), 1000}, {blob("gone"), 1000}}});
+  index_->apply({.use = {{blob("a"), 500}}});
+  EXPECT_THAT(reopen().blobs, ElementsAre(Pair(blob("a"), IndexRecord{123, 456, 1000})));
+}
+
+TEST_F(IndexTest, GrowsPastItsFirstMap) {
+  constexpr int kRecords = 200'000;  // over 20 MB
+  Index::Changes changes;
+  for (int i = 0; i < kRecords; ++i) changes.put.emplace_back(blob(std::to_string(i)), record_);
+  index_->apply(changes);
+  const Index::Content content = reopen();
+  EXPECT_EQ(content.blobs.size(), static_cast<size_t>(kRecords));
+  EXPECT_GT(std::filesystem::file_size(directory_.path() / "data.mdb"), 16U << 20);
+  index_->apply({.remove = {blob("7")}});
+  EXPECT_EQ(reopen().blobs.size(), static_cast<size_t>(kRecords - 1));
+}
+
+TEST_F(IndexTest, ManyThreadsShareTransactions) {
+  constexpr int kThreads = 8;
+  constexpr int kEach = 25;
+  std::vector<std::jthread> threads;
+  for (int t = 0; t < kThreads; ++t) {
+    threads.emplace_back([&, t] {
+      for (int i = 0; i < kEach; ++i) {
+        const oci::Digest digest = blob(std::to_string(t) + "-" + std::to_string(i));
+        index_->apply({.put = {{digest, record_}}});
+        if (i % 5 == 0) index_->apply({.remove = {digest}});
+      }
+    });
+  }
+  threads.clear();
+  const Index::Content content = reopen();
+  EXPECT_EQ(content.blobs.size(), static_cast<size_t>(kThreads * kEach * 4 / 5));
+  EXPECT_EQ(content.tombstones.size(), static_cast<size_t>(kThreads * kEach / 5));
+}
+
+TEST_F(IndexTest, CreateReplacesWhatWasThere) {
+  index_->apply({.put = {{blob("a"), record_}}});
+  index_.reset();
+  index_ = Index::create(directory_.path(), {.blobs = {{blob("b"), record_}}});
+  EXPECT_THAT(reopen().blobs, ElementsAre(Pair(blob("b"), record_)));
+}
+
+TEST_F(IndexTest, RefusesWhatItCannotTrust) {
+  index_->apply({.put = {{blob("a"), record_}}});
+  index_.reset();
+  const std::filesystem::path data = directory_.path() / "data.mdb";
+  const std::filesystem::path good = directory_.path() / "good";
+  std::filesystem::copy(data, good);
+  EXPECT_EQ(refusal(), "");
+
+  std::filesystem::resize_file(data, 2 * 4096);  // only the two meta pages are left
+  EXPECT_NE(refusal(), "");
+  std::filesystem::resize_file(data, 0);  // a crash before anything was written
+  EXPECT_NE(refusal(), "");
+  std::filesystem::remove(data);
+  EXPECT_NE(refusal(), "");
+  std::ofstream(data) << std::string(100'000, 'x');
+  EXPECT_NE(refusal(), "");
+
+  std::filesystem::copy(good, data, std::filesystem::copy_options::overwrite_existing);
+  EXPECT_EQ(refusal(), "");
+}
+
+TEST_F(IndexTest, ADirectoryThatCannotBeWrittenIsAnErrorAndNotAnOldIndex) {
+  index_.reset();
+  EXPECT_THROW(Index::create(directory_.path() / "missing", {}), base::IoError);
+}
+
+}  // namespace
+}  // namespace cache

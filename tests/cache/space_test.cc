@@ -1,0 +1,93 @@
+#include "cache/space.h"
+
+#include <gtest/gtest.h>
+
+#include <atomic>
+#include <barrier>
+#include <limits>
+#include <thread>
+#include <vector>
+
+namespace cache {
+namespace {
+
+TEST(Space, CountsWholeDiskBlocks) {
+  EXPECT_EQ(Space::on_disk(0), 0U);
+  EXPECT_EQ(Space::on_disk(1), 4096U);
+  EXPECT_EQ(Space::on_disk(4096), 4096U);
+  EXPECT_EQ(Space::on_disk(4097), 8192U);
+}
+
+TEST(Space, GivesBackOnDestruction) {
+  Space space(8192);
+  {
+    const auto first = space.try_reserve(5000);
+    ASSERT_TRUE(first);
+    EXPECT_EQ(first->bytes(), 8192U);
+    EXPECT_EQ(space.used(), 8192U);
+    EXPECT_FALSE(space.try_reserve(1));
+    EXPECT_EQ(space.missing(1), 4096U);
+  }
+  EXPECT_EQ(space.used(), 0U);
+  EXPECT_EQ(space.missing(8192), 0U);
+}
+
+TEST(Space, MovesCarryTheRoom) {
+  Space space(3 * 4096);
+  auto first = *space.try_reserve(4096);
+  auto second = *space.try_reserve(8192);
+  first = std::move(second);  // gives back what it had
+  EXPECT_EQ(space.used(), 8192U);
+  const Space::Reservation third = std::move(first);
+  EXPECT_EQ(space.used(), 8192U);
+  EXPECT_EQ(third.bytes(), 8192U);
+}
+
+TEST(Space, WhatIsFoundAtStartMayExceedTheCapacity) {
+  Space space(4096);
+  const auto found = space.cover(10000);
+  EXPECT_EQ(space.used(), 12288U);
+  EXPECT_FALSE(space.try_reserve(0));
+  EXPECT_EQ(space.missing(0), 8192U);
+}
+
+TEST(Space, AbsurdSizesDoNotWrapAround) {
+  Space space(1 << 20);
+  EXPECT_FALSE(space.try_reserve(std::numeric_limits<uint64_t>::max()));
+  EXPECT_FALSE(space.try_reserve(std::numeric_limits<uint64_t>::max() - 4096));
+  EXPECT_EQ(space.used(), 0U);
+}
+
+TEST(Space, OutlivedByAReservation) {
+  std::optional<Space::Reservation> reservation;
+  {
+    Space space(4096);
+    reservation = space.try_reserve(4096);
+  }
+  EXPECT_EQ(reservation->bytes(), 4096U);
+}
+
+TEST(Space, AFloodOfReservationsNeverExceedsTheCapacity) {
+  constexpr uint64_t kCapacity = 10 * 4096;
+  constexpr int kThreads = 8;
+  Space space(kCapacity);
+  std::barrier start(kThreads);
+  std::atomic<bool> exceeded = false;
+  std::vector<std::jthread> threads;
+  for (int i = 0; i < kThreads; ++i) {
+    threads.emplace_back([&, i] {
+      start.arrive_and_wait();
+      for (int round = 0; round < 5000; ++round) {
+        const auto first = space.try_reserve(static_cast<uint64_t>(1 + i % 3) * 4096);
+        const auto second = space.try_reserve(4096);
+        if (space.used() > kCapacity) exceeded = true;
+      }
+    });
+  }
+  threads.clear();
+  EXPECT_FALSE(exceeded);
+  EXPECT_EQ(space.used(), 0U);
+}
+
+}  // namespace
+}  // namespace cache
