@@ -175,7 +175,10 @@ double Process::stop() {
   const auto deadline = Clock::now() + std::chrono::seconds(10);
   rusage usage{};
   while (wait4(pid_, nullptr, WNOHANG, &usage) == 0) {
-    if (Clock::now() > deadline) kill(-pid_, SIGKILL);
+    if (Clock::now() > deadline) {
+      killed_ = true;
+      kill(-pid_, SIGKILL);
+    }
     std::this_thread::sleep_for(milliseconds(5));
   }
   kill(-pid_, SIGKILL);  // workers that outlived it

@@ -42,6 +42,7 @@ class Process {
 
   // Ends all of it; killed if it takes more than 10 s. Returns the CPU seconds of its whole life.
   double stop();
+  bool killed() const { return killed_; }
 
  private:
   std::vector<pid_t> members() const;
@@ -50,6 +51,7 @@ class Process {
   std::filesystem::path log_;
   int stop_signal_;
   pid_t pid_;
+  bool killed_ = false;
 };
 
 // Takes the highest anonymous memory of a process, every few milliseconds, until finish().
