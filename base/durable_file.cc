@@ -138,6 +138,14 @@ void sync_directory(const fs::path& directory) {
   sync_file(fd.get(), directory);
 }
 
+void sync_existing(const fs::path& path) {
+  const UniqueFd fd = open_file(path, O_RDONLY);
+  if (!fd) throw IoError(ENOENT, "open " + path.string());
+  sync_file(fd.get(), path);
+  sync_directory(path.parent_path());
+  sync_directory(path.parent_path().parent_path());
+}
+
 std::optional<std::string> read_file(const fs::path& path, uint64_t limit) {
   const UniqueFd fd = open_file(path, O_RDONLY);
   if (!fd) return std::nullopt;

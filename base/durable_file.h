@@ -28,6 +28,10 @@ void rename_durably(const std::filesystem::path& from, const std::filesystem::pa
 
 void sync_directory(const std::filesystem::path& directory);
 
+// Makes a file that somebody else wrote survive a crash: its data, and its name up to two
+// directories above. IoError if it is not there.
+void sync_existing(const std::filesystem::path& path);
+
 // The whole file, or nullopt if it does not exist. IoError (EFBIG) if longer than `limit` bytes.
 std::optional<std::string> read_file(const std::filesystem::path& path, uint64_t limit);
 

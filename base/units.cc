@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <charconv>
+#include <cmath>
 #include <span>
 
 namespace base {
@@ -84,8 +85,8 @@ std::optional<std::chrono::nanoseconds> parse_duration(std::string_view text) {
     int64_t part = 0;
     if (!whole || !factor || __builtin_mul_overflow(*whole, *factor, &part) ||
         __builtin_add_overflow(total, part, &total) ||
-        __builtin_add_overflow(
-            total, static_cast<int64_t>(fraction * static_cast<double>(*factor) + 0.5), &total)) {
+        __builtin_add_overflow(total, std::llround(fraction * static_cast<double>(*factor)),
+                               &total)) {
       return std::nullopt;
     }
     text.remove_prefix(name.size());

@@ -24,7 +24,8 @@ struct ClientOptions {
   std::chrono::nanoseconds connect_timeout = std::chrono::seconds(5);
   std::chrono::nanoseconds first_byte_timeout = std::chrono::seconds(30);  // to the response's head
   std::chrono::nanoseconds stall_timeout = std::chrono::seconds(30);  // no body byte for so long
-  size_t buffer_bytes = 1 << 20;      // a transfer is paused when so much waits to be read
+  // What a transfer holds: one half is read while the other arrives. Paused while that is full.
+  size_t buffer_bytes = 1 << 20;
   size_t max_connections = 64;        // to one host; more transfers wait
   std::filesystem::path ca_file;      // empty: the system's authorities
   std::filesystem::path certificate;  // client certificate and key, or empty
@@ -61,8 +62,9 @@ class ClientResponse {
   virtual int status() const = 0;
   virtual const Headers& headers() const = 0;
   virtual std::optional<uint64_t> content_length() const = 0;
-  // The next bytes, at most ClientOptions::buffer_bytes (all that has arrived), valid until the
-  // next call; empty at a clean end. TransferError if the transfer breaks or stalls.
+  // The next bytes, all that have arrived but no more than ClientOptions::buffer_bytes, valid until
+  // the next call; empty at a clean end. TransferError if the transfer breaks or stalls, once what
+  // had arrived before is read.
   virtual base::Task<std::string_view> read() = 0;
 };
 

@@ -9,7 +9,6 @@
 
 #include <algorithm>
 #include <concepts>
-#include <cstring>
 #include <span>
 #include <type_traits>
 #include <utility>
@@ -60,7 +59,7 @@ template <typename Context>
 void set_length(Context& context, uint64_t bytes) {
   using Word = decltype(context.Nl);
   context.Nh = static_cast<Word>(bytes >> (8 * sizeof(Word) - 3));
-  context.Nl = static_cast<Word>(bytes << 3);
+  context.Nl = static_cast<Word>(bytes) << 3;
   context.num = static_cast<unsigned>(bytes % block(context).size());
 }
 
@@ -114,7 +113,7 @@ std::optional<Context> restore_context(std::string_view in) {
   if (length >> 61 != 0) return std::nullopt;
   const size_t waiting = length % buffer.size();
   if (saved.find_first_not_of('\0', waiting) != std::string_view::npos) return std::nullopt;
-  std::memcpy(buffer.data(), saved.data(), waiting);
+  std::ranges::copy(saved.substr(0, waiting), buffer.begin());
   set_length(context, length);
   return context;
 }

@@ -45,7 +45,10 @@ void BlobStore::adopt(const std::filesystem::path& file, uint64_t size,
                       const std::string& repository, const oci::Digest& digest) {
   const std::filesystem::path place = layout_.blob(digest);
   const auto present = regular_file_size(place);
-  if (present != size) {
+  if (present == size) {
+    // Who put it there may not have synced it yet, or never does (Distribution); we acknowledge it.
+    base::sync_existing(place);
+  } else {
     if (present) {
       LOG(WARNING) << digest.str() << " had " << *present << " bytes in the storage instead of "
                    << size << ", replaced";

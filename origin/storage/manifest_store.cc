@@ -43,7 +43,9 @@ bool ManifestStore::exists(const std::string& repository, const oci::Digest& dig
 
 void ManifestStore::put(const std::string& repository, const oci::Digest& digest,
                         std::string_view bytes, const std::optional<oci::Digest>& subject) {
-  if (!read_verified(layout_.blob(digest), digest)) {
+  if (read_verified(layout_.blob(digest), digest)) {
+    base::sync_existing(layout_.blob(digest));
+  } else {
     base::write_file_durably(layout_.blob(digest), bytes);
   }
   base::crash_point("manifest.stored");

@@ -69,6 +69,7 @@ TEST(EventLoop, EveryPostFromEveryThreadRunsInItsOrder) {
   int out_of_order = 0;
   int ended = 0;
   std::vector<std::jthread> threads;
+  threads.reserve(kThreads);
   for (int t = 0; t < kThreads; ++t) {
     threads.emplace_back([&, t] {
       for (int i = 0; i < kPosts; ++i) {

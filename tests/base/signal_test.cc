@@ -113,6 +113,7 @@ TEST(Signal, WakesEveryWaiterOnEveryLoop) {
   LoopGroup loops(kLoops);
   std::latch waiting(kLoops);
   std::vector<std::jthread> callers;
+  callers.reserve(kLoops);
   for (size_t i = 0; i < kLoops; ++i) {
     callers.emplace_back([&, i] {
       loops.await(i, [&] { return watch_many(counter, kWatchers, 1, &waiting, kForever); });
@@ -145,6 +146,7 @@ TEST(Signal, NoWakeUpIsLostUnderLoad) {
   LoopGroup loops(2);
   std::latch ready(kNotifiers + 2);
   std::vector<std::jthread> threads;
+  threads.reserve(loops.size() + kNotifiers);
   for (size_t i = 0; i < loops.size(); ++i) {
     threads.emplace_back([&, i] {
       ready.arrive_and_wait();

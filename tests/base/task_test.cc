@@ -93,7 +93,7 @@ struct StackUse {
 };
 
 constexpr int kDeep = 100'000;
-constexpr uintptr_t kSmallStack = 16 * 1024;
+constexpr uintptr_t kSmallStack = 16UL * 1024;
 
 Task<int> nested(int depth, StackUse* stack) {
   stack->note();
