@@ -53,9 +53,14 @@ base::Task<void> send_multipart(Exchange& exchange, const ContentInfo& info,
   std::vector<std::string> part_heads;
   uint64_t length = 0;
   for (const ByteRange& range : ranges) {
-    part_heads.push_back((part_heads.empty() ? "--" : "\r\n--") + boundary +
-                         "\r\nContent-Type: " + type +
-                         "\r\nContent-Range: " + content_range(range, info.size) + "\r\n\r\n");
+    std::string head = part_heads.empty() ? "--" : "\r\n--";
+    head += boundary;
+    head += "\r\nContent-Type: ";
+    head += type;
+    head += "\r\nContent-Range: ";
+    head += content_range(range, info.size);
+    head += "\r\n\r\n";
+    part_heads.push_back(std::move(head));
     length += part_heads.back().size() + range.length;
   }
   const std::string end = "\r\n--" + boundary + "--\r\n";

@@ -1,5 +1,7 @@
 #include "http/http1_connection.h"
 
+#include <glog/logging.h>
+
 #include <algorithm>
 
 namespace http {
@@ -196,8 +198,9 @@ base::Task<void> Http1Connection::answer(Request& request, Http1Body& body,
     Response error = server_.options.on_error(&request, failure);
     if (overloaded) error.headers.set("Retry-After", "1");
     co_await response.send(std::move(error));
-  } catch (const ConnectionError&) {
+  } catch (const ConnectionError& e) {
     // exchange() sees that the response is not complete.
+    VLOG(1) << "an error response did not reach its client: " << e.what();
   }
 }
 

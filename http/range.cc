@@ -56,9 +56,8 @@ Spec parse_spec(std::string_view spec, uint64_t size, ByteRange& range) {
 RangeSelection parse_range(std::string_view field, uint64_t size) {
   using Kind = RangeSelection::Kind;
   constexpr std::string_view kUnit = "bytes=";
-  const RangeSelection whole;
   field = trim(field);
-  if (!iequals(field.substr(0, kUnit.size()), kUnit)) return whole;
+  if (!iequals(field.substr(0, kUnit.size()), kUnit)) return {};
 
   RangeSelection selection;
   size_t specs = 0;
@@ -70,28 +69,28 @@ RangeSelection parse_range(std::string_view field, uint64_t size) {
     const std::string_view spec = trim(rest.substr(0, end));
     rest.remove_prefix(std::min(end + 1, rest.size()));
     if (spec.empty()) continue;  // RFC 9110 §5.6.1.2: empty list elements are ignored
-    if (++specs > kMaxRanges) return whole;
+    if (++specs > kMaxRanges) return {};
     ByteRange range{};
     switch (parse_spec(spec, size, range)) {
       case Spec::malformed:
-        return whole;
+        return {};
       case Spec::backwards:
         backwards = true;
         break;
       case Spec::beyond:
         break;
       case Spec::valid:
-        if (range.length > size - total) return whole;
+        if (range.length > size - total) return {};
         total += range.length;
         selection.ranges.push_back(range);
         break;
     }
   }
-  if (specs == 0) return whole;
+  if (specs == 0) return {};
   if (backwards) return {Kind::unsatisfiable, {}};
   // Nothing of an empty representation can be selected, but clients that send "bytes=0-" with every
   // request want it; Go's server answers them with the whole, too.
-  if (selection.ranges.empty()) return size == 0 ? whole : RangeSelection{Kind::unsatisfiable, {}};
+  if (selection.ranges.empty()) return {size == 0 ? Kind::whole : Kind::unsatisfiable, {}};
   selection.kind = Kind::partial;
   return selection;
 }

@@ -21,14 +21,14 @@ constexpr int kTurnAccepts = 16;
 // How long to let descriptors become free after accept(2) found none.
 constexpr std::chrono::milliseconds kExhaustedPause(100);
 
-Response plain_error(const Request*, std::exception_ptr failure) {
-  Response response{.status = 500};
+Response plain_error(const Request*, const std::exception_ptr& failure) {
+  Response response;
   try {
     std::rethrow_exception(failure);
   } catch (const StatusError& e) {
     response.status = e.status();
   } catch (const std::exception&) {
-    // Nothing about our insides for the client.
+    response.status = 500;  // nothing about our insides for the client
   }
   response.headers.add("Content-Type", "text/plain");
   response.body = std::string(reason_phrase(response.status)) + "\n";
@@ -186,7 +186,7 @@ void Server::start() {
   }
 }
 
-size_t Server::drain(std::chrono::nanoseconds limit, std::function<void()> at_deadline) {
+size_t Server::drain(std::chrono::nanoseconds limit, const std::function<void()>& at_deadline) {
   std::vector<std::promise<void>> drained(impl_->parts.size());
   for (size_t i = 0; i < drained.size(); ++i) {
     LoopPart* part = impl_->parts[i].get();

@@ -67,7 +67,7 @@ class Server {
   // left at the deadline. `at_deadline` is called then, before that, to end what handlers wait for
   // besides their connection; drain returns only when every handler has returned. Blocks; call from
   // a thread that runs no worker loop. Returns the number of connections that had to be reset.
-  size_t drain(std::chrono::nanoseconds limit, std::function<void()> at_deadline = {});
+  size_t drain(std::chrono::nanoseconds limit, const std::function<void()>& at_deadline = {});
 
   // The port bound for the i-th Listen.
   uint16_t port(size_t i = 0) const;

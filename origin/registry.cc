@@ -37,7 +37,7 @@ Registry::Registry(Config config)
   http::ServerOptions options;
   options.limits = config_.limits;
   options.handler = [this](http::Exchange& exchange) { return handle(exchange); };
-  options.on_error = [this](const http::Request* request, std::exception_ptr thrown) {
+  options.on_error = [this](const http::Request* request, const std::exception_ptr& thrown) {
     return answer_to(request, thrown);
   };
   if (config_.access_log) {
@@ -102,7 +102,8 @@ base::Task<void> Registry::handle(http::Exchange& exchange) {
   }
 }
 
-http::Response Registry::answer_to(const http::Request* request, std::exception_ptr thrown) const {
+http::Response Registry::answer_to(const http::Request* request,
+                                   const std::exception_ptr& thrown) const {
   // The path names the repository and the digest or tag that the error is about.
   const std::string target =
       request == nullptr ? "" : request->method + " " + base::printable(request->path) + ": ";

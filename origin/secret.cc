@@ -31,7 +31,7 @@ std::string shared_secret(const std::filesystem::path& path) {
     return *secret;
   }
   // Written whole beside its place first: link(2) gives it its name only if nobody else was faster.
-  const std::string secret = random_hex();
+  std::string secret = random_hex();
   const std::filesystem::path mine = path.string() + "." + random_hex().substr(0, 16) + ".tmp";
   base::create_directories_durably(path.parent_path());
   base::write_file_durably(mine, secret, 0600);

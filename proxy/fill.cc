@@ -162,12 +162,11 @@ base::Task<void> Fills::run(std::shared_ptr<Fill> fill, Worker* worker) {
 base::Task<Ending> Fills::fill_blob(Fill& fill, Worker& worker) {
   base::crash_point("fill.started");
   // Another fill may have stored the blob between the caller's look-up and join().
-  std::shared_ptr<const cache::Blob> held =
-      co_await pool_.run([&] { return store_.open(fill.name.digest); });
-  if (held) {
-    fill.file.reset(::fcntl(held->fd(), F_DUPFD_CLOEXEC, 0));
+  fill.blob = co_await pool_.run([&] { return store_.open(fill.name.digest); });
+  if (fill.blob) {
+    fill.file.reset(::fcntl(fill.blob->fd(), F_DUPFD_CLOEXEC, 0));
     if (!fill.file) throw base::IoError("dup");
-    fill.progress.start(held->size(), {{0, held->size()}});
+    fill.progress.start(fill.blob->size(), {{0, fill.blob->size()}});
     fill.progress.verify();
     co_return Ending{Outcome::verified, "", ""};
   }
@@ -242,7 +241,7 @@ base::Task<Ending> Fills::finish(Fill& fill, const oci::Digest& found) {
   fill.progress.verify();
   co_await pool_.run([&] {
     const std::lock_guard lock(fill.writer_mutex);
-    fill.writer->commit();
+    fill.blob = fill.writer->commit();
   });
   co_return Ending{Outcome::verified, "", ""};
 }

@@ -47,6 +47,8 @@ struct Fill {
   const BlobName name;
   Progress progress;
   base::UniqueFd file;  // set before progress.start(), constant from then on
+  // Once stored: readers of the fill hold it, and so the store does not evict what they read.
+  std::shared_ptr<const cache::Blob> blob;
 
   std::mutex writer_mutex;
   std::unique_ptr<cache::BlobWriter> writer;  // guarded by writer_mutex once there are runs

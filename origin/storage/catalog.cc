@@ -34,7 +34,10 @@ struct Walk {
                             std::ranges::binary_search(children, "_manifests");
     if (repository && before(last, name) && oci::valid_repository(name)) found.push_back(name);
     for (const std::string& child : children) {
-      if (child.front() != '_') visit(name + '/' + child);
+      if (child.front() == '_') continue;
+      std::string below = name;
+      below += '/';
+      visit(below += child);
     }
   }
 };

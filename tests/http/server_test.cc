@@ -170,7 +170,7 @@ TEST(Limits, RunningOutOfDescriptorsPausesAccepting) {
     if (!fd) break;
     hog.push_back(std::move(fd));
   }
-  hog.pop_back();  // for the client; the server finds none
+  hog.pop_back();                   // for the client; the server finds none
   RawClient client(server.port());  // waits in the backlog
   client.send(kGet);
   EXPECT_EQ(before.get("/").status, 200);  // what is open goes on
