@@ -43,7 +43,7 @@ struct Section::Data {
     YAML::Node value;
     bool read = false;
     // The sections made from the value: one, or one for each element of a list.
-    std::vector<std::shared_ptr<Data>> sections = {};
+    std::vector<std::shared_ptr<Data>> sections;
   };
 
   // An absent section.
@@ -131,7 +131,8 @@ bool Section::has(std::string_view key) const { return data_->read(key) != nullp
 
 std::string Section::string(std::string_view key, std::string fallback) const {
   const std::string* text = data_->scalar(key, "a string");
-  return text == nullptr ? fallback : *text;
+  if (text != nullptr) return *text;
+  return fallback;
 }
 
 std::string Section::required_string(std::string_view key) const {

@@ -239,9 +239,9 @@ void Multi::act(curl_socket_t socket, int what) {
   while (const CURLMsg* message = curl_multi_info_read(handle, &queued)) {
     if (message->msg != CURLMSG_DONE) continue;
     const CURLcode code = message->data.result;
-    char* transfer = nullptr;
+    void* transfer = nullptr;
     CHECK_EQ(curl_easy_getinfo(message->easy_handle, CURLINFO_PRIVATE, &transfer), CURLE_OK);
-    static_cast<Transfer*>(static_cast<void*>(transfer))->ended(code);
+    static_cast<Transfer*>(transfer)->ended(code);
   }
 }
 
@@ -335,14 +335,14 @@ void Transfer::configure(const ClientRequest& request) {
 
 base::Task<void> Transfer::head() {
   while (!head_done_ && !done_) co_await change();
-  if (!head_done_) throw *error_;
+  if (!head_done_) throw TransferError(*error_);
 }
 
 base::Task<std::string_view> Transfer::read() {
   reading_.clear();
   while (arriving_.empty() && !done_) co_await change();
   // What arrived before a failure is still good.
-  if (arriving_.empty() && error_) throw *error_;
+  if (arriving_.empty() && error_) throw TransferError(*error_);
   std::swap(reading_, arriving_);
   if (paused_) unpause();
   co_return std::string_view(reading_);

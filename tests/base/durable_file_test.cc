@@ -119,6 +119,7 @@ TEST_F(DurableFile, ReadersSeeOldOrNewAndNeverAMixture) {
   std::atomic<bool> done = false;
   std::atomic<int> wrong = 0;
   std::vector<std::jthread> readers;
+  readers.reserve(2);
   for (int i = 0; i < 2; ++i) {
     readers.emplace_back([&] {
       while (!done) {
@@ -128,6 +129,7 @@ TEST_F(DurableFile, ReadersSeeOldOrNewAndNeverAMixture) {
     });
   }
   std::vector<std::jthread> writers;
+  writers.reserve(2);
   for (int i = 0; i < 2; ++i) {
     writers.emplace_back([&] {
       for (int n = 0; n < kReplacements; ++n) write_file_durably(path, contents[n % 2]);
@@ -153,6 +155,7 @@ TEST_F(DurableFile, CreatesDirectories) {
 TEST_F(DurableFile, ManyThreadsMayCreateOneDirectory) {
   std::atomic<int> failures = 0;
   std::vector<std::jthread> threads;
+  threads.reserve(4);
   for (int i = 0; i < 4; ++i) {
     threads.emplace_back([&] {
       for (int n = 0; n < 20; ++n) {

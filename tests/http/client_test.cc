@@ -431,6 +431,7 @@ TEST_F(ClientTest, UrlsThatAreNoneAreRefused) {
 
 TEST_F(ClientTest, HandshakeThatHangsTimesOut) {
   base::UniqueFd listener(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  ASSERT_GE(listener.get(), 0);
   sockaddr_in address{};
   address.sin_family = AF_INET;
   address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
@@ -444,6 +445,7 @@ TEST_F(ClientTest, HandshakeThatHangsTimesOut) {
   base::UniqueFd accepted;
   std::jthread silent([&] {
     accepted.reset(::accept(listener.get(), nullptr, nullptr));
+    ASSERT_GE(accepted.get(), 0);
     char first_byte = 0;
     EXPECT_EQ(::recv(accepted.get(), &first_byte, 1, 0), 1);
     clock_.advance(seconds(1000));

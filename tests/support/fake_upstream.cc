@@ -104,7 +104,7 @@ struct FakeUpstream::Impl {
 
   void listen();
   void accept(int listener);
-  void serve(std::shared_ptr<Connection> connection);
+  void serve(const std::shared_ptr<Connection>& connection);
   bool read_request(Connection& connection, Seen& seen);
   void answer(Connection& connection, const Seen& seen, size_t index, bool& keep);
 
@@ -172,12 +172,14 @@ class FakeUpstream::Exchange {
     } else if (!no_length) {
       headers_.set("Content-Length", std::to_string(claimed_length.value_or(end_ - begin_)));
     }
-    std::string head = "HTTP/1.1 " + std::to_string(status_) + " " +
-                       std::string(http::reason_phrase(status_)) + "\r\n";
-    for (const auto& field : headers_) head += field.name + ": " + field.value + "\r\n";
+    std::string head = "HTTP/1.1 " + std::to_string(status_);
+    head.append(" ").append(http::reason_phrase(status_)).append("\r\n");
+    for (const auto& field : headers_) {
+      head.append(field.name).append(": ").append(field.value).append("\r\n");
+    }
     // Logged first, so that a client that has the answer finds it in the log.
     log([&](Seen& entry) { entry.status = status_; });
-    raw(head + "\r\n");
+    raw(head.append("\r\n"));
   }
 
   void send_upto(uint64_t bytes) {
@@ -277,6 +279,7 @@ FakeUpstream::Impl::Impl(Options o) : options(std::move(o)) {
 
 void FakeUpstream::Impl::listen() {
   base::UniqueFd fd(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  require(fd.get() >= 0, "upstream: socket");
   const int on = 1;
   ::setsockopt(fd.get(), SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
   sockaddr_in address{};
@@ -312,7 +315,7 @@ void FakeUpstream::Impl::accept(int listening) {
   }
 }
 
-void FakeUpstream::Impl::serve(std::shared_ptr<Connection> connection) {
+void FakeUpstream::Impl::serve(const std::shared_ptr<Connection>& connection) {
   bool keep = true;
   if (tls) {
     connection->ssl.reset(SSL_new(tls.get()));
@@ -492,29 +495,34 @@ void FakeUpstream::start() { impl_->listen(); }
 namespace step {
 
 Step expect_method(std::string method) {
-  return [method](FakeUpstream::Exchange& e) { EXPECT_EQ(e.seen.method, method); };
+  return
+      [method = std::move(method)](FakeUpstream::Exchange& e) { EXPECT_EQ(e.seen.method, method); };
 }
 Step expect_header(std::string name, std::string value) {
-  return [name, value](FakeUpstream::Exchange& e) {
+  return [name = std::move(name), value = std::move(value)](FakeUpstream::Exchange& e) {
     EXPECT_EQ(e.seen.headers.get(name).value_or("(none)"), value) << name;
   };
 }
 Step expect_no_header(std::string name) {
-  return [name](FakeUpstream::Exchange& e) {
+  return [name = std::move(name)](FakeUpstream::Exchange& e) {
     EXPECT_EQ(e.seen.headers.get(name).value_or("(none)"), "(none)") << name;
   };
 }
 Step respond(int status, http::Headers headers, std::string body) {
-  return [status, headers, bytes = std::make_shared<const std::string>(std::move(body))](
-             FakeUpstream::Exchange& e) { e.set_answer(status, headers, bytes); };
+  return [status, headers = std::move(headers),
+          bytes = std::make_shared<const std::string>(std::move(body))](FakeUpstream::Exchange& e) {
+    e.set_answer(status, headers, bytes);
+  };
 }
-Step redirect(std::string location, int status) {
+Step redirect(std::string_view location, int status) {
   http::Headers headers;
   headers.add("Location", location);
-  return respond(status, headers);
+  return respond(status, std::move(headers));
 }
 Step add_header(std::string name, std::string value) {
-  return [name, value](FakeUpstream::Exchange& e) { e.add_header(name, value); };
+  return [name = std::move(name), value = std::move(value)](FakeUpstream::Exchange& e) {
+    e.add_header(name, value);
+  };
 }
 Step ignore_range() {
   return [](FakeUpstream::Exchange& e) { e.ignore_range(); };
@@ -532,7 +540,7 @@ Step corrupt(uint64_t offset) {
   return [offset](FakeUpstream::Exchange& e) { e.corrupted.push_back(offset); };
 }
 Step raw(std::string bytes) {
-  return [bytes](FakeUpstream::Exchange& e) { e.raw(bytes); };
+  return [bytes = std::move(bytes)](FakeUpstream::Exchange& e) { e.raw(bytes); };
 }
 Step send_head() {
   return [](FakeUpstream::Exchange& e) { e.send_head(); };
@@ -541,7 +549,7 @@ Step send_upto(uint64_t bytes) {
   return [bytes](FakeUpstream::Exchange& e) { e.send_upto(bytes); };
 }
 Step stall(std::string name) {
-  return [name](FakeUpstream::Exchange& e) { e.stall(name); };
+  return [name = std::move(name)](FakeUpstream::Exchange& e) { e.stall(name); };
 }
 Step close() {
   return [](FakeUpstream::Exchange& e) { e.alive = false; };

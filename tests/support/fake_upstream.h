@@ -101,7 +101,7 @@ Step expect_no_header(std::string name);
 
 // The answer, instead of the path's own.
 Step respond(int status, http::Headers headers = {}, std::string body = {});
-Step redirect(std::string location, int status = 302);
+Step redirect(std::string_view location, int status = 302);
 // Changes to the answer.
 Step add_header(std::string name, std::string value);
 Step ignore_range();                 // 200 and the whole blob
