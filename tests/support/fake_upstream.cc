@@ -197,7 +197,8 @@ class FakeUpstream::Exchange {
       if (chunked) {
         char size[20];
         const auto end = std::to_chars(&size[0], &size[0] + sizeof size, block.size(), 16).ptr;
-        block = std::string(&size[0], end) + "\r\n" + block + "\r\n";
+        raw(std::string(&size[0], end).append("\r\n"));
+        block.append("\r\n");
       }
       raw(block);
     }
