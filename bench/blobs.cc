@@ -48,6 +48,7 @@ Blob::~Blob() {
 
 std::vector<Blob> make_blobs(const std::filesystem::path& root, size_t count, uint64_t size) {
   std::vector<Blob> blobs;
+  blobs.reserve(count);
   for (size_t i = 0; i < count; ++i) blobs.emplace_back(root, size + i, size);
   return blobs;
 }

@@ -17,7 +17,7 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-constexpr size_t kBuffer = 256 * 1024;
+constexpr size_t kBuffer = 256 << 10;
 constexpr timeval kLookUp{.tv_sec = 0, .tv_usec = 200'000};  // how often a waiting client looks up
 constexpr auto kPatience = std::chrono::minutes(2);
 
@@ -38,7 +38,7 @@ ClientTls::ClientTls(const std::filesystem::path& certificate)
   }
   SSL_CTX_set_verify(context, SSL_VERIFY_PEER, nullptr);
   SSL_CTX_set_read_ahead(context, 1);
-  SSL_CTX_set_default_read_buffer_len(context, 64 * 1024);
+  SSL_CTX_set_default_read_buffer_len(context, size_t{64} << 10);
 }
 
 Client::Client(const Address& address, Counters& counters)

@@ -56,6 +56,7 @@ std::vector<std::string> stat_fields(pid_t pid) {
 pid_t launch(const std::vector<std::string>& arguments, const std::filesystem::path& log,
              int death_signal) {
   std::vector<char*> argv;
+  argv.reserve(arguments.size() + 1);
   for (const std::string& argument : arguments) argv.push_back(const_cast<char*>(argument.c_str()));
   argv.push_back(nullptr);
   const base::UniqueFd out(open(log.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644));
@@ -108,7 +109,8 @@ void run_command(const std::vector<std::string>& arguments, const std::filesyste
   if (status != 0) throw std::runtime_error(arguments[0] + " failed:\n" + last_lines(log));
 }
 
-Process::Process(std::vector<std::string> arguments, std::filesystem::path log, int stop_signal)
+Process::Process(const std::vector<std::string>& arguments, std::filesystem::path log,
+                 int stop_signal)
     : log_(std::move(log)), stop_signal_(stop_signal), pid_(launch(arguments, log_, SIGTERM)) {}
 
 Process::~Process() {
@@ -124,6 +126,7 @@ void Process::wait_listening(uint16_t port) {
       throw std::runtime_error("a server did not start:\n" + last_lines(log_));
     }
     const base::UniqueFd fd(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+    if (!fd) throw base::IoError("socket");
     const sockaddr_in address = loopback(port);
     if (connect(fd.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) == 0) return;
     if (Clock::now() > deadline) {

@@ -23,7 +23,7 @@ void run_command(const std::vector<std::string>& arguments, const std::filesyste
 class Process {
  public:
   // Starts `arguments` with stdout and stderr in `log`. `stop_signal` asks it to finish.
-  Process(std::vector<std::string> arguments, std::filesystem::path log, int stop_signal);
+  Process(const std::vector<std::string>& arguments, std::filesystem::path log, int stop_signal);
   Process(const Process&) = delete;
   Process& operator=(const Process&) = delete;
   ~Process();

@@ -166,7 +166,7 @@ void BlobStore::Impl::drop(const oci::Digest& digest, const Holdings::Pin& pin) 
   remove_files(std::move(dropped));
 }
 
-BlobStore::BlobStore(BlobStoreOptions options) : impl_(std::make_unique<Impl>(options)) {}
+BlobStore::BlobStore(const BlobStoreOptions& options) : impl_(std::make_unique<Impl>(options)) {}
 
 BlobStore::~BlobStore() = default;
 

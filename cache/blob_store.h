@@ -57,7 +57,7 @@ class BlobStore {
   // space is reserved, anything else there is removed. A blob file that the rename put in place but
   // the index does not know yet (crash in between) is found through its partial map and indexed. An
   // index that cannot be read is rebuilt from the tree. Blocks; IoError.
-  explicit BlobStore(BlobStoreOptions options);
+  explicit BlobStore(const BlobStoreOptions& options);
   // REQUIRES: no writer is left. Open blobs may outlive the store. Blocks.
   ~BlobStore();
 

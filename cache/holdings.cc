@@ -33,11 +33,11 @@ struct Holdings::Entry {
   oci::Digest digest;
   IndexRecord record;
   std::shared_ptr<const Space::Reservation> space;
-  std::weak_ptr<const OpenBlob> open = {};
-  std::shared_ptr<const OpenBlob> hot = nullptr;
-  std::list<Entry*>::iterator hot_place = {};  // if hot
-  unsigned opening = 0;                        // pins
-  bool used = false;                           // is in used_
+  std::weak_ptr<const OpenBlob> open;
+  std::shared_ptr<const OpenBlob> hot;
+  std::list<Entry*>::iterator hot_place;  // if hot
+  unsigned opening = 0;                   // pins
+  bool used = false;                      // is in used_
 };
 
 Holdings::Pin::~Pin() {
@@ -184,6 +184,7 @@ std::optional<std::vector<Holdings::Taken>> Holdings::take_victims(uint64_t size
     chosen.push_back(*victim);
   }
   std::vector<Taken> taken;
+  taken.reserve(chosen.size());
   for (const Eviction::Candidate& victim : chosen) taken.push_back(take_out(victim.digest));
   return taken;
 }

@@ -41,10 +41,10 @@ class Index {
 
   // Made in this order.
   struct Changes {
-    std::vector<oci::Digest> forget = {};                       // tombstones
-    std::vector<std::pair<oci::Digest, int64_t>> use = {};      // last_used; of blobs that are held
-    std::vector<std::pair<oci::Digest, IndexRecord>> put = {};  // also clears the tombstone
-    std::vector<oci::Digest> remove = {};                       // leaves a tombstone
+    std::vector<oci::Digest> forget;                       // tombstones
+    std::vector<std::pair<oci::Digest, int64_t>> use;      // last_used; of blobs that are held
+    std::vector<std::pair<oci::Digest, IndexRecord>> put;  // also clears the tombstone
+    std::vector<oci::Digest> remove;                       // leaves a tombstone
     bool empty() const { return forget.empty() && use.empty() && put.empty() && remove.empty(); }
   };
 
