@@ -9,8 +9,6 @@
 namespace proxy {
 namespace {
 
-using std::chrono_literals::operator""s;
-
 // An upstream's base URL, without a trailing slash, so that a path can be put behind it.
 std::string base_url(const base::Section& section, std::string url) {
   if (!url.starts_with("https://") && !url.starts_with("http://")) {
@@ -67,7 +65,7 @@ EdgeConfig read_edge_config(const std::filesystem::path& path) {
   config.limits = http::read_server_limits(server);
   config.loops = static_cast<size_t>(server.integer("loops", 0, 0, 1024));
   config.threads = static_cast<size_t>(server.integer("threads", 16, 1, 1024));
-  config.drain_timeout = server.duration("draintimeout", 60s);
+  config.drain_timeout = server.duration("draintimeout", config.drain_timeout);
 
   const base::Section log = root.section("log");
   config.log_level = http::read_log_level(log);

@@ -14,6 +14,7 @@ namespace {
 
 std::vector<std::shared_ptr<http::TlsContext>> tls_contexts(const EdgeConfig& config) {
   std::vector<std::shared_ptr<http::TlsContext>> contexts;
+  contexts.reserve(config.listeners.size());
   for (const EdgeListener& listener : config.listeners) {
     contexts.push_back(listener.tls ? std::make_shared<http::TlsContext>(*listener.tls) : nullptr);
   }
@@ -41,13 +42,14 @@ Edge::Edge(EdgeConfig config)
       blobs_(pool_, store_, fills_, config_.upstream.via),
       tls_(tls_contexts(config_)) {
   std::vector<http::Listen> listens;
+  listens.reserve(config_.listeners.size());
   for (size_t i = 0; i < config_.listeners.size(); ++i) {
     listens.push_back({config_.listeners[i].address, tls_[i]});
   }
   http::ServerOptions options;
   options.limits = config_.limits;
   options.handler = [this](http::Exchange& exchange) { return handle(exchange); };
-  options.on_error = [this](const http::Request* request, std::exception_ptr thrown) {
+  options.on_error = [this](const http::Request* request, const std::exception_ptr& thrown) {
     return answer_to(request, thrown);
   };
   if (config_.access_log) {
@@ -113,7 +115,8 @@ base::Task<void> Edge::handle(http::Exchange& exchange) {
   }
 }
 
-http::Response Edge::answer_to(const http::Request* request, std::exception_ptr thrown) const {
+http::Response Edge::answer_to(const http::Request* request,
+                               const std::exception_ptr& thrown) const {
   const std::string& name = config_.upstream.via;
   const std::string target = request == nullptr ? "" : base::printable(request->target);
   try {

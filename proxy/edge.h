@@ -37,7 +37,7 @@ class Edge {
 
  private:
   base::Task<void> handle(http::Exchange& exchange);
-  http::Response answer_to(const http::Request* request, std::exception_ptr thrown) const;
+  http::Response answer_to(const http::Request* request, const std::exception_ptr& thrown) const;
 
   const EdgeConfig config_;
   base::LoopGroup loops_;

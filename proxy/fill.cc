@@ -309,7 +309,8 @@ base::Task<std::optional<Ending>> Fills::fetch(Fill& fill, Worker& worker, Run& 
       run.url = (run.url + 1) % worker.upstream.urls();
       run.transfer.reset();
       if (run.failures >= worker.upstream.urls() * upstream_options_.rounds) {
-        co_return Ending{Outcome::unreachable, url + ": " + broken, ""};
+        broken.insert(0, url + ": ");
+        co_return Ending{Outcome::unreachable, broken, ""};
       }
       continue;
     }
