@@ -21,6 +21,7 @@ void Progress::start(uint64_t size, const std::vector<Span>& present) {
     const std::lock_guard lock(mutex_);
     CHECK(!size_) << "a fill starts once";
     size_ = size;
+    earlier_ = present;
   }
   for (const Span& span : present) publish(span);
   changed_.notify();
@@ -146,7 +147,12 @@ Progress::Readable Progress::readable(uint64_t offset) const {
   if (!size_) return result;
   // Verified bytes stay readable however the commit goes; unverified ones do not outlive a failure.
   if (result.over && !verified_) return result;
-  const uint64_t closed = verified_ ? *size_ : last_block(*size_);
+  uint64_t closed = verified_ ? *size_ : last_block(*size_);
+  if (!verified_) {
+    for (const Span& span : earlier_) {
+      if (span.end > offset) closed = std::min(closed, span.begin);
+    }
+  }
   if (offset < closed) result.bytes = std::min(present_locked(offset), closed - offset);
   result.claimed = claimed_locked(offset);
   return result;

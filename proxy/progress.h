@@ -69,7 +69,8 @@ class Claim {
 
 class Progress {
  public:
-  // The size is known. `present` is what a former process left. Once.
+  // The size is known. `present` is what an earlier fill left: unverified bytes that a crash may
+  // have spoilt, so they stay closed to readers until the digest is verified. Once.
   void start(uint64_t size, const std::vector<Span>& present);
   std::optional<uint64_t> size() const;
 
@@ -119,6 +120,7 @@ class Progress {
   mutable std::mutex mutex_;
   std::optional<uint64_t> size_;         // guarded by mutex_, like all below
   std::map<uint64_t, uint64_t> spans_;   // begin → end; disjoint, never adjacent
+  std::vector<Span> earlier_;            // what start() was given
   std::map<uint64_t, uint64_t> claims_;  // begin → end; disjoint
   bool closed_ = false;
   bool verified_ = false;

@@ -288,6 +288,25 @@ TEST_F(EdgeTest, StopInTheMiddleOfAFillKeepsItsBlocks) {
   EXPECT_EQ(upstream.requests().back().range, "bytes=" + std::to_string(4 * kMiB) + "-");
 }
 
+TEST_F(EdgeTest, SpoiltPartialBlobIsNotServedEvenByRange) {
+  const TestBlob blob(random_bytes(6 * kMiB));
+  const std::filesystem::path cache_directory = directory.path() / "cache";
+  {
+    // As a power cut leaves it: the map says that the block is there, its bytes say otherwise.
+    cache::BlobStore store({.root = cache_directory, .capacity = 1ULL << 30});
+    auto writer = store.write(blob.digest, blob.bytes.size());
+    ASSERT_TRUE(writer.has_value());
+    (*writer)->write(0, std::string(2 * kMiB, '\0'));
+    (*writer)->mark(0);
+    (*writer)->mark(1);
+  }
+  upstream.serve_blob(blob.path, blob.bytes);
+  start();
+  expect_error(get(blob.path, "bytes=100-199"), 502, "UNAVAILABLE");
+  EXPECT_EQ(get(blob.path, "bytes=100-199").body, blob.bytes.substr(100, 100));
+  EXPECT_EQ(get(blob.path).body, blob.bytes);
+}
+
 TEST_F(EdgeTest, BudgetEvictsTheLeastRecentlyUsed) {
   EdgeConfig small = config();
   small.cache.capacity = 3 * kMiB;

@@ -27,7 +27,8 @@ TEST(Progress, PublishedBytesMergeIntoOneRun) {
 
 TEST(Progress, LastBlockIsClosedUntilVerified) {
   Progress progress;
-  progress.start(2 * kBlock + 5, {{0, 2 * kBlock + 5}});
+  progress.start(2 * kBlock + 5, {});
+  progress.publish({0, 2 * kBlock + 5});
   EXPECT_EQ(progress.readable(0).bytes, 2 * kBlock);
   EXPECT_EQ(progress.readable(2 * kBlock).bytes, 0U);
   progress.verify();
@@ -37,14 +38,16 @@ TEST(Progress, LastBlockIsClosedUntilVerified) {
 
 TEST(Progress, BlobOfExactlyOneBlockIsClosedAsAWhole) {
   Progress progress;
-  progress.start(kBlock, {{0, kBlock}});
+  progress.start(kBlock, {});
+  progress.publish({0, kBlock});
   EXPECT_EQ(progress.readable(0).bytes, 0U);
   EXPECT_EQ(progress.readable(kBlock - 1).bytes, 0U);
 }
 
 TEST(Progress, UnverifiedBytesCloseWhenTheFillFails) {
   Progress progress;
-  progress.start(3 * kBlock, {{0, 2 * kBlock}});
+  progress.start(3 * kBlock, {});
+  progress.publish({0, 2 * kBlock});
   EXPECT_EQ(progress.readable(0).bytes, 2 * kBlock);
   progress.end({Outcome::digest_mismatch, "wrong", ""});
   EXPECT_EQ(progress.readable(0).bytes, 0U);
@@ -57,6 +60,18 @@ TEST(Progress, VerifiedBytesStayOpenWhenStoringFails) {
   progress.verify();
   progress.end({Outcome::storage_failed, "EIO", ""});
   EXPECT_EQ(progress.readable(0).bytes, 3 * kBlock);
+}
+
+TEST(Progress, WhatAnEarlierFillLeftIsClosedUntilVerified) {
+  Progress progress;
+  progress.start(8 * kBlock, {{2 * kBlock, 3 * kBlock}});
+  progress.publish({0, 2 * kBlock});
+  progress.publish({3 * kBlock, 4 * kBlock});
+  EXPECT_EQ(progress.readable(0).bytes, 2 * kBlock);
+  EXPECT_EQ(progress.readable(2 * kBlock + 7).bytes, 0U);
+  EXPECT_EQ(progress.readable(3 * kBlock).bytes, kBlock);
+  progress.verify();
+  EXPECT_EQ(progress.readable(0).bytes, 4 * kBlock);
 }
 
 TEST(Progress, ClaimsStopAtWhatOthersHaveOrFetch) {
