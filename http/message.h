@@ -56,6 +56,11 @@ struct Request {
   Peer peer;
   int minor_version = 1;  // HTTP/1.x
 
+  // What a handler finds out for the access log: the name by which the request goes in other logs
+  // and events, and the user it comes from. Empty if not known.
+  std::string id;
+  std::string user;
+
   bool is(std::string_view m) const { return method == m; }
   // The first value of a query parameter, decoded.
   std::optional<std::string> query_value(std::string_view name) const;

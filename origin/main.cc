@@ -13,6 +13,17 @@
 
 namespace {
 
+// SIGHUP: a file that is wrong changes nothing.
+void reload(origin::Registry& registry, const std::string& path) {
+  try {
+    origin::Config config = origin::read_config(path);
+    base::set_log_level(config.log_level);
+    registry.reload(std::move(config));
+  } catch (const std::exception& e) {
+    LOG(ERROR) << "the configuration stays as it was: " << e.what();
+  }
+}
+
 int serve(const std::string& path) {
   try {
     origin::Config config = origin::read_config(path);
@@ -20,7 +31,7 @@ int serve(const std::string& path) {
     http::Service service;
     origin::Registry registry(std::move(config));
     registry.start();
-    service.run([&registry] { registry.reload(); });
+    service.run([&] { reload(registry, path); });
     registry.stop();
     return http::kExitOk;
   } catch (const base::ConfigError& e) {
@@ -49,7 +60,8 @@ int main(int argc, char** argv) {
       ->required()
       ->check(CLI::ExistingFile);
   command->footer(
-      "SIGHUP reads the certificates again. SIGTERM ends requests in flight first, for at most "
+      "SIGHUP reads the configuration and the certificates again. SIGTERM ends requests in flight "
+      "first, for at most "
       "http.draintimeout.");
   try {
     app.parse(argc, argv);

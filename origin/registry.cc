@@ -27,23 +27,22 @@ std::string token_secret(const Config& config, const Layout& layout) {
 }  // namespace
 
 Registry::Registry(Config config)
-    : config_(std::move(config)),
-      loops_(config_.loops),
-      pool_(config_.threads),
-      storage_(config_.root),
-      tokens_(token_secret(config_, storage_.layout)),
-      context_{config_, storage_, pool_, tokens_},
-      tls_(config_.tls ? std::make_shared<http::TlsContext>(*config_.tls) : nullptr) {
+    : config_(std::make_shared<const Config>(std::move(config))),
+      loops_(config_->loops),
+      pool_(config_->threads),
+      storage_(config_->root),
+      tokens_(token_secret(*config_, storage_.layout)),
+      tls_(config_->tls ? std::make_shared<http::TlsContext>(*config_->tls) : nullptr) {
   http::ServerOptions options;
-  options.limits = config_.limits;
+  options.limits = config_->limits;
   options.handler = [this](http::Exchange& exchange) { return handle(exchange); };
   options.on_error = [this](const http::Request* request, const std::exception_ptr& thrown) {
     return answer_to(request, thrown);
   };
-  if (config_.access_log) {
+  if (config_->access_log) {
     options.on_access = [](const http::AccessRecord& record) { http::log_access(record); };
   }
-  const std::vector<http::Listen> listens = {{config_.address, tls_}};
+  const std::vector<http::Listen> listens = {{config_->address, tls_}};
   server_ = std::make_unique<http::Server>(loops_, pool_, std::move(options), listens);
 }
 
@@ -51,18 +50,28 @@ Registry::~Registry() { stop(); }
 
 void Registry::start() {
   server_->start();
-  const std::string& address = config_.address;
+  const std::string address = config()->address;
   LOG(INFO) << "listening on " << address.substr(0, address.rfind(':')) << ":" << port()
             << (tls_ ? " (TLS)" : "");
 }
 
 void Registry::stop() {
   if (std::exchange(stopped_, true) || !server_) return;
-  server_->drain(config_.drain_timeout);
+  server_->drain(config()->drain_timeout);
   server_.reset();
 }
 
-void Registry::reload() {
+std::shared_ptr<const Config> Registry::config() const {
+  const std::lock_guard lock(mutex_);
+  return config_;
+}
+
+void Registry::reload(Config config) {
+  const auto next = std::make_shared<const Config>(std::move(config));
+  {
+    const std::lock_guard lock(mutex_);
+    config_ = next;
+  }
   if (!tls_) return;
   try {
     tls_->reload();
@@ -73,26 +82,28 @@ void Registry::reload() {
 }
 
 base::Task<void> Registry::handle(http::Exchange& exchange) {
+  const std::shared_ptr<const Config> config = this->config();
+  const api::Context context = this->context(*config);
   const oci::Route route = oci::parse_route(exchange.request.path);
   if (const auto* blob = std::get_if<oci::BlobRoute>(&route)) {
-    co_await api::blobs(context_, exchange, *blob);
+    co_await api::blobs(context, exchange, *blob);
   } else if (const auto* manifest = std::get_if<oci::ManifestRoute>(&route)) {
-    co_await api::manifests(context_, exchange, *manifest);
+    co_await api::manifests(context, exchange, *manifest);
   } else if (const auto* upload = std::get_if<oci::UploadRoute>(&route)) {
-    co_await api::uploads(context_, exchange, *upload);
+    co_await api::uploads(context, exchange, *upload);
   } else if (const auto* uploads = std::get_if<oci::UploadsRoute>(&route)) {
-    co_await api::start_upload(context_, exchange, *uploads);
+    co_await api::start_upload(context, exchange, *uploads);
   } else if (const auto* tags = std::get_if<oci::TagsRoute>(&route)) {
-    co_await api::tags(context_, exchange, *tags);
+    co_await api::tags(context, exchange, *tags);
   } else if (const auto* referrers = std::get_if<oci::ReferrersRoute>(&route)) {
-    co_await api::referrers(context_, exchange, *referrers);
+    co_await api::referrers(context, exchange, *referrers);
   } else if (std::holds_alternative<oci::CatalogRoute>(route)) {
-    co_await api::catalog(context_, exchange);
+    co_await api::catalog(context, exchange);
   } else if (std::holds_alternative<oci::BaseRoute>(route)) {
-    co_await exchange.response.send(context_.json("{}"));
+    co_await exchange.response.send(context.json("{}"));
   } else if (exchange.request.path == "/") {
     // For the health checks of load balancers, as in Distribution.
-    http::Response answer = context_.response(200);
+    http::Response answer = context.response(200);
     answer.headers.set("Cache-Control", "no-cache");
     co_await exchange.response.send(std::move(answer));
   } else if (const auto* invalid = std::get_if<oci::InvalidNameRoute>(&route)) {
@@ -102,20 +113,21 @@ base::Task<void> Registry::handle(http::Exchange& exchange) {
   }
 }
 
-http::Response Registry::answer_to(const http::Request* request,
-                                   const std::exception_ptr& thrown) const {
+http::Response Registry::answer_to(const http::Request* request, const std::exception_ptr& thrown) {
+  const std::shared_ptr<const Config> config = this->config();
+  const api::Context context = this->context(*config);
   // The path names the repository and the digest or tag that the error is about.
   const std::string target =
       request == nullptr ? "" : request->method + " " + base::printable(request->path) + ": ";
   try {
     std::rethrow_exception(thrown);
   } catch (const oci::Error& e) {
-    return context_.error(e);
+    return context.error(e);
   } catch (const http::StatusError& e) {
-    return context_.error(e.status(), oci::Error(oci::code_for_status(e.status()), e.what()));
+    return context.error(e.status(), oci::Error(oci::code_for_status(e.status()), e.what()));
   } catch (const std::exception& e) {
     LOG(ERROR) << target << e.what();
-    return context_.error(oci::Error(oci::ErrorCode::unknown));
+    return context.error(oci::Error(oci::ErrorCode::unknown));
   }
 }
 

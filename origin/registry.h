@@ -4,6 +4,7 @@
 #pragma once
 
 #include <memory>
+#include <mutex>
 #include <vector>
 
 #include "base/loop_group.h"
@@ -24,23 +25,29 @@ class Registry {
   ~Registry();
 
   void start();
-  // Reads the certificates again; the old ones stay in use where a file is bad, which is logged.
-  void reload();
+  // Takes over what of this configuration can change while serving (the rest stays as it was, which
+  // is logged), and reads the certificates again; the old ones stay in use where a file is bad. A
+  // request in flight goes on with the configuration it began with. Any thread.
+  void reload(Config config);
   // Ends what is being served within the drain timeout.
   void stop();
 
   uint16_t port() const { return server_->port(); }
 
  private:
-  base::Task<void> handle(http::Exchange& exchange);
-  http::Response answer_to(const http::Request* request, const std::exception_ptr& thrown) const;
+  // The configuration in force and the context of a request made of it.
+  std::shared_ptr<const Config> config() const;
+  api::Context context(const Config& config) { return {config, storage_, pool_, tokens_}; }
 
-  const Config config_;
+  base::Task<void> handle(http::Exchange& exchange);
+  http::Response answer_to(const http::Request* request, const std::exception_ptr& thrown);
+
+  mutable std::mutex mutex_;
+  std::shared_ptr<const Config> config_;  // guarded by mutex_; the Config itself never changes
   base::LoopGroup loops_;
   base::ThreadPool pool_;
   Storage storage_;
   const UploadTokens tokens_;
-  const api::Context context_;
   std::shared_ptr<http::TlsContext> tls_;
   std::unique_ptr<http::Server> server_;
   bool stopped_ = false;

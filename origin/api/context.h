@@ -1,7 +1,8 @@
 // What the handlers of the registry API share, and the pieces every response is made of.
 //
 // A handler is one coroutine on the connection's loop, awaited by Registry in the statement that
-// calls it; so it takes references. Storage is used on the pool.
+// calls it; so it takes references. Storage is used on the pool. The context is the request's own:
+// its configuration does not change while the request lasts.
 #pragma once
 
 #include <string>
