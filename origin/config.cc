@@ -114,6 +114,27 @@ void read_http(const base::Section& http, Config& config) {
   }
 }
 
+// As in Distribution 3, whose "disabled" is about the children of indexes, not about layers.
+Validation read_validation(const base::Section& section) {
+  using Children = Validation::Children;
+  Validation validation;
+  const base::Section manifests = section.section("manifests");
+  const base::Section indexes = manifests.section("indexes");
+  const std::string required = indexes.choice("platforms", {"all", "list", "none"}, "all");
+  if (required == "list") validation.children = Children::listed;
+  if (required == "none") validation.children = Children::none;
+  for (const base::Section& platform : indexes.sections("platformlist")) {
+    validation.platforms.push_back(
+        {platform.required_string("architecture"), platform.required_string("os")});
+  }
+  if (required == "list" && validation.platforms.empty()) {
+    indexes.fail("platformlist", "the platforms that are required, each {architecture: …, os: …}");
+  }
+  if (section.boolean("disabled", false)) validation.children = Children::none;
+  validation.layers = manifests.section("images").choice("layers", {"all", "none"}, "all") == "all";
+  return validation;
+}
+
 RedirectConfig read_redirect(const base::Section& section) {
   RedirectConfig redirect;
   redirect.url = read_url(section, "url");
@@ -156,6 +177,7 @@ Config read_config(const std::filesystem::path& path, const std::vector<std::str
   read_storage(root.section("storage"), config);
   refuse_middleware(root.section("middleware"));
   read_http(root.section("http"), config);
+  config.validation = read_validation(root.section("validation"));
   config.redirect = read_redirect(root.section("redirect"));
   if (root.section("storage").section("redirect").boolean("disable", false)) config.redirect = {};
   read_server(root.section("server"), config);

@@ -14,6 +14,7 @@
 #include "http/tls.h"
 #include "origin/network.h"
 #include "origin/redirect.h"
+#include "origin/validation.h"
 
 namespace origin {
 
@@ -29,6 +30,7 @@ struct Config {
   http::Headers headers;                // http.headers
   std::chrono::nanoseconds drain_timeout = std::chrono::seconds(60);  // http.draintimeout
 
+  Validation validation;
   RedirectConfig redirect;
 
   http::ServerLimits limits;

@@ -102,6 +102,24 @@ TEST_F(ConfigTest, ClientCertificatesAreRequiredUnlessSaidOtherwise) {
   EXPECT_TRUE(config.tls->require_client_certificate);
 }
 
+TEST_F(ConfigTest, WhatAManifestNeeds) {
+  const auto validation = [this](const std::string& text) {
+    return read("http: {addr: ':1'}\nvalidation: " + text + "\n").validation;
+  };
+  using Children = Validation::Children;
+  EXPECT_EQ(validation("{}").children, Children::all);
+  EXPECT_TRUE(validation("{}").layers);
+  EXPECT_EQ(validation("{disabled: true}").children, Children::none);
+  EXPECT_TRUE(validation("{disabled: true}").layers);
+  EXPECT_EQ(validation("{manifests: {indexes: {platforms: none}}}").children, Children::none);
+  EXPECT_FALSE(validation("{manifests: {images: {layers: none}}}").layers);
+  const Validation listed = validation(
+      "{manifests: {indexes: {platforms: list, platformlist: [{architecture: arm64, os: "
+      "linux}]}}}");
+  EXPECT_EQ(listed.children, Children::listed);
+  EXPECT_EQ(listed.platforms, (std::vector<oci::Platform>{{"arm64", "linux"}}));
+}
+
 TEST_F(ConfigTest, MistakesAreNamed) {
   EXPECT_THAT(error("version: 0.1\n"), HasSubstr("addr"));
   EXPECT_THAT(error("version: 0.2\nhttp: {addr: ':1'}\n"), HasSubstr("version"));
@@ -115,6 +133,8 @@ TEST_F(ConfigTest, MistakesAreNamed) {
               HasSubstr("10.16.169.0/24"));
   EXPECT_THAT(error("http: {addr: ':1'}\nstorage: {maintenance: {readonly: {enabled: true}}}\n"),
               HasSubstr("readonly"));
+  EXPECT_THAT(error("http: {addr: ':1'}\nvalidation: {manifests: {indexes: {platforms: list}}}\n"),
+              HasSubstr("architecture"));
 }
 
 }  // namespace
