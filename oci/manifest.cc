@@ -256,6 +256,13 @@ Manifest read(dom::element document, std::string_view content_type) {
   return manifest;
 }
 
+// Fit for a Content-Type field: one type, no parameters, nothing that ends the field.
+bool plain_media_type(std::string_view text) {
+  constexpr size_t kLongest = 255;
+  return text.size() <= kLongest && text.find('/') != std::string_view::npos &&
+         std::ranges::all_of(text, [](char c) { return c > ' ' && c <= '~' && c != ';'; });
+}
+
 }  // namespace
 
 std::expected<Manifest, std::string> parse_manifest(std::string_view bytes,
@@ -275,6 +282,26 @@ std::expected<Manifest, std::string> parse_manifest(std::string_view bytes,
   } catch (const Refusal& refusal) {
     return std::unexpected(refusal.why);
   }
+}
+
+std::string stored_media_type(std::string_view bytes) {
+  if (const auto manifest = parse_manifest(bytes, "")) return manifest->media_type;
+  dom::parser parser;
+  dom::element document;
+  const auto error = parser.parse(bytes.data(), bytes.size()).get(document);
+  std::string_view named;
+  if (error == simdjson::SUCCESS && document["mediaType"].get(named) == simdjson::SUCCESS &&
+      plain_media_type(named)) {
+    return std::string(named);
+  }
+  int64_t version = 0;
+  if (error != simdjson::SUCCESS || document["schemaVersion"].get(version) != simdjson::SUCCESS ||
+      version != 1) {
+    return "application/octet-stream";
+  }
+  dom::element signatures;
+  const bool is_signed = document["signatures"].get(signatures) == simdjson::SUCCESS;
+  return std::string(is_signed ? kSignedSchema1 : kSchema1);
 }
 
 }  // namespace oci

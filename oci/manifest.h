@@ -75,4 +75,9 @@ struct Manifest {
 std::expected<Manifest, std::string> parse_manifest(std::string_view bytes,
                                                     std::string_view content_type);
 
+// The type to serve stored bytes with, also those that parse_manifest refuses: what they name
+// themselves; Docker's schema 1, which names nothing, by its "signatures"; octets if all else
+// fails. For manifests that another program has stored.
+std::string stored_media_type(std::string_view bytes);
+
 }  // namespace oci

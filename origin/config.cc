@@ -39,9 +39,14 @@ void read_storage(const base::Section& storage, Config& config) {
   const std::string root = storage.section("filesystem").string("rootdirectory");
   config.root = root.empty() ? "/var/lib/registry" : root;
   config.delete_enabled = storage.section("delete").boolean("enabled", false);
-  if (storage.section("maintenance").section("readonly").boolean("enabled", false)) {
-    storage.fail("maintenance", "no readonly.enabled, which this registry does not have");
-  }
+  config.read_only = storage.section("maintenance").section("readonly").boolean("enabled", false);
+}
+
+void read_page_limits(const base::Section& root, Config& config) {
+  constexpr int64_t kMost = 1'000'000;
+  config.max_catalog_entries =
+      static_cast<size_t>(root.section("catalog").integer("maxentries", 1000, 1, kMost));
+  config.max_tags = static_cast<size_t>(root.section("tags").integer("maxtags", 1000, 1, kMost));
 }
 
 // The levels of old files are called otherwise; log.level goes before them.
@@ -176,6 +181,7 @@ Config read_config(const std::filesystem::path& path, const std::vector<std::str
   read_log(root, config);
   read_storage(root.section("storage"), config);
   refuse_middleware(root.section("middleware"));
+  read_page_limits(root, config);
   read_http(root.section("http"), config);
   config.validation = read_validation(root.section("validation"));
   config.redirect = read_redirect(root.section("redirect"));

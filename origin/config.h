@@ -19,8 +19,11 @@
 namespace origin {
 
 struct Config {
-  std::filesystem::path root;   // storage.filesystem.rootdirectory
-  bool delete_enabled = false;  // storage.delete.enabled
+  std::filesystem::path root;         // storage.filesystem.rootdirectory
+  bool delete_enabled = false;        // storage.delete.enabled
+  bool read_only = false;             // storage.maintenance.readonly.enabled
+  size_t max_catalog_entries = 1000;  // catalog.maxentries: more in one page is refused
+  size_t max_tags = 1000;             // tags.maxtags: more in one page is cut to it
 
   std::string address;                  // http.addr
   std::optional<http::TlsOptions> tls;  // http.tls

@@ -65,6 +65,13 @@ constexpr auto kKeys = std::to_array<ConfigKey>({
      "certificates come from files; let certbot renew them and send SIGHUP"},
     {"http.h2c.enabled", ignored, "HTTP/2 is spoken over TLS only"},
 
+    {"catalog.maxentries", works, ""},
+    {"tags.maxtags", works, ""},
+    {"validation.disabled", works, "as Distribution 3: an index's children need not be there"},
+    {"validation.manifests.indexes.platforms", works, "all, list, none"},
+    {"validation.manifests.indexes.platformlist[].architecture", works, ""},
+    {"validation.manifests.indexes.platformlist[].os", works, ""},
+    {"validation.manifests.images.layers", ours, "all, none"},
     {"redis.**", ignored, kNoCache},
     {"proxy.**", refused, kNoProxy},
     {"policy.repository.classes[]", refused, "there are no repository classes"},

@@ -25,6 +25,8 @@ std::string token_secret(const Config& config, const Layout& layout) {
   return config.secret.empty() ? shared_secret(layout.secret()) : config.secret;
 }
 
+bool is_read(const http::Request& request) { return request.is("GET") || request.is("HEAD"); }
+
 }  // namespace
 
 Registry::Registry(Config config)
@@ -91,6 +93,11 @@ base::Task<void> Registry::handle(http::Exchange& exchange) {
   const api::Context context = this->context(*config);
   exchange.request.client = client_address(exchange.request, config->trusted_proxies);
   const oci::Route route = oci::parse_route(exchange.request.path);
+  if (config->read_only && !is_read(exchange.request) &&
+      !std::holds_alternative<oci::BaseRoute>(route)) {
+    co_return co_await api::refuse_method(context, exchange, "GET, HEAD",
+                                          "the registry is read-only");
+  }
   if (const auto* blob = std::get_if<oci::BlobRoute>(&route)) {
     co_await api::blobs(context, exchange, *blob);
   } else if (const auto* manifest = std::get_if<oci::ManifestRoute>(&route)) {

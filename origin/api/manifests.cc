@@ -28,13 +28,6 @@ struct Stored {
   std::string media_type;
 };
 
-// What the bytes say they are; for the old schema 1, which has no such field, its own type.
-std::string stored_type(const std::string& bytes) {
-  const auto manifest = oci::parse_manifest(bytes, "");
-  return manifest ? manifest->media_type
-                  : "application/vnd.docker.distribution.manifest.v1+prettyjws";
-}
-
 oci::Error unknown(const oci::ManifestRoute& route) {
   return oci::Error(ErrorCode::manifest_unknown, route.reference);
 }
@@ -55,7 +48,7 @@ std::optional<Stored> load(const Storage& storage, const std::string& repository
   if (!digest) return std::nullopt;
   auto bytes = storage.manifests.get(repository, *digest);
   if (!bytes) return std::nullopt;
-  std::string type = stored_type(*bytes);
+  std::string type = oci::stored_media_type(*bytes);
   return Stored{*digest, std::move(*bytes), std::move(type)};
 }
 
