@@ -66,7 +66,9 @@ class StderrSink : public google::LogSink {
     const std::string start =
         journal_ ? journal_prefix(severity) : time + ' ' + kLevels[severity] + ": ";
     std::string end_of_line;
-    for (const auto& [name, value] : format_.fields) end_of_line += ' ' + name + '=' + value;
+    for (const auto& [name, value] : format_.fields) {
+      end_of_line.append(" ").append(name).append("=").append(value);
+    }
     if (!journal_) end_of_line += " (" + place + ')';
     std::string out;
     while (true) {

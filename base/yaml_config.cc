@@ -11,6 +11,7 @@
 #include "base/error.h"
 #include "base/log.h"
 #include "base/units.h"
+#include "base/yaml_override.h"
 
 namespace base {
 namespace {
@@ -39,48 +40,6 @@ struct Source {
     return base::at(file, mark);
   }
 };
-
-bool is_number(const std::string& text) {
-  return !text.empty() && text.find_first_not_of("0123456789") == std::string::npos;
-}
-
-// "http.tls.clientcas[0]"
-std::string path_text(const std::vector<std::string>& path) {
-  std::string text;
-  for (const std::string& part : path) {
-    if (is_number(part)) {
-      text += '[' + part + ']';
-    } else {
-      text += (text.empty() ? "" : ".") + part;
-    }
-  }
-  return text;
-}
-
-// The node with the override's value in it, below the first `depth` parts of its path.
-YAML::Node overridden(YAML::Node node, const Override& value, size_t depth) {
-  if (depth == value.path.size()) return YAML::Load(value.value);
-  const std::string& part = value.path[depth];
-  if (!is_number(part)) {
-    if (!node.IsMap()) node = YAML::Node(YAML::NodeType::Map);
-    node[part] = overridden(node[part], value, depth + 1);
-    return node;
-  }
-  if (!node.IsSequence()) node = YAML::Node(YAML::NodeType::Sequence);
-  const size_t index = part.size() > 4 ? node.size() + 1 : std::stoul(part);
-  if (index > node.size()) {
-    throw ConfigError(value.source + ": " + path_text(value.path) + ": the list has only " +
-                      std::to_string(node.size()) + " elements");
-  }
-  const YAML::Node element = index < node.size() ? node[index] : YAML::Node();
-  const YAML::Node changed = overridden(element, value, depth + 1);
-  if (index < node.size()) {
-    node[index] = changed;
-  } else {
-    node.push_back(changed);
-  }
-  return node;
-}
 
 // A URL's user and password hidden.
 std::string without_password(const std::string& text) {
@@ -421,11 +380,11 @@ ConfigFile::ConfigFile(const std::filesystem::path& path, const std::vector<Over
     }
     for (const Override& value : overrides) {
       try {
-        root = overridden(root, value, 0);
+        root = overridden(root, value);
       } catch (const YAML::Exception& e) {
         throw ConfigError(value.source + ": " + e.msg);
       }
-      source->overrides.emplace_back(path_text(value.path), value.source);
+      source->overrides.emplace_back(override_path(value), value.source);
     }
     root_ = root.IsMap() ? std::make_shared<Section::Data>(source, "", root)
                          : std::make_shared<Section::Data>(source, "", YAML::Mark::null_mark());
