@@ -50,6 +50,23 @@ YAML
   listening "$1" >/dev/null
 }
 
+# distribution <name> <rootdirectory> [further YAML]: starts Debian's docker-registry with TLS.
+distribution() {
+  cat >"$work/$1.yml" <<YAML
+version: 0.1
+storage:
+  filesystem: {rootdirectory: $2}
+  delete: {enabled: true}
+http:
+  addr: 127.0.0.1:0
+  ${http_secret:+secret: $http_secret}
+  tls: {certificate: $work/tls/server.pem, key: $work/tls/server.key}
+${3:-}
+YAML
+  start "$1" docker-registry serve "$work/$1.yml"
+  listening "$1" >/dev/null
+}
+
 # make_image <directory>: an OCI image layout with an image "test" of two random layers.
 make_image() {
   local blobs=$1/blobs/sha256 layers=() diff_ids=() i file digest
