@@ -43,7 +43,8 @@ storage:
 http:
   addr: ${3:-127.0.0.1:0}
   ${http_secret:+secret: $http_secret}
-  tls: {certificate: $work/tls/server.pem, key: $work/tls/server.key${client_cas:+, clientcas: [$client_cas]}}
+  tls: {certificate: $work/tls/server.pem, key: $work/tls/server.key
+    ${client_cas:+, clientcas: [$client_cas]}}
 ${4:-}
 YAML
   start "$1" "$bin/entrepot-origin" serve "$work/$1.yml"
@@ -60,7 +61,8 @@ storage:
 http:
   addr: ${3:-127.0.0.1:0}
   ${http_secret:+secret: $http_secret}
-  tls: {certificate: $work/tls/server.pem, key: $work/tls/server.key${client_cas:+, clientcas: [$client_cas]}}
+  tls: {certificate: $work/tls/server.pem, key: $work/tls/server.key
+    ${client_cas:+, clientcas: [$client_cas]}}
 ${4:-}
 YAML
   start "$1" docker-registry serve "$work/$1.yml"
