@@ -95,11 +95,7 @@ Config read_config(const std::filesystem::path& path) {
   const base::Section root = file.root();
   Config config;
   root.choice("version", {"0.1"}, "0.1");
-  if (root.has("auth")) {
-    root.fail("auth",
-              "no such section: this registry cannot check who asks, so it will not serve "
-              "what is meant to be protected");
-  }
+  config.auth = auth::read_auth(root);
   const base::Section log = root.section("log");
   config.log_level = http::read_log_level(log);
   config.access_log = !log.section("accesslog").boolean("disabled", false);

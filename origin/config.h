@@ -1,5 +1,5 @@
 // Config: the origin's configuration file, in Distribution's format (version 0.1), with the
-// sections "redirect" and "server" of our own.
+// sections "access", "redirect" and "server" of our own.
 #pragma once
 
 #include <chrono>
@@ -11,6 +11,7 @@
 #include "base/log.h"
 #include "http/server.h"
 #include "http/tls.h"
+#include "origin/auth/config.h"
 #include "origin/network.h"
 #include "origin/redirect.h"
 
@@ -28,6 +29,7 @@ struct Config {
   http::Headers headers;                // http.headers
   std::chrono::nanoseconds drain_timeout = std::chrono::seconds(60);  // http.draintimeout
 
+  auth::AuthConfig auth;
   RedirectConfig redirect;
 
   http::ServerLimits limits;
