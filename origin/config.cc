@@ -173,11 +173,7 @@ Config read_config(const std::filesystem::path& path, const std::vector<std::str
   const base::Section root = file.root();
   Config config;
   root.choice("version", {"0.1"}, "0.1");
-  if (root.has("auth")) {
-    root.fail("auth",
-              "no such section: this registry cannot check who asks, so it will not serve "
-              "what is meant to be protected");
-  }
+  config.auth = auth::read_auth(root);
   read_log(root, config);
   read_storage(root.section("storage"), config);
   refuse_middleware(root.section("middleware"));

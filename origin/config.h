@@ -1,5 +1,5 @@
 // Config: the origin's configuration file, in Distribution's format (version 0.1), with the
-// sections "redirect" and "server" of our own.
+// sections "access", "redirect" and "server" of our own.
 #pragma once
 
 #include <chrono>
@@ -12,6 +12,7 @@
 #include "http/access_log.h"
 #include "http/server.h"
 #include "http/tls.h"
+#include "origin/auth/config.h"
 #include "origin/network.h"
 #include "origin/redirect.h"
 #include "origin/validation.h"
@@ -33,6 +34,7 @@ struct Config {
   http::Headers headers;                // http.headers
   std::chrono::nanoseconds drain_timeout = std::chrono::seconds(60);  // http.draintimeout
 
+  auth::AuthConfig auth;
   Validation validation;
   RedirectConfig redirect;
 

@@ -1,9 +1,9 @@
 #include "origin/redirect.h"
 
-#include <openssl/crypto.h>
-
 #include <algorithm>
 #include <string_view>
+
+#include "origin/auth/credentials.h"
 
 namespace origin {
 namespace {
@@ -21,31 +21,8 @@ std::string_view without_port(std::string_view host) {
   return in_brackets ? host : host.substr(0, colon);
 }
 
-// Whether the subject (RFC 2253) or one of its attributes is `name`.
-bool subject_has(std::string_view subject, std::string_view name) {
-  if (subject == name) return true;
-  while (!subject.empty()) {
-    size_t end = 0;
-    while (end < subject.size() && subject[end] != ',') end += subject[end] == '\\' ? 2 : 1;
-    end = std::min(end, subject.size());
-    if (subject.substr(0, end) == name) return true;
-    subject.remove_prefix(std::min(end + 1, subject.size()));
-  }
-  return false;
-}
-
 bool certificate_matches(const http::Peer& peer, const std::string& name) {
-  return subject_has(peer.certificate_subject, name) ||
-         std::ranges::find(peer.certificate_names, name) != peer.certificate_names.end();
-}
-
-bool bearer_matches(const http::Request& request, std::string_view bearer) {
-  constexpr std::string_view kScheme = "Bearer ";
-  const std::string_view given = request.headers.get("Authorization").value_or("");
-  if (bearer.empty() || !http::iequals(given.substr(0, kScheme.size()), kScheme)) return false;
-  const std::string_view token = given.substr(kScheme.size());
-  return token.size() == bearer.size() &&
-         CRYPTO_memcmp(token.data(), bearer.data(), bearer.size()) == 0;
+  return auth::subject_matches(peer, name) || auth::alternative_name_matches(peer, name);
 }
 
 bool excepted(const RedirectConfig& config, const http::Request& request) {
@@ -57,7 +34,7 @@ bool excepted(const RedirectConfig& config, const http::Request& request) {
          std::ranges::any_of(config.certificates,
                              [&](auto& name) { return certificate_matches(request.peer, name); }) ||
          contains_address(config.networks, request.client) ||
-         bearer_matches(request, config.bearer);
+         auth::shows_secret(request, config.bearer);
 }
 
 }  // namespace

@@ -35,6 +35,8 @@ Registry::Registry(Config config)
       pool_(config_->threads),
       storage_(config_->root),
       tokens_(token_secret(*config_, storage_.layout)),
+      passwords_(pool_),
+      authorizer_(make_authorizer(*config_)),
       tls_(config_->tls ? std::make_shared<http::TlsContext>(*config_->tls) : nullptr) {
   http::ServerOptions options;
   options.limits = config_->limits;
@@ -71,12 +73,24 @@ std::shared_ptr<const Config> Registry::config() const {
   return config_;
 }
 
+std::shared_ptr<const auth::Authorizer> Registry::authorizer() const {
+  const std::lock_guard lock(mutex_);
+  return authorizer_;
+}
+
+std::shared_ptr<const auth::Authorizer> Registry::make_authorizer(const Config& config) {
+  return std::make_shared<const auth::Authorizer>(config.auth, config.redirect.bearer, pool_,
+                                                  passwords_);
+}
+
 void Registry::reload(Config config) {
   const auto next = std::make_shared<const Config>(std::move(config));
   {
+    const auto authorizer = make_authorizer(*next);
     const std::lock_guard lock(mutex_);
     log_fixed_differences(*config_, *next);
     config_ = next;
+    authorizer_ = authorizer;
   }
   LOG(INFO) << "configuration read again";
   if (!tls_ || !next->tls) return;
@@ -90,7 +104,8 @@ void Registry::reload(Config config) {
 
 base::Task<void> Registry::handle(http::Exchange& exchange) {
   const std::shared_ptr<const Config> config = this->config();
-  const api::Context context = this->context(*config);
+  const std::shared_ptr<const auth::Authorizer> authorizer = this->authorizer();
+  api::Context context = this->context(*config);
   exchange.request.client = client_address(exchange.request, config->trusted_proxies);
   const oci::Route route = oci::parse_route(exchange.request.path);
   if (config->read_only && !is_read(exchange.request) &&
@@ -98,6 +113,8 @@ base::Task<void> Registry::handle(http::Exchange& exchange) {
     co_return co_await api::refuse_method(context, exchange, "GET, HEAD",
                                           "the registry is read-only");
   }
+  context.identity =
+      co_await authorizer->authorize(exchange.request, route, exchange.request.client);
   if (const auto* blob = std::get_if<oci::BlobRoute>(&route)) {
     co_await api::blobs(context, exchange, *blob);
   } else if (const auto* manifest = std::get_if<oci::ManifestRoute>(&route)) {
@@ -134,6 +151,10 @@ http::Response Registry::answer_to(const http::Request* request, const std::exce
       request == nullptr ? "" : request->method + " " + base::printable(request->path) + ": ";
   try {
     std::rethrow_exception(thrown);
+  } catch (const auth::Refusal& e) {
+    http::Response answer = context.error(e);
+    if (!e.field().name.empty()) answer.headers.set(e.field().name, e.field().value);
+    return answer;
   } catch (const oci::Error& e) {
     return context.error(e);
   } catch (const http::StatusError& e) {

@@ -11,6 +11,8 @@
 #include "base/thread_pool.h"
 #include "http/server.h"
 #include "origin/api/context.h"
+#include "origin/auth/authorizer.h"
+#include "origin/auth/passwords.h"
 #include "origin/config.h"
 #include "origin/storage/storage.h"
 #include "origin/upload_token.h"
@@ -37,6 +39,8 @@ class Registry {
  private:
   // The configuration in force and the context of a request made of it.
   std::shared_ptr<const Config> config() const;
+  std::shared_ptr<const auth::Authorizer> authorizer() const;
+  std::shared_ptr<const auth::Authorizer> make_authorizer(const Config& config);
   api::Context context(const Config& config) { return {config, storage_, pool_, tokens_}; }
 
   base::Task<void> handle(http::Exchange& exchange);
@@ -48,6 +52,8 @@ class Registry {
   base::ThreadPool pool_;
   Storage storage_;
   const UploadTokens tokens_;
+  auth::Passwords passwords_;
+  std::shared_ptr<const auth::Authorizer> authorizer_;  // of config_; guarded by mutex_
   std::shared_ptr<http::TlsContext> tls_;
   std::unique_ptr<http::Server> server_;
   bool stopped_ = false;

@@ -23,8 +23,11 @@ base::Task<void> catalog(const Context& context, http::Exchange& exchange) {
   if (count > most) {
     throw oci::Error(oci::ErrorCode::pagination_number_invalid, "at most " + std::to_string(most));
   }
-  std::vector<std::string> names =
-      co_await context.pool.run([&] { return context.storage.catalog.list(page.last, count + 1); });
+  std::vector<std::string> names = co_await context.pool.run([&] {
+    return context.storage.catalog.list(page.last, count + 1, [&](const std::string& name) {
+      return context.identity.may_list(name);
+    });
+  });
 
   http::Response answer = context.json("");
   paginate(names, count, "/v2/_catalog", answer);

@@ -1,4 +1,5 @@
-// /v2/_catalog: GET, Distribution's list of repositories.
+// /v2/_catalog: GET, Distribution's list of repositories: of those that who asks may
+// pull from.
 #pragma once
 
 #include "origin/api/context.h"

@@ -12,6 +12,7 @@
 #include "http/body.h"
 #include "oci/digest.h"
 #include "oci/error.h"
+#include "origin/auth/identity.h"
 #include "origin/config.h"
 #include "origin/storage/storage.h"
 #include "origin/upload_token.h"
@@ -23,6 +24,7 @@ struct Context {
   Storage& storage;
   base::ThreadPool& pool;
   const UploadTokens& tokens;
+  auth::Identity identity = {};  // who asks; the handlers are reached only by who may
 
   // The fields of every response: Docker-Distribution-Api-Version and http.headers.
   http::Headers headers() const;

@@ -144,11 +144,16 @@ oci::Digest digest_parameter(const http::Request& request) {
   return require_digest(*text);
 }
 
-// POST ?mount=: whether the repository has the blob now.
+// POST ?mount=: whether the repository has the blob now. Nobody gets by its digest alone a blob of
+// a repository that it may not pull from.
 base::Task<bool> mount(const Context& context, const http::Request& request,
                        const std::string& repository, const oci::Digest& digest) {
   const auto from = request.query_value("from");
   if (from && !oci::valid_repository(*from)) co_return false;
+  if (from ? !context.identity.may(*from, auth::Action::pull)
+           : !context.identity.may_pull_everywhere()) {
+    co_return false;
+  }
   const bool mounted = co_await context.pool.run(
       [&] { return context.storage.blobs.mount(from, repository, digest); });
   co_return mounted;

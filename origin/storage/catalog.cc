@@ -25,6 +25,7 @@ struct Walk {
   const Layout& layout;
   const std::string& last;
   size_t limit;
+  const Catalog::Wanted& wanted;
   std::vector<std::string> found;
 
   void visit(const std::string& name) {
@@ -32,7 +33,9 @@ struct Walk {
     const std::vector<std::string> children = list_directories(layout.repository(name));
     const bool repository = std::ranges::binary_search(children, "_layers") ||
                             std::ranges::binary_search(children, "_manifests");
-    if (repository && before(last, name) && oci::valid_repository(name)) found.push_back(name);
+    if (repository && before(last, name) && oci::valid_repository(name) && wanted(name)) {
+      found.push_back(name);
+    }
     for (const std::string& child : children) {
       if (child.front() == '_') continue;
       std::string below = name;
@@ -49,8 +52,9 @@ bool Catalog::exists(const std::string& repository) const {
          directory_exists(layout_.manifests(repository));
 }
 
-std::vector<std::string> Catalog::list(const std::string& last, size_t limit) const {
-  Walk walk{layout_, last, limit, {}};
+std::vector<std::string> Catalog::list(const std::string& last, size_t limit,
+                                       const Wanted& wanted) const {
+  Walk walk{layout_, last, limit, wanted, {}};
   for (const std::string& name : list_directories(layout_.repositories())) walk.visit(name);
   return walk.found;
 }

@@ -2,6 +2,7 @@
 // Any thread. IoError when the storage fails.
 #pragma once
 
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -16,9 +17,13 @@ class Catalog {
   // A directory is a repository when it has blobs or manifests, as in Distribution 2.8 and 3.
   bool exists(const std::string& repository) const;
 
-  // The repositories that come after `last`, at most `limit`, in Distribution's order: that of the
-  // path components, so that "a/b" comes before "a-b".
-  std::vector<std::string> list(const std::string& last, size_t limit) const;
+  // The repositories that come after `last` and are wanted, at most `limit`, in Distribution's
+  // order: that of the path components, so that "a/b" comes before "a-b".
+  using Wanted = std::function<bool(const std::string& repository)>;
+  std::vector<std::string> list(const std::string& last, size_t limit,
+                                const Wanted& wanted = any) const;
+
+  static bool any(const std::string& /*repository*/) { return true; }
 
  private:
   const Layout& layout_;

@@ -1,0 +1,97 @@
+// Passwords: checks passwords without letting the price of bcrypt fall on this registry.
+//
+//  - What was right is remembered for a minute, under a keyed hash of user, password and the file's
+//    hash, so that a thousand requests cost one bcrypt and a changed password is out at once. Who
+//    asks the same at the same time waits for the one computation.
+//  - What was wrong slows down its client's address and the user's name; a remembered password is
+//    never asked to wait. A client that has logged in as a user before is counted for itself, so
+//    that strangers' failures do not lock it out.
+//  - At most kComputations run at once, and at most kWaiting wait; more are told to come later.
+//
+// Thread-safe; lives as long as the registry, over changes of its configuration.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <unordered_map>
+
+#include "base/event_loop.h"
+#include "base/signal.h"
+#include "base/task.h"
+#include "base/thread_pool.h"
+#include "origin/auth/credentials.h"
+#include "origin/auth/htpasswd.h"
+#include "origin/auth/recent.h"
+#include "origin/auth/throttle.h"
+
+namespace origin::auth {
+
+enum class PasswordResult { right, wrong, later };
+
+struct PasswordVerdict {
+  PasswordResult result;
+  base::Duration retry_after{};  // of `later`
+};
+
+class Passwords {
+ public:
+  static constexpr unsigned kComputations = 2;
+  static constexpr unsigned kWaiting = 64;
+  using Compare = std::function<bool(const std::string& password, const std::string& hash)>;
+
+  // The pool must outlive it. `compare` runs on the pool.
+  explicit Passwords(base::ThreadPool& pool, base::Clock& clock = base::Clock::system());
+  Passwords(base::ThreadPool& pool, base::Clock& clock, Compare compare);
+
+  // `client` is the client's address. What compare or the file throws.
+  base::Task<PasswordVerdict> check(HtpasswdFile& file, const UserPassword& given,
+                                    const std::string& client);
+
+  // True the first time within ten minutes that this is to be said of that client.
+  bool first_time(const std::string& client, const std::string& what);
+
+ private:
+  // Who asks: what is counted against them.
+  struct Asker {
+    std::string user;
+    std::string client;  // the address; of IPv6, the network of 64 bits that a client can choose in
+    std::string pair() const { return client + '\n' + user; }
+  };
+  // A computation that one caller runs and others may wait for.
+  struct Check {
+    base::Signal changed;
+    bool counted_as_pair = false;          // what begin() charged
+    std::optional<PasswordResult> result;  // guarded by mutex_
+  };
+
+  std::string fingerprint(const UserPassword& given, const std::string& hash) const;
+  bool remembered(const std::string& key);
+  base::Duration begin(const std::string& key, const Asker& asker, std::shared_ptr<Check>& check,
+                       bool& mine);
+  void finish(const std::string& key, const Asker& asker, Check& check, PasswordResult result);
+  base::Task<PasswordVerdict> wait_for(std::shared_ptr<Check> check);
+  base::Task<bool> enter();
+  void leave();
+
+  base::ThreadPool& pool_;
+  base::Clock& clock_;
+  const Compare compare_;
+  const std::string secret_;  // of fingerprints, random
+
+  std::mutex mutex_;  // guards all below
+  Recent right_;
+  Recent known_pairs_;
+  Recent said_;
+  Throttle by_client_;
+  Throttle by_user_;
+  Throttle by_pair_;
+  std::unordered_map<std::string, std::shared_ptr<Check>> running_;
+  unsigned computing_ = 0;
+  unsigned waiting_ = 0;
+  base::Signal freed_;
+};
+
+}  // namespace origin::auth

@@ -1,0 +1,41 @@
+#include "origin/auth/throttle.h"
+
+#include <algorithm>
+#include <functional>
+#include <random>
+#include <string>
+
+namespace origin::auth {
+namespace {
+
+constexpr size_t kSlots = 1 << 16;
+
+uint64_t random_salt() {
+  std::random_device device;
+  return uint64_t{device()} << 32 | device();
+}
+
+}  // namespace
+
+Throttle::Throttle(unsigned burst, base::Duration interval)
+    : allowance_(interval * (burst - 1)),
+      interval_(interval),
+      salt_(random_salt()),
+      forgotten_(kSlots) {}
+
+size_t Throttle::slot(std::string_view key) const {
+  return std::hash<std::string>()(std::to_string(salt_) + std::string(key)) % kSlots;
+}
+
+base::Duration Throttle::wait(std::string_view key, base::TimePoint now) const {
+  return std::max(forgotten_[slot(key)] - now - allowance_, base::Duration::zero());
+}
+
+void Throttle::charge(std::string_view key, base::TimePoint now) {
+  base::TimePoint& when = forgotten_[slot(key)];
+  when = std::max(when, now) + interval_;
+}
+
+void Throttle::refund(std::string_view key) { forgotten_[slot(key)] -= interval_; }
+
+}  // namespace origin::auth

@@ -1,0 +1,153 @@
+// htpasswd from a client's side, over real sockets.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "origin/auth/bcrypt.h"
+#include "tests/origin/auth_fixture.h"
+#include "tests/support/raw_client.h"
+
+namespace origin {
+namespace {
+
+using ::testing::AnyOf;
+using ::testing::HasSubstr;
+using ::testing::Not;
+
+const std::string kAnn = basic("ann", "secret");
+
+TEST(Bcrypt, TheThreeVersionsAndWhatIsNone) {
+  // Of crypt_blowfish's own test vectors: the password is "U*U".
+  const std::string rest = "$05$CCCCCCCCCCCCCCCCCCCCC.E5YPO9kmyuRGyh0XouQYb4YMJKvyOeW";
+  for (const std::string version : {"$2a", "$2b", "$2y"}) {
+    EXPECT_TRUE(auth::valid_bcrypt(version + rest));
+    EXPECT_TRUE(auth::bcrypt_matches("U*U", version + rest));
+    EXPECT_FALSE(auth::bcrypt_matches("U*V", version + rest));
+  }
+  EXPECT_FALSE(auth::valid_bcrypt("$2x" + rest));
+  EXPECT_FALSE(auth::valid_bcrypt("$2y" + rest + "a"));
+  EXPECT_FALSE(auth::valid_bcrypt(""));
+  EXPECT_TRUE(auth::valid_bcrypt(auth::impossible_bcrypt(12)));
+  EXPECT_EQ(auth::bcrypt_cost(auth::impossible_bcrypt(12)), 12U);
+  EXPECT_FALSE(auth::bcrypt_matches("", auth::impossible_bcrypt(4)));
+}
+
+using HtpasswdTest = AuthTest;
+
+TEST_F(HtpasswdTest, OnlyUsersMayDoAnythingAndThenEverything) {
+  const uint16_t port = start(with(htpasswd())).port();
+  for (const std::string target : {"/v2/", "/v2/_catalog", "/v2/a/tags/list"}) {
+    const auto answer = ask(port, "GET", target);
+    EXPECT_EQ(answer.status, 401) << target;
+    EXPECT_EQ(answer.header("WWW-Authenticate"), R"(Basic realm="The \"realm\"")");
+    EXPECT_EQ(error_code(answer), "UNAUTHORIZED");
+  }
+  EXPECT_THAT(
+      ask(port, "GET", "/v2/bench/a/tags/list").body,
+      HasSubstr(R"("detail":[{"Type":"repository","Class":"","Name":"bench/a","Action":"pull"}])"));
+  EXPECT_THAT(ask(port, "GET", "/v2/").body, HasSubstr(R"("detail":null)"));
+  EXPECT_EQ(ask(port, "HEAD", "/v2/").status, 401);
+  EXPECT_EQ(ask(port, "GET", "/v2/", kAnn).status, 200);
+  EXPECT_EQ(ask(port, "GET", "/v2/", basic("ann", "word")).status, 401);
+  EXPECT_EQ(ask(port, "GET", "/v2/", "Bearer x.y.z").status, 401);
+  EXPECT_EQ(ask(port, "GET", "/v2/", "nonsense").status, 401);
+  EXPECT_EQ(ask(port, "GET", "/").status, 200) << "health checks have no password";
+  EXPECT_EQ(ask(port, "GET", "/nothing").status, 404);
+
+  const std::string blob = "content";
+  const std::string push = "/v2/a/blobs/uploads/?digest=" + sha256(blob).str();
+  EXPECT_EQ(ask(port, "POST", push, "", blob).status, 401);
+  EXPECT_EQ(ask(port, "POST", push, kAnn, blob).status, 201);
+  EXPECT_EQ(ask(port, "GET", "/v2/a/blobs/" + sha256(blob).str(), basic("bob", "word")).body, blob);
+  EXPECT_EQ(ask(port, "DELETE", "/v2/a/blobs/" + sha256(blob).str(), kAnn).status, 202);
+}
+
+TEST_F(HtpasswdTest, AThousandRequestsCostOneBcrypt) {
+  const uint16_t port = start(with(htpasswd())).port();
+  const uint64_t before = auth::bcrypt_computations();
+  test::RawClient client(port);
+  for (int i = 0; i < 1000; ++i) {
+    ASSERT_EQ(client.get("/v2/", "Authorization: " + kAnn + "\r\n").status, 200) << i;
+  }
+  EXPECT_EQ(auth::bcrypt_computations() - before, 1U);
+}
+
+TEST_F(HtpasswdTest, GuessesGet429AndTheUserDoesNot) {
+  const uint16_t port = start(with(htpasswd())).port();
+  ASSERT_EQ(ask(port, "GET", "/v2/", kAnn).status, 200);
+  test::Fetched last;
+  for (int i = 0; i < 60 && last.status != 429; ++i) {
+    last = ask(port, "GET", "/v2/", basic("bob", "guess" + std::to_string(i)));
+    ASSERT_THAT(last.status, AnyOf(401, 429));
+  }
+  EXPECT_EQ(last.status, 429);
+  EXPECT_EQ(error_code(last), "TOOMANYREQUESTS");
+  EXPECT_GE(std::stoi(last.header("Retry-After")), 1);
+  EXPECT_EQ(ask(port, "GET", "/v2/", kAnn).status, 200);
+}
+
+TEST_F(HtpasswdTest, NothingLeaksAndAFloodIsLoggedOnce) {
+  LogCapture log;
+  const uint16_t port = start(with(htpasswd())).port();
+  std::string bodies;
+  for (int i = 0; i < 200; ++i) {
+    const auto answer =
+        ask(port, "GET", "/v2/a/tags/list", basic("ann" + std::to_string(i), "hunter2"));
+    bodies += answer.body;
+    for (const auto& field : answer.headers) bodies += field.name + ": " + field.value + "\n";
+  }
+  bodies += ask(port, "GET", "/v2/", kAnn).body;
+  EXPECT_EQ(log.count("wrong password"), 2U) << log.text();  // and that it has to wait
+  EXPECT_EQ(log.count("too many wrong passwords"), 1U);
+  const std::string encoded = kAnn.substr(6);
+  for (const std::string& secret : {std::string("hunter2"), std::string("secret"), encoded,
+                                    basic("ann0", "hunter2").substr(6), std::string("$2")}) {
+    EXPECT_THAT(log.text(), Not(HasSubstr(secret)));
+    EXPECT_THAT(bodies, Not(HasSubstr(secret)));
+  }
+}
+
+TEST_F(HtpasswdTest, NamesCannotForgeLogLines) {
+  LogCapture log;
+  const uint16_t port = start(with(htpasswd())).port();
+  EXPECT_EQ(ask(port, "GET", "/v2/", basic("x\r\nE0101 forged", "p")).status, 401);
+  EXPECT_EQ(ask(port, "GET", "/v2/", basic("\xff\xfe\"quoted", "p")).status, 401);
+  EXPECT_THAT(log.text(), Not(HasSubstr("\nE0101")));
+  EXPECT_THAT(log.text(), HasSubstr("\\xff\\xfe"));
+}
+
+TEST_F(HtpasswdTest, TheBodyIsNotAskedForBeforeItIsKnownWhoSendsIt) {
+  const uint16_t port = start(with(htpasswd())).port();
+  test::RawClient client(port);
+  client.send(
+      "POST /v2/a/blobs/uploads/?digest=sha256:00 HTTP/1.1\r\nHost: x\r\n"
+      "Content-Length: 1000000\r\nExpect: 100-continue\r\n\r\n");
+  EXPECT_EQ(client.response().status, 401);
+
+  test::RawClient user(port);
+  user.send("POST /v2/a/blobs/uploads/?digest=" + sha256("body").str() +
+            " HTTP/1.1\r\nHost: x\r\nAuthorization: " + kAnn +
+            "\r\nContent-Length: 4\r\nExpect: 100-continue\r\n\r\n");
+  EXPECT_EQ(user.response().status, 100);
+  user.send("body");
+  EXPECT_EQ(user.response().status, 201);
+}
+
+TEST_F(HtpasswdTest, AReloadReadsTheFileAndKeepsWhatWasCounted) {
+  Registry& registry = start(with(htpasswd()));
+  const uint16_t port = registry.port();
+  ASSERT_EQ(ask(port, "GET", "/v2/", kAnn).status, 200);
+  const uint64_t before = auth::bcrypt_computations();
+  registry.reload(with(
+      "auth: {htpasswd: {realm: other, path: " + (files().path() / "htpasswd").string() + "}}\n"));
+  EXPECT_EQ(ask(port, "GET", "/v2/", kAnn).status, 200);
+  EXPECT_EQ(auth::bcrypt_computations(), before) << "remembered over the reload";
+  EXPECT_EQ(ask(port, "GET", "/v2/").header("WWW-Authenticate"), R"(Basic realm="other")");
+
+  registry.reload(with("auth: {htpasswd: {realm: other, path: " +
+                       file("new", "carol:" + bcrypt("new") + "\n") + "}}\n"));
+  EXPECT_EQ(ask(port, "GET", "/v2/", kAnn).status, 401);
+  EXPECT_EQ(ask(port, "GET", "/v2/", basic("carol", "new")).status, 200);
+}
+
+}  // namespace
+}  // namespace origin
