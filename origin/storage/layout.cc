@@ -61,6 +61,14 @@ Layout::Path Layout::upload_data(const std::string& name, const std::string& id)
   return upload(name, id) / "data";
 }
 
+Layout::Path Layout::upload_lease(const std::string& name, const std::string& id) const {
+  return upload(name, id) / "lease";
+}
+
+Layout::Path Layout::upload_inherited(const std::string& name, const std::string& id) const {
+  return upload(name, id) / "inherited";
+}
+
 Layout::Path Layout::upload_started_at(const std::string& name, const std::string& id) const {
   return upload(name, id) / "startedat";
 }
