@@ -31,6 +31,18 @@ std::vector<Network> read_networks(const base::Section& section, std::string_vie
   return networks;
 }
 
+UploadPurging read_upload_purging(const base::Section& section) {
+  UploadPurging purging;
+  purging.enabled = section.boolean("enabled", purging.enabled);
+  purging.age = section.duration("age", purging.age);
+  purging.interval = section.duration("interval", purging.interval);
+  purging.dry_run = section.boolean("dryrun", purging.dry_run);
+  if (purging.interval < std::chrono::minutes(1)) {
+    section.fail("interval", "at least a minute, such as 24h");
+  }
+  return purging;
+}
+
 void read_storage(const base::Section& storage, Config& config) {
   for (const std::string driver : {"azure", "gcs", "inmemory", "oss", "s3", "swift"}) {
     if (storage.has(driver)) storage.fail(driver, "filesystem, the only storage there is");
@@ -38,7 +50,9 @@ void read_storage(const base::Section& storage, Config& config) {
   const std::string root = storage.section("filesystem").string("rootdirectory");
   config.root = root.empty() ? "/var/lib/registry" : root;
   config.delete_enabled = storage.section("delete").boolean("enabled", false);
-  config.read_only = storage.section("maintenance").section("readonly").boolean("enabled", false);
+  const base::Section maintenance = storage.section("maintenance");
+  config.read_only = maintenance.section("readonly").boolean("enabled", false);
+  config.upload_purging = read_upload_purging(maintenance.section("uploadpurging"));
 }
 
 void read_page_limits(const base::Section& root, Config& config) {

@@ -11,6 +11,7 @@
 #include "base/log.h"
 #include "http/server.h"
 #include "http/tls.h"
+#include "origin/maintenance/upload_purger.h"
 #include "origin/network.h"
 #include "origin/redirect.h"
 
@@ -20,6 +21,7 @@ struct Config {
   std::filesystem::path root;         // storage.filesystem.rootdirectory
   bool delete_enabled = false;        // storage.delete.enabled
   bool read_only = false;             // storage.maintenance.readonly.enabled
+  UploadPurging upload_purging;       // storage.maintenance.uploadpurging
   size_t max_catalog_entries = 1000;  // catalog.maxentries: more in one page is refused
   size_t max_tags = 1000;             // tags.maxtags: more in one page is cut to it
 

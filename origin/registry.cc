@@ -52,6 +52,9 @@ Registry::~Registry() { stop(); }
 
 void Registry::start() {
   server_->start();
+  UploadPurging purging = config()->upload_purging;
+  purging.enabled = purging.enabled && !config()->read_only;
+  purger_ = std::make_unique<UploadPurger>(purging, storage_, loops_, pool_);
   const std::string address = config()->address;
   LOG(INFO) << "listening on " << address.substr(0, address.rfind(':')) << ":" << port()
             << (tls_ ? " (TLS)" : "");
@@ -59,6 +62,7 @@ void Registry::start() {
 
 void Registry::stop() {
   if (std::exchange(stopped_, true) || !server_) return;
+  purger_.reset();
   server_->drain(config()->drain_timeout);
   server_.reset();
 }

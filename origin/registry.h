@@ -50,6 +50,7 @@ class Registry {
   const UploadTokens tokens_;
   std::shared_ptr<http::TlsContext> tls_;
   std::unique_ptr<http::Server> server_;
+  std::unique_ptr<UploadPurger> purger_;  // from start() to stop()
   bool stopped_ = false;
 };
 

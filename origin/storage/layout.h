@@ -61,6 +61,7 @@ class Layout {
   Path referrer_link(const std::string& repository, const oci::Digest& subject,
                      const oci::Digest& manifest) const;
 
+  Path uploads(const std::string& repository) const;
   Path upload(const std::string& repository, const std::string& id) const;
   Path upload_data(const std::string& repository, const std::string& id) const;
   Path upload_lease(const std::string& repository, const std::string& id) const;

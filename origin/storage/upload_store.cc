@@ -31,6 +31,14 @@ std::string rfc3339_now() {
   return text;
 }
 
+// Distribution writes UTC without a fraction; that is all that is understood.
+std::optional<std::chrono::system_clock::time_point> parse_rfc3339(const std::string& text) {
+  tm utc{};
+  const char* end = ::strptime(text.c_str(), "%Y-%m-%dT%H:%M:%SZ", &utc);
+  if (end == nullptr || *end != '\0') return std::nullopt;
+  return std::chrono::system_clock::from_time_t(::timegm(&utc));
+}
+
 // A file beside the data that nobody else knows.
 std::filesystem::path private_name(const std::filesystem::path& data) {
   return data.string() + "." + random_uuid();
@@ -220,6 +228,42 @@ std::expected<Upload, UploadUnavailable> UploadStore::open(const std::string& re
   if (!fd) return std::unexpected(UploadUnavailable::unknown);
   const auto size = static_cast<uint64_t>(status_of(fd.get()).st_size);
   return Upload(layout_, repository, id, std::move(*lease), std::move(fd), size);
+}
+
+std::vector<std::string> UploadStore::list(const std::string& repository) const {
+  return list_directories(layout_.uploads(repository));
+}
+
+std::optional<uint64_t> UploadStore::unused_size(const std::string& repository,
+                                                 const std::string& id,
+                                                 std::chrono::system_clock::time_point time) const {
+  const std::filesystem::path upload = layout_.upload(repository, id);
+  base::UniqueFd fd = open_shared(layout_.upload_data(repository, id), O_RDONLY);
+  const bool has_data = static_cast<bool>(fd);
+  // What a crash has left of one that became a blob, or was cancelled, has the directory's time.
+  if (!has_data) fd = open_shared(upload, O_RDONLY | O_DIRECTORY);
+  if (!fd) return std::nullopt;
+  const struct stat s = status_of(fd.get());
+  const auto written = std::chrono::system_clock::from_time_t(s.st_mtim.tv_sec);
+  const auto text = base::read_file(layout_.upload_started_at(repository, id), kMaxStartedAt);
+  const auto started = text ? parse_rfc3339(*text) : std::nullopt;
+  if (written >= time || started.value_or(written) >= time) return std::nullopt;
+  return has_data ? static_cast<uint64_t>(s.st_size) : 0;
+}
+
+std::optional<uint64_t> UploadStore::remove_unused(const std::string& repository,
+                                                   const std::string& id,
+                                                   std::chrono::system_clock::time_point time) {
+  if (!unused_size(repository, id, time)) return std::nullopt;
+  auto lease = UploadLease::take(layout_.upload_lease(repository, id));
+  if (!lease) return std::nullopt;
+  // Once more, now that nobody writes it. The lease has touched the directory of one without data.
+  const auto size = unused_size(repository, id, time);
+  if (!size && open_shared(layout_.upload_data(repository, id), O_RDONLY)) return std::nullopt;
+  ::unlink(layout_.upload_data(repository, id).c_str());
+  lease->release();
+  remove_tree(layout_.upload(repository, id));
+  return size.value_or(0);
 }
 
 }  // namespace origin

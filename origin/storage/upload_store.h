@@ -22,6 +22,7 @@
 // request. IoError when the storage fails.
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <expected>
 #include <filesystem>
@@ -29,6 +30,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "base/unique_fd.h"
 #include "oci/digest.h"
@@ -100,6 +102,17 @@ class UploadStore {
 
   std::expected<Upload, UploadUnavailable> open(const std::string& repository,
                                                 const std::string& id);
+
+  // The ids of a repository's uploads, and of what is left of some.
+  std::vector<std::string> list(const std::string& repository) const;
+
+  // The bytes of an upload that began (by its startedat; where that says nothing, by its data) and
+  // was last written before `time`; nullopt if it is not so or there is no such upload.
+  std::optional<uint64_t> unused_size(const std::string& repository, const std::string& id,
+                                      std::chrono::system_clock::time_point time) const;
+  // Removes such an upload, unless a request holds it. Its size, if it was removed.
+  std::optional<uint64_t> remove_unused(const std::string& repository, const std::string& id,
+                                        std::chrono::system_clock::time_point time);
 
  private:
   const Layout& layout_;
