@@ -57,8 +57,9 @@ struct Request {
   int minor_version = 1;  // HTTP/1.x
 
   // What a handler finds out for the access log: the name by which the request goes in other logs
-  // and events, and the user it comes from. Empty if not known.
+  // and events, the address it comes from in the first place, and the user. Empty if not known.
   std::string id;
+  std::string client;
   std::string user;
 
   bool is(std::string_view m) const { return method == m; }

@@ -33,7 +33,8 @@ constexpr auto kManifestFields =
     std::to_array<std::string_view>({"schemaVersion", "mediaType", "artifactType", "config",
                                      "layers", "blobs", "manifests", "subject", "annotations"});
 constexpr auto kDescriptorFields =
-    std::to_array<std::string_view>({"mediaType", "digest", "size", "urls"});
+    std::to_array<std::string_view>({"mediaType", "digest", "size", "urls", "platform"});
+constexpr auto kPlatformFields = std::to_array<std::string_view>({"architecture", "os"});
 
 // Why a manifest is refused, in words for the client. Thrown and caught in this file only: the
 // checks nest, and what comes out of parse_manifest is an expected.
@@ -118,6 +119,14 @@ class Fields {
   std::vector<Field> fields_;
 };
 
+Platform platform(const Fields& descriptor, const std::string& where) {
+  const auto element = descriptor.find("platform");
+  if (!element) return {};
+  const Fields fields(*element, "the platform of " + where, kPlatformFields);
+  return {.architecture = std::string(fields.text("architecture")),
+          .os = std::string(fields.text("os"))};
+}
+
 // A missing "mediaType" or "size" is empty or 0, because Go programs leave such values out.
 Descriptor descriptor(dom::element element, const std::string& where) {
   const Fields fields(element, where, kDescriptorFields);
@@ -136,7 +145,8 @@ Descriptor descriptor(dom::element element, const std::string& where) {
           .size = static_cast<uint64_t>(size),
           .has_urls = urls && urls->begin() != urls->end(),
           .distributable =
-              !type.starts_with(kForeignLayer) && !type.starts_with(kNonDistributableLayer)};
+              !type.starts_with(kForeignLayer) && !type.starts_with(kNonDistributableLayer),
+          .platform = platform(fields, where)};
 }
 
 std::optional<Descriptor> one_descriptor(const Fields& fields, const std::string& name) {

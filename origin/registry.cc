@@ -15,6 +15,7 @@
 #include "origin/api/referrers.h"
 #include "origin/api/tags.h"
 #include "origin/api/uploads.h"
+#include "origin/forwarded.h"
 #include "origin/secret.h"
 
 namespace origin {
@@ -42,7 +43,9 @@ Registry::Registry(Config config)
     return answer_to(request, thrown);
   };
   if (config_->access_log) {
-    options.on_access = [](const http::AccessRecord& record) { http::log_access(record); };
+    options.on_access = [format = config_->access_format](const http::AccessRecord& record) {
+      http::log_access(record, format);
+    };
   }
   const std::vector<http::Listen> listens = {{config_->address, tls_}};
   server_ = std::make_unique<http::Server>(loops_, pool_, std::move(options), listens);
@@ -76,11 +79,13 @@ void Registry::reload(Config config) {
   const auto next = std::make_shared<const Config>(std::move(config));
   {
     const std::lock_guard lock(mutex_);
+    log_fixed_differences(*config_, *next);
     config_ = next;
   }
-  if (!tls_) return;
+  LOG(INFO) << "configuration read again";
+  if (!tls_ || !next->tls) return;
   try {
-    tls_->reload();
+    tls_->reload(*next->tls);
     LOG(INFO) << "certificates read again";
   } catch (const std::exception& e) {
     LOG(ERROR) << "certificates kept as they were: " << e.what();
@@ -90,6 +95,7 @@ void Registry::reload(Config config) {
 base::Task<void> Registry::handle(http::Exchange& exchange) {
   const std::shared_ptr<const Config> config = this->config();
   const api::Context context = this->context(*config);
+  exchange.request.client = client_address(exchange.request, config->trusted_proxies);
   const oci::Route route = oci::parse_route(exchange.request.path);
   if (config->read_only && !is_read(exchange.request) &&
       !std::holds_alternative<oci::BaseRoute>(route)) {

@@ -1,7 +1,6 @@
 #include "origin/api/blobs.h"
 
 #include "http/content.h"
-#include "origin/forwarded.h"
 #include "origin/redirect.h"
 
 namespace origin::api {
@@ -16,9 +15,7 @@ base::Task<void> serve(const Context& context, http::Exchange& exchange,
   if (!blob) throw oci::Error(ErrorCode::blob_unknown, digest.str());
 
   const auto elsewhere =
-      redirect_url(context.config.redirect, exchange.request,
-                   client_address(exchange.request, context.config.trusted_proxies), repository,
-                   digest, blob->size);
+      redirect_url(context.config.redirect, exchange.request, repository, digest, blob->size);
   if (elsewhere) {
     http::Response answer = context.response(context.config.redirect.status);
     answer.headers.set("Location", *elsewhere);

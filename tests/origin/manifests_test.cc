@@ -73,6 +73,42 @@ TEST_F(ManifestsTest, EverythingItRefersToMustBeThere) {
   EXPECT_EQ(error_code(sparse), "MANIFEST_BLOB_UNKNOWN");
 }
 
+TEST_F(ManifestsTest, ASparseIndexWhereChildrenNeedNotBeThere) {
+  Config sparse = config();
+  sparse.validation.children = Validation::Children::none;
+  const uint16_t port = start(sparse).port();
+  const std::string missing = index({sha256("no manifest")});
+  EXPECT_EQ(push_manifest(port, "a", "t", missing).status, 201);
+  EXPECT_EQ(call(port, "GET", path("t")).body, missing);
+  EXPECT_EQ(push_manifest(port, "a", "t", image(sha256("no config"), {})).status, 400);
+}
+
+TEST_F(ManifestsTest, ChildrenOfTheListedPlatformsMustBeThere) {
+  Config listed = config();
+  listed.validation.children = Validation::Children::listed;
+  listed.validation.platforms = {{.architecture = "amd64", .os = "linux"}};
+  const uint16_t port = start(listed).port();
+  const auto with_platform = [](std::string_view architecture, std::string_view os) {
+    auto json = nlohmann::json::parse(index({sha256("no manifest")}));
+    json["manifests"][0]["platform"] = {{"architecture", architecture}, {"os", os}};
+    return json.dump();
+  };
+  EXPECT_EQ(push_manifest(port, "a", "t", with_platform("amd64", "linux")).status, 400);
+  EXPECT_EQ(push_manifest(port, "a", "t", with_platform("arm64", "linux")).status, 201);
+  EXPECT_EQ(push_manifest(port, "a", "t", with_platform("amd64", "windows")).status, 201);
+  EXPECT_EQ(push_manifest(port, "a", "t", index({sha256("no manifest")})).status, 201);
+}
+
+TEST_F(ManifestsTest, ASparseImageWhereLayersNeedNotBeThere) {
+  Config sparse = config();
+  sparse.validation.layers = false;
+  const uint16_t port = start(sparse).port();
+  const oci::Digest there = push_blob(port, "a", "{}");
+  EXPECT_EQ(push_manifest(port, "a", "t", image(there, {sha256("no layer")})).status, 201);
+  EXPECT_EQ(push_manifest(port, "a", "u", image(sha256("no config"), {there})).status, 400);
+  EXPECT_EQ(push_manifest(port, "a", "u", index({sha256("no manifest")})).status, 400);
+}
+
 TEST_F(ManifestsTest, WhatIsNotDistributedNeedNotBeThere) {
   const uint16_t port = start();
   const oci::Digest config = push_blob(port, "a", "{}");
