@@ -112,8 +112,22 @@ bool certificate_required(const base::Section& tls) {
   return tls.choice("clientauth", {required, "verify-client-cert-if-given"}, required) == required;
 }
 
+// What comes before /v2/ in every path.
+std::string read_prefix(const base::Section& http) {
+  constexpr std::string_view kAllowed =
+      "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789/-._~";
+  const std::string prefix = without_trailing_slash(http.string("prefix"));
+  if ((!prefix.empty() && prefix.front() != '/') ||
+      prefix.find_first_not_of(kAllowed) != std::string::npos) {
+    http.fail("prefix", "a path such as /registry/, of letters, digits and -._~");
+  }
+  return prefix;
+}
+
 void read_http(const base::Section& http, Config& config) {
   config.address = http.required_string("addr");
+  if (http.choice("net", {"tcp", "unix"}, "tcp") == "unix") config.address.insert(0, "unix:");
+  config.prefix = read_prefix(http);
   config.secret = http::read_secret(http, "secret");
   config.host = read_url(http, "host");
   config.relative_urls = http.boolean("relativeurls", false);
@@ -213,6 +227,7 @@ void log_fixed_differences(const Config& old, const Config& fresh) {
   };
   report(old.root == fresh.root, "storage.filesystem.rootdirectory");
   report(old.address == fresh.address, "http.addr");
+  report(old.upload_purging == fresh.upload_purging, "storage.maintenance.uploadpurging");
   report(old.tls.has_value() == fresh.tls.has_value(), "http.tls");
   report(old.secret == fresh.secret, "http.secret");
   report(old.loops == fresh.loops && old.threads == fresh.threads && old.limits == fresh.limits,

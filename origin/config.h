@@ -27,7 +27,8 @@ struct Config {
   size_t max_catalog_entries = 1000;  // catalog.maxentries: more in one page is refused
   size_t max_tags = 1000;             // tags.maxtags: more in one page is cut to it
 
-  std::string address;                  // http.addr
+  std::string address;                  // http.addr; with http.net: unix, "unix:" before it
+  std::string prefix;                   // http.prefix: "", or "/" before it and none after it
   std::optional<http::TlsOptions> tls;  // http.tls
   std::string secret;                   // http.secret; empty: the one in the storage
   std::string host;                     // http.host, without a trailing slash

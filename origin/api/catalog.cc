@@ -27,7 +27,7 @@ base::Task<void> catalog(const Context& context, http::Exchange& exchange) {
       co_await context.pool.run([&] { return context.storage.catalog.list(page.last, count + 1); });
 
   http::Response answer = context.json("");
-  paginate(names, count, "/v2/_catalog", answer);
+  paginate(names, count, context.public_path("/v2/_catalog"), answer);
   nlohmann::ordered_json body;
   body["repositories"] = names;
   answer.body = body.dump() + '\n';

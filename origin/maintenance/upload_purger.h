@@ -23,6 +23,8 @@ struct UploadPurging {
   std::chrono::nanoseconds age = std::chrono::hours(168);
   std::chrono::nanoseconds interval = std::chrono::hours(24);
   bool dry_run = false;  // only say what would be removed
+
+  bool operator==(const UploadPurging&) const = default;
 };
 
 // Constructed, stopped and destroyed on one thread, which runs no loop. Storage, loops and pool

@@ -136,6 +136,16 @@ tags: {maxtags: 7}
   EXPECT_EQ(set.max_tags, 7U);
 }
 
+TEST_F(ConfigTest, SocketAndPrefix) {
+  const Config config = read("http: {addr: /run/registry.sock, net: unix, prefix: /a/b/}\n");
+  EXPECT_EQ(config.address, "unix:/run/registry.sock");
+  EXPECT_EQ(config.prefix, "/a/b");
+  EXPECT_EQ(read("http: {addr: ':1', prefix: /}\n").prefix, "");
+  EXPECT_THAT(error("http: {addr: ':1', prefix: a}\n"), HasSubstr("/registry/"));
+  EXPECT_THAT(error("http: {addr: ':1', prefix: '/a b'}\n"), HasSubstr("/registry/"));
+  EXPECT_THAT(error("http: {addr: ':1', net: udp}\n"), HasSubstr("unix"));
+}
+
 TEST_F(ConfigTest, UploadPurging) {
   const UploadPurging defaults = read("http: {addr: ':1'}\n").upload_purging;
   EXPECT_TRUE(defaults.enabled);
