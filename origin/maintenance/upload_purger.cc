@@ -63,7 +63,10 @@ void UploadPurger::walk(const std::string& name, Summary& summary) {
   try {
     for (const std::string& child : list_directories(storage_.layout.repository(name))) {
       if (stopping_) return;
-      if (child.front() != '_') walk(name + '/' + child, summary);
+      if (child.front() == '_') continue;
+      std::string below = name;
+      below += '/';
+      walk(below += child, summary);
     }
     for (const std::string& id : storage_.uploads.list(name)) {
       if (stopping_) return;
