@@ -32,6 +32,18 @@ std::vector<Network> read_networks(const base::Section& section, std::string_vie
   return networks;
 }
 
+UploadPurging read_upload_purging(const base::Section& section) {
+  UploadPurging purging;
+  purging.enabled = section.boolean("enabled", purging.enabled);
+  purging.age = section.duration("age", purging.age);
+  purging.interval = section.duration("interval", purging.interval);
+  purging.dry_run = section.boolean("dryrun", purging.dry_run);
+  if (purging.interval < std::chrono::minutes(1)) {
+    section.fail("interval", "at least a minute, such as 24h");
+  }
+  return purging;
+}
+
 void read_storage(const base::Section& storage, Config& config) {
   for (const std::string driver : {"azure", "gcs", "inmemory", "oss", "s3", "swift"}) {
     if (storage.has(driver)) storage.fail(driver, "filesystem, the only storage there is");
@@ -39,7 +51,9 @@ void read_storage(const base::Section& storage, Config& config) {
   const std::string root = storage.section("filesystem").string("rootdirectory");
   config.root = root.empty() ? "/var/lib/registry" : root;
   config.delete_enabled = storage.section("delete").boolean("enabled", false);
-  config.read_only = storage.section("maintenance").section("readonly").boolean("enabled", false);
+  const base::Section maintenance = storage.section("maintenance");
+  config.read_only = maintenance.section("readonly").boolean("enabled", false);
+  config.upload_purging = read_upload_purging(maintenance.section("uploadpurging"));
 }
 
 void read_page_limits(const base::Section& root, Config& config) {
@@ -98,8 +112,22 @@ bool certificate_required(const base::Section& tls) {
   return tls.choice("clientauth", {required, "verify-client-cert-if-given"}, required) == required;
 }
 
+// What comes before /v2/ in every path.
+std::string read_prefix(const base::Section& http) {
+  constexpr std::string_view kAllowed =
+      "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789/-._~";
+  const std::string prefix = without_trailing_slash(http.string("prefix"));
+  if ((!prefix.empty() && prefix.front() != '/') ||
+      prefix.find_first_not_of(kAllowed) != std::string::npos) {
+    http.fail("prefix", "a path such as /registry/, of letters, digits and -._~");
+  }
+  return prefix;
+}
+
 void read_http(const base::Section& http, Config& config) {
   config.address = http.required_string("addr");
+  if (http.choice("net", {"tcp", "unix"}, "tcp") == "unix") config.address.insert(0, "unix:");
+  config.prefix = read_prefix(http);
   config.secret = http::read_secret(http, "secret");
   config.host = read_url(http, "host");
   config.relative_urls = http.boolean("relativeurls", false);
@@ -195,6 +223,7 @@ void log_fixed_differences(const Config& old, const Config& fresh) {
   };
   report(old.root == fresh.root, "storage.filesystem.rootdirectory");
   report(old.address == fresh.address, "http.addr");
+  report(old.upload_purging == fresh.upload_purging, "storage.maintenance.uploadpurging");
   report(old.tls.has_value() == fresh.tls.has_value(), "http.tls");
   report(old.secret == fresh.secret, "http.secret");
   report(old.loops == fresh.loops && old.threads == fresh.threads && old.limits == fresh.limits,

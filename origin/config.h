@@ -13,6 +13,7 @@
 #include "http/server.h"
 #include "http/tls.h"
 #include "origin/auth/config.h"
+#include "origin/maintenance/upload_purger.h"
 #include "origin/network.h"
 #include "origin/redirect.h"
 #include "origin/validation.h"
@@ -23,10 +24,12 @@ struct Config {
   std::filesystem::path root;         // storage.filesystem.rootdirectory
   bool delete_enabled = false;        // storage.delete.enabled
   bool read_only = false;             // storage.maintenance.readonly.enabled
+  UploadPurging upload_purging;       // storage.maintenance.uploadpurging
   size_t max_catalog_entries = 1000;  // catalog.maxentries: more in one page is refused
   size_t max_tags = 1000;             // tags.maxtags: more in one page is cut to it
 
-  std::string address;                  // http.addr
+  std::string address;                  // http.addr; with http.net: unix, "unix:" before it
+  std::string prefix;                   // http.prefix: "", or "/" before it and none after it
   std::optional<http::TlsOptions> tls;  // http.tls
   std::string secret;                   // http.secret; empty: the one in the storage
   std::string host;                     // http.host, without a trailing slash

@@ -39,6 +39,10 @@ constexpr auto kKeys = std::to_array<ConfigKey>({
     {"storage.redirect.disable", works, "switches the section redirect off"},
     {"storage.cache.**", ignored, kNoCache},
     {"storage.maintenance.readonly.enabled", works, "may change at SIGHUP"},
+    {"storage.maintenance.uploadpurging.enabled", works, "not while readonly is on at the start"},
+    {"storage.maintenance.uploadpurging.age", works, ""},
+    {"storage.maintenance.uploadpurging.interval", works, "at least a minute"},
+    {"storage.maintenance.uploadpurging.dryrun", works, ""},
     {"storage.tag.concurrencylimit", ignored, "server.threads limits what runs at once"},
 
     {"auth.none.**", works, ""},
@@ -70,6 +74,8 @@ constexpr auto kKeys = std::to_array<ConfigKey>({
      "redirect.url sends downloads elsewhere; what is disabled may stay"},
 
     {"http.addr", works, ""},
+    {"http.net", works, "tcp, unix (addr is a path)"},
+    {"http.prefix", works, "may change at SIGHUP"},
     {"http.host", works, ""},
     {"http.secret", works, "without it the replicas share one in the storage"},
     {"http.secret_file", ours, "a file with the secret in it"},
@@ -90,6 +96,8 @@ constexpr auto kKeys = std::to_array<ConfigKey>({
 
     {"catalog.maxentries", works, ""},
     {"tags.maxtags", works, ""},
+    {"validation.enabled", ignored, "as in Distribution, where validation.disabled decides"},
+    {"validation.manifests.urls.**", ignored, "layers with URLs are accepted as they are"},
     {"validation.disabled", works, "as Distribution 3: an index's children need not be there"},
     {"validation.manifests.indexes.platforms", works, "all, list, none"},
     {"validation.manifests.indexes.platformlist[].architecture", works, ""},

@@ -25,6 +25,18 @@ std::string token_secret(const Config& config, const Layout& layout) {
   return config.secret.empty() ? shared_secret(layout.secret()) : config.secret;
 }
 
+// All routes are below the prefix.
+oci::Route route_of(std::string_view path, std::string_view prefix) {
+  if (!path.starts_with(prefix)) return oci::NoRoute{};
+  return oci::parse_route(path.substr(prefix.size()));
+}
+
+// "127.0.0.1:0" with the port that was bound.
+std::string bound_address(const std::string& address, uint16_t port) {
+  if (address.starts_with("unix:")) return address;
+  return address.substr(0, address.rfind(':')) + ":" + std::to_string(port);
+}
+
 bool is_read(const http::Request& request) { return request.is("GET") || request.is("HEAD"); }
 
 }  // namespace
@@ -57,13 +69,16 @@ Registry::~Registry() { stop(); }
 
 void Registry::start() {
   server_->start();
-  const std::string address = config()->address;
-  LOG(INFO) << "listening on " << address.substr(0, address.rfind(':')) << ":" << port()
+  UploadPurging purging = config()->upload_purging;
+  purging.enabled = purging.enabled && !config()->read_only;
+  purger_ = std::make_unique<UploadPurger>(purging, storage_, loops_, pool_);
+  LOG(INFO) << "listening on " << bound_address(config()->address, port())
             << (tls_ ? " (TLS)" : "");
 }
 
 void Registry::stop() {
   if (std::exchange(stopped_, true) || !server_) return;
+  purger_.reset();
   server_->drain(config()->drain_timeout);
   server_.reset();
 }
@@ -107,7 +122,7 @@ base::Task<void> Registry::handle(http::Exchange& exchange) {
   const std::shared_ptr<const auth::Authorizer> authorizer = this->authorizer();
   api::Context context = this->context(*config);
   exchange.request.client = client_address(exchange.request, config->trusted_proxies);
-  const oci::Route route = oci::parse_route(exchange.request.path);
+  const oci::Route route = route_of(exchange.request.path, config->prefix);
   if (config->read_only && !is_read(exchange.request) &&
       !std::holds_alternative<oci::BaseRoute>(route)) {
     co_return co_await api::refuse_method(context, exchange, "GET, HEAD",
@@ -159,6 +174,11 @@ http::Response Registry::answer_to(const http::Request* request, const std::exce
     return context.error(e);
   } catch (const http::StatusError& e) {
     return context.error(e.status(), oci::Error(oci::code_for_status(e.status()), e.what()));
+  } catch (const base::IoError& e) {
+    LOG(ERROR) << target << e.what();
+    // What two requests wanted at once is free again when one of them tries again.
+    return context.error(
+        oci::Error(e.number() == EBUSY ? oci::ErrorCode::unavailable : oci::ErrorCode::unknown));
   } catch (const std::exception& e) {
     LOG(ERROR) << target << e.what();
     return context.error(oci::Error(oci::ErrorCode::unknown));

@@ -56,6 +56,7 @@ class Registry {
   std::shared_ptr<const auth::Authorizer> authorizer_;  // of config_; guarded by mutex_
   std::shared_ptr<http::TlsContext> tls_;
   std::unique_ptr<http::Server> server_;
+  std::unique_ptr<UploadPurger> purger_;  // from start() to stop()
   bool stopped_ = false;
 };
 

@@ -30,7 +30,7 @@ base::Task<void> catalog(const Context& context, http::Exchange& exchange) {
   });
 
   http::Response answer = context.json("");
-  paginate(names, count, "/v2/_catalog", answer);
+  paginate(names, count, context.public_path("/v2/_catalog"), answer);
   nlohmann::ordered_json body;
   body["repositories"] = names;
   answer.body = body.dump() + '\n';

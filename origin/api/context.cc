@@ -3,6 +3,12 @@
 #include "origin/forwarded.h"
 
 namespace origin::api {
+namespace {
+
+// Seconds. What is busy or overloaded is so for as long as a request takes.
+constexpr std::string_view kRetryAfter = "5";
+
+}  // namespace
 
 http::Headers Context::headers() const {
   http::Headers headers;
@@ -30,12 +36,13 @@ http::Response Context::error(int status, const oci::Error& error) const {
   http::Response answer = json(error.json());
   answer.status = status;
   answer.headers.set("Cache-Control", "no-store");
+  if (status == 503) answer.headers.set("Retry-After", kRetryAfter);
   return answer;
 }
 
 std::string Context::location(const http::Request& request, std::string_view path) const {
-  if (config.relative_urls) return std::string(path);
-  return (config.host.empty() ? public_base(request) : config.host) + std::string(path);
+  if (config.relative_urls) return public_path(path);
+  return (config.host.empty() ? public_base(request) : config.host) + public_path(path);
 }
 
 oci::Digest require_digest(std::string_view text) {

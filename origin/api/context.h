@@ -32,11 +32,14 @@ struct Context {
   // 200 with this JSON text.
   http::Response json(std::string body) const;
   // The errors as clients expect them, never to be cached; the status may differ from the code's.
+  // A 503 says when to try again.
   http::Response error(const oci::Error& error) const;
   http::Response error(int status, const oci::Error& error) const;
 
+  // "/v2/…" as clients see it: after http.prefix.
+  std::string public_path(std::string_view path) const { return config.prefix + std::string(path); }
   // A URL for Location: http.host or what the client seems to know this registry by, before the
-  // path; the path alone when http.relativeurls says so.
+  // public path; that path alone when http.relativeurls says so.
   std::string location(const http::Request& request, std::string_view path) const;
 };
 

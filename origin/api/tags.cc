@@ -26,7 +26,7 @@ base::Task<void> tags(const Context& context, http::Exchange& exchange,
   if (!exists) throw oci::Error(oci::ErrorCode::name_unknown, route.repository);
 
   http::Response answer = context.json("");
-  paginate(names, count, "/v2/" + route.repository + "/tags/list", answer);
+  paginate(names, count, context.public_path("/v2/" + route.repository + "/tags/list"), answer);
   nlohmann::ordered_json body;
   body["name"] = route.repository;
   body["tags"] = names;

@@ -117,7 +117,7 @@ base::Task<Progress> read_progress(const Context& context, const oci::UploadRout
   co_return Progress{route.id, status->started_at, status->size};
 }
 
-// These two hold the upload's lock until they return; the answer is sent after, so that a client
+// These two hold the upload's lease until they return; the answer is sent after, so that a client
 // that goes on at once, on whichever replica, finds it free.
 base::Task<void> append(const Context& context, http::Exchange& exchange,
                         const oci::UploadRoute& route, std::optional<uint64_t> expected_size) {

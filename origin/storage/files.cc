@@ -124,6 +124,18 @@ base::UniqueFd open_shared(const std::filesystem::path& path, int flags) {
   return look_twice(path, [&] { return base::open_file(path, flags); });
 }
 
+bool names_file(const std::filesystem::path& path, int fd) {
+  // Opened, not only looked at: on NFS that asks the server.
+  const base::UniqueFd now = base::open_file(path, O_RDONLY);
+  if (!now) return false;
+  struct stat named{};
+  struct stat opened{};
+  if (::fstat(now.get(), &named) != 0 || ::fstat(fd, &opened) != 0) {
+    throw base::IoError("stat " + path.string());
+  }
+  return named.st_dev == opened.st_dev && named.st_ino == opened.st_ino;
+}
+
 bool remove_file(const std::filesystem::path& path) {
   if (::unlink(path.c_str()) != 0) {
     if (errno == ENOENT || errno == ENOTDIR) return false;

@@ -17,6 +17,8 @@
 // - A file that is replaced while it is read is stale (ESTALE): base::read_file reads the new one.
 // - rename(2), and creating with O_EXCL, happen at the server: the last of two writers of a link
 //   or a blob wins, and each sees one of them whole.
+// - flock(2) may keep the requests of one host apart and no others (a mount without a lock
+//   service). So uploads have leases: see upload_lease.h.
 // - A file that is removed while this host has it open stays as ".nfs…" in its directory, which
 //   then is not empty: remove_tree() leaves it.
 //
@@ -57,6 +59,9 @@ bool refresh(const std::filesystem::path& directory);
 
 // As base::open_file, but a name that is missing is looked up again after refresh().
 base::UniqueFd open_shared(const std::filesystem::path& path, int flags);
+
+// Whether the path names the file that is open: it may have been moved, removed or replaced.
+bool names_file(const std::filesystem::path& path, int fd);
 
 // Removes the file, durably; false if there was none. A directory in its place is removed too.
 bool remove_file(const std::filesystem::path& path);

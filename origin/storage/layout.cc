@@ -53,12 +53,24 @@ Layout::Path Layout::referrer_link(const std::string& name, const oci::Digest& s
   return referrers(name, subject) / digest_path(manifest) / "link";
 }
 
+Layout::Path Layout::uploads(const std::string& name) const {
+  return repository(name) / "_uploads";
+}
+
 Layout::Path Layout::upload(const std::string& name, const std::string& id) const {
-  return repository(name) / "_uploads" / id;
+  return uploads(name) / id;
 }
 
 Layout::Path Layout::upload_data(const std::string& name, const std::string& id) const {
   return upload(name, id) / "data";
+}
+
+Layout::Path Layout::upload_lease(const std::string& name, const std::string& id) const {
+  return upload(name, id) / "lease";
+}
+
+Layout::Path Layout::upload_inherited(const std::string& name, const std::string& id) const {
+  return upload(name, id) / "inherited";
 }
 
 Layout::Path Layout::upload_started_at(const std::string& name, const std::string& id) const {

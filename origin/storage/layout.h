@@ -12,6 +12,8 @@
 //         _manifests/tags/<tag>/index/<alg>/<hex>/link   what it has ever named
 //         _referrers/<alg>/<hex>/<alg>/<hex>/link        ours: subject / manifest that names it
 //         _uploads/<uuid>/data                           bytes so far
+//         _uploads/<uuid>/lease                          ours: a request is writing it
+//         _uploads/<uuid>/inherited                      ours: a lease was not given back
 //         _uploads/<uuid>/startedat                      RFC 3339, UTC
 //         _uploads/<uuid>/hashstates/sha256/<offset>     the hash after so many bytes
 //
@@ -59,8 +61,11 @@ class Layout {
   Path referrer_link(const std::string& repository, const oci::Digest& subject,
                      const oci::Digest& manifest) const;
 
+  Path uploads(const std::string& repository) const;
   Path upload(const std::string& repository, const std::string& id) const;
   Path upload_data(const std::string& repository, const std::string& id) const;
+  Path upload_lease(const std::string& repository, const std::string& id) const;
+  Path upload_inherited(const std::string& repository, const std::string& id) const;
   Path upload_started_at(const std::string& repository, const std::string& id) const;
   Path upload_hash_state(const std::string& repository, const std::string& id,
                          uint64_t offset) const;

@@ -2,12 +2,10 @@
 
 #include <fcntl.h>
 #include <glog/logging.h>
-#include <sys/file.h>
-#include <sys/random.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
-#include <array>
-#include <cstdio>
+#include <algorithm>
 #include <ctime>
 #include <vector>
 
@@ -15,6 +13,7 @@
 #include "base/durable_file.h"
 #include "base/error.h"
 #include "origin/storage/files.h"
+#include "origin/storage/uuid.h"
 
 namespace origin {
 namespace {
@@ -22,24 +21,6 @@ namespace {
 constexpr uint64_t kMaxStartedAt = 64;
 constexpr uint64_t kMaxHashState = 4096;
 constexpr size_t kReadBlock = 1 << 20;
-
-// A version 4 UUID (RFC 9562): Distribution's upload purger knows uploads by this form.
-std::string random_uuid() {
-  std::array<unsigned char, 16> b{};
-  if (::getrandom(b.data(), b.size(), 0) != static_cast<ssize_t>(b.size())) {
-    throw base::IoError("getrandom");
-  }
-  b[6] = static_cast<unsigned char>((b[6] & 0x0f) | 0x40);
-  b[8] = static_cast<unsigned char>((b[8] & 0x3f) | 0x80);
-  std::string text;
-  for (size_t i = 0; i < b.size(); ++i) {
-    if (i == 4 || i == 6 || i == 8 || i == 10) text += '-';
-    char byte[3];
-    std::snprintf(byte, sizeof byte, "%02x", b[i]);
-    text += byte;
-  }
-  return text;
-}
 
 std::string rfc3339_now() {
   const time_t now = std::time(nullptr);
@@ -50,43 +31,50 @@ std::string rfc3339_now() {
   return text;
 }
 
+// Distribution writes UTC without a fraction; that is all that is understood.
+std::optional<std::chrono::system_clock::time_point> parse_rfc3339(const std::string& text) {
+  tm utc{};
+  const char* end = ::strptime(text.c_str(), "%Y-%m-%dT%H:%M:%SZ", &utc);
+  if (end == nullptr || *end != '\0') return std::nullopt;
+  return std::chrono::system_clock::from_time_t(::timegm(&utc));
+}
+
+// A file beside the data that nobody else knows.
+std::filesystem::path private_name(const std::filesystem::path& data) {
+  return data.string() + "." + random_uuid();
+}
+
+base::IoError taken_over(const std::string& id) {
+  return {EBUSY, "upload " + id + " has been taken over by another request"};
+}
+
 struct stat status_of(int fd) {
   struct stat status{};
   if (::fstat(fd, &status) != 0) throw base::IoError("stat of upload data");
   return status;
 }
 
-// False if another request holds the lock. A file system without locks counts as locked: appends
-// are checked too, see Upload::append.
-bool lock(int fd) {
-  if (::flock(fd, LOCK_EX | LOCK_NB) == 0) return true;
-  if (errno == EWOULDBLOCK) return false;
-  LOG_FIRST_N(WARNING, 1) << "the storage cannot lock files: two requests that write the same "
-                             "upload at once will both fail";
-  return true;
-}
-
-// Whether the path still names the file that was opened: a commit moves it, a cancel removes it.
-bool same_file(int fd, const std::filesystem::path& path) {
-  struct stat named{};
-  if (::stat(path.c_str(), &named) != 0) return false;
-  const struct stat opened = status_of(fd);
-  return named.st_dev == opened.st_dev && named.st_ino == opened.st_ino;
-}
-
 }  // namespace
 
-Upload::Upload(const Layout& layout, std::string repository, std::string id, base::UniqueFd fd,
-               uint64_t size)
+Upload::Upload(const Layout& layout, std::string repository, std::string id, UploadLease lease,
+               base::UniqueFd fd, uint64_t size)
     : layout_(&layout),
       repository_(std::move(repository)),
       id_(std::move(id)),
+      lease_(std::move(lease)),
       fd_(std::move(fd)),
-      size_(size) {
+      size_(size),
+      own_file_(!lease_.inherited()) {
+  restore_hash();
+}
+
+void Upload::restore_hash() {
   if (size_ == 0) {
     hasher_.emplace(oci::Algorithm::sha256);
     return;
   }
+  // One that lost its lease may have saved a state for bytes that the upload does not have.
+  if (!own_file_ || open_shared(layout_->upload_inherited(repository_, id_), O_RDONLY)) return;
   const auto state =
       base::read_file(layout_->upload_hash_state(repository_, id_, size_), kMaxHashState);
   if (!state) return;
@@ -97,7 +85,33 @@ Upload::Upload(const Layout& layout, std::string repository, std::string id, bas
   }
 }
 
+// Before anything is written: into a file of its own, out of reach of the lease's last holder.
+void Upload::copy_if_inherited() {
+  if (own_file_) return;
+  base::write_file_durably(layout_->upload_inherited(repository_, id_), "");
+  const std::filesystem::path data = layout_->upload_data(repository_, id_);
+  const std::filesystem::path copy = private_name(data);
+  base::UniqueFd fd = base::open_file(copy, O_RDWR | O_CREAT | O_EXCL | O_APPEND);
+  if (!fd) throw base::IoError(ENOENT, "creating " + copy.string());
+  std::vector<char> block(kReadBlock);
+  for (uint64_t done = 0; done < size_;) {
+    const size_t want = std::min<uint64_t>(block.size(), size_ - done);
+    if (base::read_at(fd_.get(), done, block.data(), want) != want) {
+      throw base::IoError(EIO, "upload " + id_ + " has become shorter");
+    }
+    base::write_at(fd.get(), done, {block.data(), want});
+    done += want;
+    lease_.renew();
+  }
+  if (::fsync(fd.get()) != 0) throw base::IoError("syncing upload " + id_);
+  base::rename_durably(copy, data);
+  fd_ = std::move(fd);
+  own_file_ = true;
+}
+
 void Upload::append(std::string_view bytes) {
+  copy_if_inherited();
+  lease_.renew();
   // The offset does not matter to a file opened with O_APPEND; that the file has grown by just
   // these bytes shows that nobody else writes it.
   base::write_at(fd_.get(), size_, bytes);
@@ -112,12 +126,14 @@ void Upload::append(std::string_view bytes) {
 
 void Upload::save() {
   if (::fdatasync(fd_.get()) != 0) throw base::IoError("syncing upload " + id_);
+  if (!names_file(layout_->upload_data(repository_, id_), fd_.get())) throw taken_over(id_);
   if (!hasher_ || size_ == 0) return;
   base::write_file_durably(layout_->upload_hash_state(repository_, id_, size_), hasher_->save());
 }
 
 void Upload::truncate(uint64_t size) {
   CHECK_LE(size, size_);
+  copy_if_inherited();
   if (::ftruncate(fd_.get(), static_cast<off_t>(size)) != 0) {
     throw base::IoError("truncating upload " + id_);
   }
@@ -126,26 +142,58 @@ void Upload::truncate(uint64_t size) {
 }
 
 bool Upload::commit(const oci::Digest& digest, BlobStore& blobs) {
+  copy_if_inherited();
   if (this->digest(digest.algorithm()) != digest) return false;
   base::crash_point("upload.verified");
   if (::fsync(fd_.get()) != 0) throw base::IoError("syncing upload " + id_);
   base::crash_point("blob.synced");
-  blobs.adopt(layout_->upload_data(repository_, id_), size_, repository_, digest);
+  const std::filesystem::path file = take_data();
+  try {
+    blobs.adopt(file, size_, repository_, digest);
+  } catch (const base::IoError&) {
+    // Not acknowledged, so the upload stays, unless the file has become the blob already.
+    ::rename(file.c_str(), layout_->upload_data(repository_, id_).c_str());
+    throw;
+  }
   cancel();
   base::crash_point("upload.removed");
   return true;
 }
 
-void Upload::cancel() { remove_tree(layout_->upload(repository_, id_)); }
+// Moves the data to a name that nobody else knows; what is opened from now on is not it.
+std::filesystem::path Upload::take_data() {
+  const std::filesystem::path data = layout_->upload_data(repository_, id_);
+  std::filesystem::path file = private_name(data);
+  if (::rename(data.c_str(), file.c_str()) != 0) {
+    if (errno == ENOENT) throw taken_over(id_);
+    throw base::IoError("renaming " + data.string());
+  }
+  const bool whole = static_cast<uint64_t>(status_of(fd_.get()).st_size) == size_;
+  if (whole && names_file(file, fd_.get())) return file;
+  // Somebody else's, which goes back to them; or ours, with bytes in it that were not hashed.
+  ::rename(file.c_str(), data.c_str());
+  throw taken_over(id_);
+}
 
-oci::Digest Upload::digest(oci::Algorithm algorithm) const {
+void Upload::cancel() {
+  // Closed before they are removed: on NFS an open file would stay, and its directory with it.
+  ::unlink(layout_->upload_data(repository_, id_).c_str());
+  fd_.reset();
+  lease_.release();
+  remove_tree(layout_->upload(repository_, id_));
+}
+
+oci::Digest Upload::digest(oci::Algorithm algorithm) {
   if (hasher_ && algorithm == oci::Algorithm::sha256) return hasher_->digest();
   oci::Hasher hasher(algorithm);
   std::vector<char> block(kReadBlock);
   while (hasher.length() < size_) {
-    const size_t n = base::read_at(fd_.get(), hasher.length(), block.data(), block.size());
-    if (n == 0) throw base::IoError(EIO, "upload " + id_ + " has become shorter");
-    hasher.update({block.data(), n});
+    const size_t want = std::min<uint64_t>(block.size(), size_ - hasher.length());
+    if (base::read_at(fd_.get(), hasher.length(), block.data(), want) != want) {
+      throw base::IoError(EIO, "upload " + id_ + " has become shorter");
+    }
+    hasher.update({block.data(), want});
+    lease_.renew();
   }
   return hasher.digest();
 }
@@ -174,13 +222,48 @@ std::optional<UploadStatus> UploadStore::status(const std::string& repository,
 
 std::expected<Upload, UploadUnavailable> UploadStore::open(const std::string& repository,
                                                            const std::string& id) {
-  const std::filesystem::path path = layout_.upload_data(repository, id);
-  base::UniqueFd fd = open_shared(path, O_RDWR | O_APPEND);
+  auto lease = UploadLease::take(layout_.upload_lease(repository, id));
+  if (!lease) return std::unexpected(lease.error());
+  base::UniqueFd fd = open_shared(layout_.upload_data(repository, id), O_RDWR | O_APPEND);
   if (!fd) return std::unexpected(UploadUnavailable::unknown);
-  if (!lock(fd.get())) return std::unexpected(UploadUnavailable::busy);
-  if (!same_file(fd.get(), path)) return std::unexpected(UploadUnavailable::unknown);
   const auto size = static_cast<uint64_t>(status_of(fd.get()).st_size);
-  return Upload(layout_, repository, id, std::move(fd), size);
+  return Upload(layout_, repository, id, std::move(*lease), std::move(fd), size);
+}
+
+std::vector<std::string> UploadStore::list(const std::string& repository) const {
+  return list_directories(layout_.uploads(repository));
+}
+
+std::optional<uint64_t> UploadStore::unused_size(const std::string& repository,
+                                                 const std::string& id,
+                                                 std::chrono::system_clock::time_point time) const {
+  const std::filesystem::path upload = layout_.upload(repository, id);
+  base::UniqueFd fd = open_shared(layout_.upload_data(repository, id), O_RDONLY);
+  const bool has_data = static_cast<bool>(fd);
+  // What a crash has left of one that became a blob, or was cancelled, has the directory's time.
+  if (!has_data) fd = open_shared(upload, O_RDONLY | O_DIRECTORY);
+  if (!fd) return std::nullopt;
+  const struct stat s = status_of(fd.get());
+  const auto written = std::chrono::system_clock::from_time_t(s.st_mtim.tv_sec);
+  const auto text = base::read_file(layout_.upload_started_at(repository, id), kMaxStartedAt);
+  const auto started = text ? parse_rfc3339(*text) : std::nullopt;
+  if (written >= time || started.value_or(written) >= time) return std::nullopt;
+  return has_data ? static_cast<uint64_t>(s.st_size) : 0;
+}
+
+std::optional<uint64_t> UploadStore::remove_unused(const std::string& repository,
+                                                   const std::string& id,
+                                                   std::chrono::system_clock::time_point time) {
+  if (!unused_size(repository, id, time)) return std::nullopt;
+  auto lease = UploadLease::take(layout_.upload_lease(repository, id));
+  if (!lease) return std::nullopt;
+  // Once more, now that nobody writes it. The lease has touched the directory of one without data.
+  const auto size = unused_size(repository, id, time);
+  if (!size && open_shared(layout_.upload_data(repository, id), O_RDONLY)) return std::nullopt;
+  ::unlink(layout_.upload_data(repository, id).c_str());
+  lease->release();
+  remove_tree(layout_.upload(repository, id));
+  return size.value_or(0);
 }
 
 }  // namespace origin

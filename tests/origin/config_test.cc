@@ -136,6 +136,36 @@ tags: {maxtags: 7}
   EXPECT_EQ(set.max_tags, 7U);
 }
 
+TEST_F(ConfigTest, SocketAndPrefix) {
+  const Config config = read("http: {addr: /run/registry.sock, net: unix, prefix: /a/b/}\n");
+  EXPECT_EQ(config.address, "unix:/run/registry.sock");
+  EXPECT_EQ(config.prefix, "/a/b");
+  EXPECT_EQ(read("http: {addr: ':1', prefix: /}\n").prefix, "");
+  EXPECT_THAT(error("http: {addr: ':1', prefix: a}\n"), HasSubstr("/registry/"));
+  EXPECT_THAT(error("http: {addr: ':1', prefix: '/a b'}\n"), HasSubstr("/registry/"));
+  EXPECT_THAT(error("http: {addr: ':1', net: udp}\n"), HasSubstr("unix"));
+}
+
+TEST_F(ConfigTest, UploadPurging) {
+  const UploadPurging defaults = read("http: {addr: ':1'}\n").upload_purging;
+  EXPECT_TRUE(defaults.enabled);
+  EXPECT_EQ(defaults.age, std::chrono::hours(168));
+  EXPECT_EQ(defaults.interval, std::chrono::hours(24));
+  EXPECT_FALSE(defaults.dry_run);
+  const UploadPurging set = read(R"(
+http: {addr: ':1'}
+storage: {maintenance: {uploadpurging: {enabled: false, age: 1h, interval: 2h, dryrun: true}}}
+)")
+                                .upload_purging;
+  EXPECT_FALSE(set.enabled);
+  EXPECT_EQ(set.age, std::chrono::hours(1));
+  EXPECT_EQ(set.interval, std::chrono::hours(2));
+  EXPECT_TRUE(set.dry_run);
+  EXPECT_THAT(
+      error("http: {addr: ':1'}\nstorage: {maintenance: {uploadpurging: {interval: 0s}}}\n"),
+      HasSubstr("interval"));
+}
+
 TEST_F(ConfigTest, MistakesAreNamed) {
   EXPECT_THAT(error("version: 0.1\n"), HasSubstr("addr"));
   EXPECT_THAT(error("version: 0.2\nhttp: {addr: ':1'}\n"), HasSubstr("version"));

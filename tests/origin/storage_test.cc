@@ -1,6 +1,7 @@
 // The stores, on a real directory.
 #include "origin/storage/storage.h"
 
+#include <fcntl.h>
 #include <gtest/gtest.h>
 
 #include <fstream>
@@ -34,6 +35,17 @@ class StorageTest : public ::testing::Test {
     upload->append(bytes);
     EXPECT_TRUE(upload->commit(digest_of(bytes), storage_.blobs));
     return digest_of(bytes);
+  }
+  // As if the holder had been silent for long.
+  static void expire(const fs::path& lease) {
+    fs::last_write_time(lease, fs::file_time_type::clock::now() - 2 * UploadLease::kLeaseTime);
+  }
+  // Makes the upload look as if its holder, which is in this process, were a silent other host.
+  void lose_lease(const std::string& id) {
+    const fs::path lease = layout_.upload_lease("a", id);
+    fs::remove(lease);
+    write(lease, "another host");
+    expire(lease);
   }
   void write(const fs::path& path, std::string_view text) {
     base::create_directories_durably(path.parent_path());
@@ -134,7 +146,79 @@ TEST_F(StorageTest, AnUploadHasOneWriterAtATime) {
   EXPECT_EQ(after.error(), UploadUnavailable::unknown);
 }
 
-TEST_F(StorageTest, AWriterThatIsNotAloneInSpiteOfTheLockFails) {
+TEST_F(StorageTest, AnUploadThatAnotherHostWritesIsBusyUntilThatHostIsSilent) {
+  const std::string id = storage_.uploads.create("a");
+  const fs::path lease = layout_.upload_lease("a", id);
+  write(lease, "another host");
+  const auto busy = storage_.uploads.open("a", id);
+  ASSERT_FALSE(busy.has_value());
+  EXPECT_EQ(busy.error(), UploadUnavailable::busy);
+  EXPECT_EQ(content(lease), "another host");
+  expire(lease);
+  open(id).append("x");
+  EXPECT_FALSE(fs::exists(lease));
+}
+
+TEST_F(StorageTest, AHolderThatDiedOnThisHostBlocksNobody) {
+  const std::string id = storage_.uploads.create("a");
+  write(layout_.upload_lease("a", id), content("/proc/sys/kernel/random/boot_id"));
+  open(id).append("x");
+}
+
+// What the host that was taken for dead still does, at each moment, reaches neither the upload nor
+// the blob.
+TEST_F(StorageTest, AWriterThatWasTakenForDeadReachesNothing) {
+  const std::string id = storage_.uploads.create("a");
+  Upload late = open(id);
+  late.append("hello ");
+  late.save();
+  const base::UniqueFd late_fd = base::open_file(layout_.upload_data("a", id), O_WRONLY | O_APPEND);
+  lose_lease(id);
+
+  {
+    Upload heir = open(id);
+    EXPECT_EQ(heir.size(), 6U);
+    heir.append("wo");
+    late.append("WO");
+    EXPECT_THROW(late.save(), base::IoError);
+    EXPECT_THROW(late.commit(digest_of("hello WO"), storage_.blobs), base::IoError);
+    heir.append("rld");
+    heir.save();
+  }
+  // A state that it saved in spite of all is not believed.
+  oci::Hasher other(oci::Algorithm::sha256);
+  other.update("HELLO WORLD");
+  write(layout_.upload_hash_state("a", id, 11), other.save());
+  Upload last = open(id);
+  EXPECT_TRUE(last.commit(digest_of("hello world"), storage_.blobs));
+  base::write_at(late_fd.get(), 0, "late");
+  EXPECT_THROW(late.commit(digest_of("hello WO"), storage_.blobs), base::IoError);
+  EXPECT_EQ(content(layout_.blob(digest_of("hello world"))), "hello world");
+  EXPECT_FALSE(fs::exists(layout_.blob(digest_of("hello WO"))));
+}
+
+TEST_F(StorageTest, ACommitOfAnotherWritersFileFailsAndLeavesIt) {
+  const std::string id = storage_.uploads.create("a");
+  Upload late = open(id);
+  late.append("mine");
+  lose_lease(id);
+  Upload heir = open(id);
+  heir.append(" and more");
+  EXPECT_THROW(late.commit(digest_of("mine"), storage_.blobs), base::IoError);
+  EXPECT_TRUE(heir.commit(digest_of("mine and more"), storage_.blobs));
+}
+
+TEST_F(StorageTest, BytesThatWereNotHashedDoNotBecomeABlob) {
+  const std::string id = storage_.uploads.create("a");
+  Upload writer = open(id);
+  writer.append("mine");
+  std::ofstream(layout_.upload_data("a", id), std::ios::app) << "theirs";
+  EXPECT_THROW(writer.commit(digest_of("mine"), storage_.blobs), base::IoError);
+  EXPECT_FALSE(fs::exists(layout_.blob(digest_of("mine"))));
+  EXPECT_EQ(content(layout_.upload_data("a", id)), "minetheirs");
+}
+
+TEST_F(StorageTest, AWriterThatIsNotAloneInSpiteOfTheLeaseFails) {
   const std::string id = storage_.uploads.create("a");
   Upload writer = open(id);
   writer.append("mine");

@@ -214,6 +214,7 @@ TEST_F(UploadsTest, TwoRequestsDoNotWriteOneUpload) {
   for (const char* method : {"PATCH", "DELETE"}) {
     const auto second = call(ports[1], method, url, method[0] == 'P' ? "other" : "");
     EXPECT_EQ(second.status, 503) << method;
+    EXPECT_EQ(second.header("Retry-After"), "5") << method;
     EXPECT_EQ(error_code(second), "UNAVAILABLE");
   }
   first.send("hello");
@@ -297,6 +298,25 @@ TEST_F(UploadsTest, LocationsAreWhatTheClientSees) {
   c.relative_urls = true;
   const auto relative = call(start(c).port(), "POST", "/v2/a/blobs/uploads/");
   EXPECT_TRUE(relative.header("Location").starts_with("/v2/a/blobs/uploads/"));
+}
+
+TEST_F(UploadsTest, EverythingIsBelowThePrefix) {
+  Config c = config();
+  c.prefix = "/registry";
+  c.relative_urls = true;
+  const uint16_t port = start(c).port();
+  EXPECT_EQ(call(port, "GET", "/registry/v2/").status, 200);
+  EXPECT_EQ(call(port, "GET", "/v2/").status, 404);
+  EXPECT_EQ(call(port, "GET", "/registryv2/").status, 404);
+  EXPECT_EQ(call(port, "GET", "/").status, 200);
+  const auto post = call(port, "POST", "/registry/v2/a/blobs/uploads/");
+  EXPECT_TRUE(post.header("Location").starts_with("/registry/v2/a/blobs/uploads/"));
+  const auto put = call(port, "PUT", location(post) + "&digest=" + sha256("hello").str(), "hello");
+  EXPECT_EQ(put.status, 201);
+  EXPECT_EQ(call(port, "GET", put.header("Location")).body, "hello");
+  call(port, "POST", "/registry/v2/b/blobs/uploads/?mount=" + sha256("hello").str());
+  EXPECT_EQ(call(port, "GET", "/registry/v2/_catalog?n=1").header("Link"),
+            "</registry/v2/_catalog?last=a&n=1>; rel=\"next\"");
 }
 
 TEST(ContentRange, Parsing) {

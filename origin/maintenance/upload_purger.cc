@@ -1,0 +1,99 @@
+#include "origin/maintenance/upload_purger.h"
+
+#include <glog/logging.h>
+
+#include <random>
+
+#include "base/error.h"
+#include "base/log.h"
+#include "origin/storage/files.h"
+
+namespace origin {
+
+struct UploadPurger::Summary {
+  std::chrono::system_clock::time_point before;  // what is older goes
+  size_t uploads = 0;
+  size_t failures = 0;
+  uint64_t bytes = 0;
+};
+
+UploadPurger::UploadPurger(const UploadPurging& options, Storage& storage, base::LoopGroup& loops,
+                           base::ThreadPool& pool)
+    : options_(options), storage_(storage), loops_(loops), pool_(pool) {
+  if (options_.enabled) loops_.call(0, [this] { scope_.spawn(run()); });
+}
+
+void UploadPurger::stop() {
+  if (stopping_.exchange(true)) return;
+  stop_signal_.notify();
+  loops_.await(0, [this] { return join(); });
+}
+
+base::Task<void> UploadPurger::join() { co_await scope_.join(); }
+
+base::Task<void> UploadPurger::run() {
+  base::EventLoop& loop = *base::EventLoop::current();
+  std::random_device random;
+  base::Duration delay(
+      std::uniform_int_distribution<base::Duration::rep>(0, options_.interval.count())(random));
+  while (true) {
+    const base::Signal::Ticket ticket = stop_signal_.ticket();
+    if (stopping_) co_return;
+    const bool stopped = co_await stop_signal_.wait(ticket, loop.after(delay));
+    if (stopped) co_return;
+    co_await pool_.run([this] { purge(); });
+    delay = options_.interval;
+  }
+}
+
+void UploadPurger::purge() {
+  Summary summary;
+  summary.before = std::chrono::system_clock::now() -
+                   std::chrono::duration_cast<std::chrono::system_clock::duration>(options_.age);
+  for (const std::string& name : list_directories(storage_.layout.repositories())) {
+    walk(name, summary);
+  }
+  LOG(INFO) << "upload purging: " << summary.uploads << " uploads with " << summary.bytes
+            << " bytes " << (options_.dry_run ? "would be removed" : "removed") << ", "
+            << summary.failures << " failures" << (stopping_ ? ", stopped early" : "");
+}
+
+// Every directory that may be a repository: one that has nothing but uploads is not in the catalog.
+void UploadPurger::walk(const std::string& name, Summary& summary) {
+  try {
+    for (const std::string& child : list_directories(storage_.layout.repository(name))) {
+      if (stopping_) return;
+      if (child.front() == '_') continue;
+      std::string below = name;
+      below += '/';
+      walk(below += child, summary);
+    }
+    for (const std::string& id : storage_.uploads.list(name)) {
+      if (stopping_) return;
+      consider(name, id, summary);
+    }
+  } catch (const base::IoError& e) {
+    ++summary.failures;
+    LOG(ERROR) << "upload purging: " << e.what();
+  }
+}
+
+void UploadPurger::consider(const std::string& repository, const std::string& id,
+                            Summary& summary) {
+  try {
+    const auto bytes = options_.dry_run
+                           ? storage_.uploads.unused_size(repository, id, summary.before)
+                           : storage_.uploads.remove_unused(repository, id, summary.before);
+    if (!bytes) return;
+    ++summary.uploads;
+    summary.bytes += *bytes;
+    LOG(INFO) << "upload purging: " << base::printable(repository) << " upload "
+              << base::printable(id) << " with " << *bytes << " bytes "
+              << (options_.dry_run ? "would be removed" : "removed");
+  } catch (const base::IoError& e) {
+    ++summary.failures;
+    LOG(ERROR) << "upload purging: " << e.what();
+  }
+}
+
+}  // namespace origin
