@@ -60,6 +60,8 @@ struct Request {
   // and events, and the user it comes from. Empty if not known.
   std::string id;
   std::string user;
+  // What kind of request it is, for metrics: a text that lives for ever. Empty if not known.
+  std::string_view kind;
 
   bool is(std::string_view m) const { return method == m; }
   // The first value of a query parameter, decoded.

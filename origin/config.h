@@ -9,8 +9,11 @@
 #include <vector>
 
 #include "base/log.h"
+#include "base/service_manager.h"
 #include "http/server.h"
 #include "http/tls.h"
+#include "origin/debug_server.h"
+#include "origin/health_config.h"
 #include "origin/network.h"
 #include "origin/redirect.h"
 
@@ -28,6 +31,11 @@ struct Config {
   http::Headers headers;                // http.headers
   std::chrono::nanoseconds drain_timeout = std::chrono::seconds(60);  // http.draintimeout
 
+  // server.drain_delay: how long /healthz says 503, and all goes on, before the drain begins
+  std::chrono::nanoseconds drain_delay{0};
+  DebugConfig debug;    // http.debug
+  HealthConfig health;  // health
+
   RedirectConfig redirect;
 
   http::ServerLimits limits;
@@ -37,6 +45,10 @@ struct Config {
 
   base::LogLevel log_level = base::LogLevel::info;
   bool access_log = true;
+
+  // What the service manager listens on for us, instead of the addresses; not in the file. One
+  // named "debug" is for the debug server.
+  std::vector<base::InheritedSocket> sockets;
 };
 
 // base::ConfigError for what is wrong; what is unknown is logged and ignored, as Distribution

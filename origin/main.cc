@@ -29,10 +29,12 @@ int serve(const std::string& path) {
     origin::Config config = origin::read_config(path);
     base::set_log_level(config.log_level);
     http::Service service;
+    config.sockets = service.sockets();
     origin::Registry registry(std::move(config));
     registry.start();
-    service.run([&] { reload(registry, path); });
-    registry.stop();
+    service.run(registry.loops(), {.reload = [&] { reload(registry, path); },
+                                   .leave = [&] { return registry.leave(); },
+                                   .drain = [&] { registry.stop(); }});
     return http::kExitOk;
   } catch (const base::ConfigError& e) {
     LOG(ERROR) << e.what();
@@ -61,8 +63,7 @@ int main(int argc, char** argv) {
       ->check(CLI::ExistingFile);
   command->footer(
       "SIGHUP reads the configuration and the certificates again. SIGTERM ends requests in flight "
-      "first, for at most "
-      "http.draintimeout.");
+      "first, for at most http.draintimeout; a second one ends them at once.");
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& e) {

@@ -2,11 +2,13 @@
 
 #include <glog/logging.h>
 
+#include <algorithm>
 #include <utility>
 #include <variant>
 
 #include "base/error.h"
 #include "base/log.h"
+#include "base/process_metrics.h"
 #include "http/access_log.h"
 #include "oci/name.h"
 #include "origin/api/blobs.h"
@@ -16,12 +18,32 @@
 #include "origin/api/tags.h"
 #include "origin/api/uploads.h"
 #include "origin/secret.h"
+#include "origin/storage/action.h"
 
 namespace origin {
 namespace {
 
 std::string token_secret(const Config& config, const Layout& layout) {
   return config.secret.empty() ? shared_secret(layout.secret()) : config.secret;
+}
+
+constexpr std::string_view kDebugSocket = "debug";
+
+// Where to listen: on the sockets of the service manager if it has any for us, else on the address.
+std::vector<http::Listen> listens(const Config& config,
+                                  const std::shared_ptr<http::TlsContext>& tls) {
+  std::vector<http::Listen> all;
+  for (const base::InheritedSocket& socket : config.sockets) {
+    if (socket.name != kDebugSocket) all.push_back({socket.name, tls, socket.fd});
+  }
+  if (all.empty()) all.push_back({config.address, tls});
+  return all;
+}
+
+// The debug server's socket from the service manager, or -1.
+int debug_socket(const Config& config) {
+  const auto found = std::ranges::find(config.sockets, kDebugSocket, &base::InheritedSocket::name);
+  return found == config.sockets.end() ? -1 : found->fd;
 }
 
 }  // namespace
@@ -31,6 +53,7 @@ Registry::Registry(Config config)
       loops_(config_->loops),
       pool_(config_->threads),
       storage_(config_->root),
+      health_(loops_, config_->health, config_->root),
       tokens_(token_secret(*config_, storage_.layout)),
       tls_(config_->tls ? std::make_shared<http::TlsContext>(*config_->tls) : nullptr) {
   http::ServerOptions options;
@@ -39,25 +62,38 @@ Registry::Registry(Config config)
   options.on_error = [this](const http::Request* request, const std::exception_ptr& thrown) {
     return answer_to(request, thrown);
   };
-  if (config_->access_log) {
-    options.on_access = [](const http::AccessRecord& record) { http::log_access(record); };
+  options.on_access = [this, log = config_->access_log](const http::AccessRecord& record) {
+    request_metrics_.record(record);
+    if (log) http::log_access(record);
+  };
+  server_ =
+      std::make_unique<http::Server>(loops_, pool_, std::move(options), listens(*config_, tls_));
+  const int debug = debug_socket(*config_);
+  if (!config_->debug.address.empty() || debug >= 0) {
+    debug_ = std::make_unique<DebugServer>(loops_, pool_, health_, metrics_, config_->debug, debug);
   }
-  const std::vector<http::Listen> listens = {{config_->address, tls_}};
-  server_ = std::make_unique<http::Server>(loops_, pool_, std::move(options), listens);
+  add_metrics();
 }
 
 Registry::~Registry() { stop(); }
 
 void Registry::start() {
+  health_.start();
   server_->start();
-  const std::string address = config()->address;
-  LOG(INFO) << "listening on " << address.substr(0, address.rfind(':')) << ":" << port()
-            << (tls_ ? " (TLS)" : "");
+  LOG(INFO) << "listening on " << server_->address() << (tls_ ? " (TLS)" : "");
+  if (debug_) debug_->start();
+}
+
+std::chrono::nanoseconds Registry::leave() {
+  health_.leave();
+  return config()->drain_delay;
 }
 
 void Registry::stop() {
   if (std::exchange(stopped_, true) || !server_) return;
   server_->drain(config()->drain_timeout);
+  health_.stop();
+  debug_.reset();
   server_.reset();
 }
 
@@ -81,10 +117,32 @@ void Registry::reload(Config config) {
   }
 }
 
+void Registry::add_metrics() {
+  using Kind = base::Metrics::Kind;
+  base::add_process_metrics(metrics_);
+  metrics_.include(action_times());
+  metrics_.gauge("entrepot_build_info", "The version that runs.", {{"version", ENTREPOT_VERSION}})
+      .Set(1);
+  metrics_.watch(Kind::gauge, "entrepot_http_connections", "Open connections.",
+                 [this] { return static_cast<double>(server_->connections()); });
+  metrics_.watch(Kind::counter, "entrepot_tls_failed_handshakes_total",
+                 "TLS handshakes that came to nothing.",
+                 [this] { return static_cast<double>(server_->failed_handshakes()); });
+  metrics_.watch(Kind::gauge, "entrepot_health_failing_checks", "Health checks that fail.",
+                 [this] { return static_cast<double>(health_.errors().size()); });
+}
+
 base::Task<void> Registry::handle(http::Exchange& exchange) {
   const std::shared_ptr<const Config> config = this->config();
   const api::Context context = this->context(*config);
   const oci::Route route = oci::parse_route(exchange.request.path);
+  const RequestMetrics::InFlight in_flight(request_metrics_, exchange.request, route);
+  if (exchange.request.path == "/healthz") {
+    co_return co_await exchange.response.send(health_.healthz(exchange.request));
+  }
+  if (health_.failing()) {
+    throw oci::Error(oci::ErrorCode::unavailable, "health check failed: please see /debug/health");
+  }
   if (const auto* blob = std::get_if<oci::BlobRoute>(&route)) {
     co_await api::blobs(context, exchange, *blob);
   } else if (const auto* manifest = std::get_if<oci::ManifestRoute>(&route)) {

@@ -9,6 +9,7 @@
 #include "base/durable_file.h"
 #include "base/error.h"
 #include "base/log.h"
+#include "origin/storage/action.h"
 
 namespace origin {
 namespace {
@@ -31,6 +32,7 @@ bool missing(const std::error_code& error) {
 }
 
 std::optional<struct stat> stat_of(const std::filesystem::path& path) {
+  const ActionTimer timer(Action::stat);
   struct stat s{};
   if (::stat(path.c_str(), &s) == 0) return s;
   if (errno == ENOENT || errno == ENOTDIR) return std::nullopt;
@@ -40,6 +42,7 @@ std::optional<struct stat> stat_of(const std::filesystem::path& path) {
 }  // namespace
 
 std::optional<oci::Digest> read_link(const std::filesystem::path& path) {
+  const ActionTimer timer(Action::get_content);
   std::string text;
   for (int look = 0; look < 2; ++look) {
     const auto content = link_text(path);
@@ -53,10 +56,12 @@ std::optional<oci::Digest> read_link(const std::filesystem::path& path) {
 }
 
 void write_link(const std::filesystem::path& path, const oci::Digest& digest) {
+  const ActionTimer timer(Action::put_content);
   base::write_file_durably(path, digest.str());
 }
 
 bool remove_file(const std::filesystem::path& path) {
+  const ActionTimer timer(Action::remove);
   if (::unlink(path.c_str()) != 0) {
     if (errno == ENOENT || errno == ENOTDIR) return false;
     throw base::IoError("removing " + path.string());
@@ -66,6 +71,7 @@ bool remove_file(const std::filesystem::path& path) {
 }
 
 void remove_tree(const std::filesystem::path& path) {
+  const ActionTimer timer(Action::remove);
   std::error_code error;
   std::filesystem::remove_all(path, error);
   if (error && !missing(error)) {
@@ -80,6 +86,7 @@ std::optional<uint64_t> regular_file_size(const std::filesystem::path& path) {
 }
 
 std::vector<std::string> list_directories(const std::filesystem::path& path) {
+  const ActionTimer timer(Action::list);
   std::vector<std::string> names;
   std::error_code error;
   for (std::filesystem::directory_iterator it(path, error), end; !error && it != end;

@@ -14,6 +14,7 @@
 #include "base/crash_point.h"
 #include "base/durable_file.h"
 #include "base/error.h"
+#include "origin/storage/action.h"
 #include "origin/storage/files.h"
 
 namespace origin {
@@ -98,6 +99,7 @@ Upload::Upload(const Layout& layout, std::string repository, std::string id, bas
 }
 
 void Upload::append(std::string_view bytes) {
+  const ActionTimer timer(Action::writer);
   // The offset does not matter to a file opened with O_APPEND; that the file has grown by just
   // these bytes shows that nobody else writes it.
   base::write_at(fd_.get(), size_, bytes);
