@@ -48,9 +48,10 @@ void Service::run(base::LoopGroup& loops, ServiceCalls calls) {
         LOG(WARNING) << name << " again: ending at once";
         ::_exit(kExitFailure);
       }
+      // Done before it is told: who reads that the program ends finds it so.
+      const auto delay = calls.leave ? calls.leave() : std::chrono::nanoseconds::zero();
       LOG(INFO) << name << ": ending";
       base::notify_service_manager("STOPPING=1\nSTATUS=draining");
-      const auto delay = calls.leave ? calls.leave() : std::chrono::nanoseconds::zero();
       loop_.add_timer(loop_.after(delay), drain);
     });
   }

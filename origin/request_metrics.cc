@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <cmath>
 #include <string>
 #include <variant>
 
@@ -57,7 +58,7 @@ const base::Buckets kSeconds = {0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5
 // 1 KiB, doubled up to 2 GiB.
 base::Buckets size_buckets() {
   base::Buckets buckets;
-  for (double bytes = 1 << 10; bytes <= 2147483648.0; bytes *= 2) buckets.push_back(bytes);
+  for (int power = 10; power <= 31; ++power) buckets.push_back(std::ldexp(1, power));
   return buckets;
 }
 
