@@ -18,6 +18,8 @@ class Http1Body : public BodyReader {
 
   base::Task<std::string_view> read() override;
   std::optional<uint64_t> length() const override { return length_; }
+  // Bytes that have come so far.
+  uint64_t received() const { return received_; }
 
   // No 100 may follow once the response has begun.
   void response_begins() { response_begun_ = true; }

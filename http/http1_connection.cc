@@ -73,8 +73,10 @@ base::Task<bool> Http1Connection::shake_hands() {
   try {
     co_await transport_->handshake(peer_, loop_.after(server_.options.limits.header_timeout));
   } catch (const TimedOut&) {
+    ++server_.failed_handshakes;
     throw;
   } catch (const ConnectionError&) {
+    ++server_.failed_handshakes;
     co_return false;
   }
   co_return true;
@@ -145,7 +147,7 @@ base::Task<void> Http1Connection::refuse(const Request& request, std::exception_
   const base::TimePoint begun = loop_.now();
   Response error = server_.options.on_error(nullptr, why);
   co_await response.send(std::move(error));
-  record(request, response, begun);
+  record(request, 0, response, begun);
 }
 
 base::Task<void> Http1Connection::exchange(Request& request) {
@@ -157,7 +159,7 @@ base::Task<void> Http1Connection::exchange(Request& request) {
   Http1Response response(server_.pool, *transport_, &body, request, keep_alive_);
   const base::TimePoint begun = loop_.now();
   co_await answer(request, body, response);
-  record(request, response, begun);
+  record(request, body.received(), response, begun);
   if (!response.complete()) throw ConnectionError("the response was not completed");
 
   if (keep_alive_) {
@@ -204,15 +206,16 @@ base::Task<void> Http1Connection::answer(Request& request, Http1Body& body,
   }
 }
 
-void Http1Connection::record(const Request& request, const Http1Response& response,
-                             base::TimePoint begun) const {
+void Http1Connection::record(const Request& request, uint64_t request_bytes,
+                             const Http1Response& response, base::TimePoint begun) const {
   if (!server_.options.on_access) return;
   server_.options.on_access({.request = request,
                              .status = response.status(),
                              .body_bytes = response.body_bytes(),
                              .duration = loop_.now() - begun,
                              .response_headers = response.headers(),
-                             .complete = response.complete()});
+                             .complete = response.complete(),
+                             .request_bytes = request_bytes});
 }
 
 }  // namespace http

@@ -22,6 +22,7 @@ struct ServerState {
   base::ThreadPool& pool;
   std::atomic<size_t> connections = 0;
   std::atomic<size_t> requests_in_flight = 0;
+  std::atomic<uint64_t> failed_handshakes = 0;
 };
 
 class Http1Connection {
@@ -45,7 +46,8 @@ class Http1Connection {
   base::Task<void> refuse(const Request& request, std::exception_ptr why);
   base::Task<void> exchange(Request& request);
   base::Task<void> answer(Request& request, Http1Body& body, Http1Response& response);
-  void record(const Request& request, const Http1Response& response, base::TimePoint begun) const;
+  void record(const Request& request, uint64_t request_bytes, const Http1Response& response,
+              base::TimePoint begun) const;
 
   base::EventLoop& loop_;
   ServerState& server_;

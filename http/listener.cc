@@ -1,6 +1,7 @@
 #include "http/listener.h"
 
 #include <arpa/inet.h>
+#include <fcntl.h>
 #include <netdb.h>
 #include <netinet/in.h>
 #include <sys/stat.h>
@@ -126,6 +127,34 @@ BoundSockets bind_unix(const std::string& path) {
 BoundSockets bind_listener(const std::string& address, size_t count) {
   if (address.starts_with("unix:")) return bind_unix(address.substr(5));
   return bind_shared(address, count);
+}
+
+BoundSockets adopt_listener(int socket, size_t count) {
+  int listening = 0;
+  socklen_t size = sizeof listening;
+  if (::getsockopt(socket, SOL_SOCKET, SO_ACCEPTCONN, &listening, &size) != 0 || listening == 0) {
+    throw base::IoError(EINVAL, "inherited descriptor " + std::to_string(socket) +
+                                    " is not a listening stream socket");
+  }
+  BoundSockets bound;
+  // The mode belongs to the socket, not to the descriptor.
+  if (::fcntl(socket, F_SETFL, O_NONBLOCK) != 0) throw base::IoError("inherited socket");
+  for (size_t i = 0; i < count; ++i) {
+    bound.sockets.emplace_back(::fcntl(socket, F_DUPFD_CLOEXEC, 0));
+    if (!bound.sockets.back()) throw base::IoError("inherited socket");
+  }
+  sockaddr_storage address{};
+  size = sizeof address;
+  if (::getsockname(socket, generic(&address), &size) != 0) throw base::IoError("getsockname");
+  if (address.ss_family == AF_UNIX) {
+    bound.name = std::string("unix:") + reinterpret_cast<const sockaddr_un&>(address).sun_path;
+  } else {
+    const Peer self = peer_of(address);
+    const bool v6 = self.address.find(':') != std::string::npos;
+    bound.port = self.port;
+    bound.name = (v6 ? '[' + self.address + ']' : self.address) + ':' + std::to_string(self.port);
+  }
+  return bound;
 }
 
 Peer peer_of(const sockaddr_storage& address) {

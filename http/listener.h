@@ -16,11 +16,17 @@ struct BoundSockets {
   std::vector<base::UniqueFd> sockets;  // listening, non-blocking
   uint16_t port = 0;                    // 0 for a unix socket
   std::string unix_path;                // to be removed at the end; empty for TCP
+  std::string name;                     // of an adopted socket: "127.0.0.1:5000", "unix:/path"
 };
 
 // Binds `count` sockets that share the address by SO_REUSEPORT ("host:port", ":port" for every
 // address, "[::1]:port"), or one for "unix:/path". base::IoError if the address is taken or wrong.
 BoundSockets bind_listener(const std::string& address, size_t count);
+
+// The same of a listening socket that somebody else made: `count` descriptors of the one socket,
+// for it cannot be split. All loops see a connection come and the first one takes it. base::IoError
+// if it is not a listening stream socket.
+BoundSockets adopt_listener(int socket, size_t count);
 
 // Who connected, from what accept(2) says.
 Peer peer_of(const sockaddr_storage& address);

@@ -61,6 +61,8 @@ struct Request {
   std::string id;
   std::string client;
   std::string user;
+  // What kind of request it is, for metrics: a text that lives for ever. Empty if not known.
+  std::string_view kind;
 
   bool is(std::string_view m) const { return method == m; }
   // The first value of a query parameter, decoded.

@@ -139,11 +139,19 @@ size_t reset_connections(LoopPart* part) {
 
 base::Task<void> join(LoopPart* part) { co_await part->scope.join(); }
 
+// "127.0.0.1:5000", with the port that was bound.
+std::string describe(const Listen& listen, const BoundSockets& sockets) {
+  if (listen.inherited >= 0) return sockets.name;
+  if (sockets.port == 0) return listen.address;
+  return listen.address.substr(0, listen.address.rfind(':') + 1) + std::to_string(sockets.port);
+}
+
 }  // namespace
 
 struct Server::Impl {
   struct Bound {
     BoundSockets sockets;
+    std::string address;
     std::shared_ptr<TlsContext> tls;
   };
 
@@ -164,7 +172,10 @@ Server::Server(base::LoopGroup& loops, base::ThreadPool& pool, ServerOptions opt
                const std::vector<Listen>& listens)
     : impl_(std::make_unique<Impl>(loops, pool, std::move(options))) {
   for (const Listen& listen : listens) {
-    impl_->bound.push_back({bind_listener(listen.address, loops.size()), listen.tls});
+    BoundSockets sockets = listen.inherited < 0 ? bind_listener(listen.address, loops.size())
+                                                : adopt_listener(listen.inherited, loops.size());
+    std::string address = describe(listen, sockets);
+    impl_->bound.push_back({std::move(sockets), std::move(address), listen.tls});
   }
 }
 
@@ -209,6 +220,10 @@ size_t Server::drain(std::chrono::nanoseconds limit, const std::function<void()>
 
 uint16_t Server::port(size_t i) const { return impl_->bound.at(i).sockets.port; }
 
+std::string Server::address(size_t i) const { return impl_->bound.at(i).address; }
+
 size_t Server::connections() const { return impl_->state.connections; }
+
+uint64_t Server::failed_handshakes() const { return impl_->state.failed_handshakes; }
 
 }  // namespace http

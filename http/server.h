@@ -38,7 +38,8 @@ struct AccessRecord {
   uint64_t body_bytes;
   std::chrono::nanoseconds duration;
   const Headers& response_headers;
-  bool complete;  // false: the connection broke before the response was whole
+  bool complete;               // false: the connection broke before the response was whole
+  uint64_t request_bytes = 0;  // of the request's body, as far as it was read
 };
 
 struct ServerOptions {
@@ -54,6 +55,9 @@ struct Listen {
   // "host:port", ":port" for every address, "[::1]:port", or "unix:/path". Port 0 picks one.
   std::string address;
   std::shared_ptr<TlsContext> tls;  // nullptr: plain
+  // A listening socket that is there already, taken instead of the address; it stays its owner's,
+  // and open.
+  int inherited = -1;
 };
 
 class Server {
@@ -73,7 +77,11 @@ class Server {
 
   // The port bound for the i-th Listen.
   uint16_t port(size_t i = 0) const;
+  // Where the i-th Listen listens, for people: "127.0.0.1:5000", or as its address was given.
+  std::string address(size_t i = 0) const;
   size_t connections() const;
+  // TLS handshakes that came to nothing, so far.
+  uint64_t failed_handshakes() const;
 
  private:
   struct Impl;

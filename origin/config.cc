@@ -132,6 +132,7 @@ void read_http(const base::Section& http, Config& config) {
   config.host = read_url(http, "host");
   config.relative_urls = http.boolean("relativeurls", false);
   config.drain_timeout = http.duration("draintimeout", config.drain_timeout);
+  config.debug = read_debug(http.section("debug"));
   const base::Section headers = http.section("headers");
   for (const std::string& name : headers.keys()) {
     for (const std::string& value : headers.strings(name)) config.headers.add(name, value);
@@ -185,6 +186,7 @@ RedirectConfig read_redirect(const base::Section& section) {
 
 void read_server(const base::Section& server, Config& config) {
   config.limits = http::read_server_limits(server);
+  config.drain_delay = server.duration("drain_delay", config.drain_delay);
   config.loops = static_cast<size_t>(server.integer("loops", 0, 0, 1024));
   config.threads = static_cast<size_t>(server.integer("threads", 16, 1, 1024));
   config.trusted_proxies = read_networks(server, "trusted_proxies");
@@ -208,6 +210,7 @@ Config read_config(const std::filesystem::path& path, const std::vector<std::str
   read_page_limits(root, config);
   read_http(root.section("http"), config);
   config.validation = read_validation(root.section("validation"));
+  config.health = read_health(root.section("health"));
   config.redirect = read_redirect(root.section("redirect"));
   if (root.section("storage").section("redirect").boolean("disable", false)) config.redirect = {};
   read_server(root.section("server"), config);

@@ -9,10 +9,13 @@
 #include <vector>
 
 #include "base/log.h"
+#include "base/service_manager.h"
 #include "http/access_log.h"
 #include "http/server.h"
 #include "http/tls.h"
 #include "origin/auth/config.h"
+#include "origin/debug_server.h"
+#include "origin/health_config.h"
 #include "origin/maintenance/upload_purger.h"
 #include "origin/network.h"
 #include "origin/redirect.h"
@@ -37,6 +40,11 @@ struct Config {
   http::Headers headers;                // http.headers
   std::chrono::nanoseconds drain_timeout = std::chrono::seconds(60);  // http.draintimeout
 
+  // server.drain_delay: how long /healthz says 503, and all goes on, before the drain begins
+  std::chrono::nanoseconds drain_delay{0};
+  DebugConfig debug;    // http.debug
+  HealthConfig health;  // health
+
   auth::AuthConfig auth;
   Validation validation;
   RedirectConfig redirect;
@@ -53,6 +61,10 @@ struct Config {
 
   std::string effective;  // all that was read, as a file of the same format, without its secrets
   std::vector<std::string> read_paths;  // the keys that were asked for
+
+  // What the service manager listens on for us, instead of the addresses; not in the file. One
+  // named "debug" is for the debug server.
+  std::vector<base::InheritedSocket> sockets;
 };
 
 // Reads the file, with what the environment (elements "NAME=value") has in its place; see

@@ -60,10 +60,12 @@ int serve(const std::string& path) {
   try {
     origin::Config config = configure(path);
     http::Service service;
+    config.sockets = service.sockets();
     origin::Registry registry(std::move(config));
     registry.start();
-    service.run([&] { reload(registry, path); });
-    registry.stop();
+    service.run(registry.loops(), {.reload = [&] { reload(registry, path); },
+                                   .leave = [&] { return registry.leave(); },
+                                   .drain = [&] { registry.stop(); }});
     return http::kExitOk;
   } catch (const base::ConfigError& e) {
     LOG(ERROR) << e.what();
@@ -105,8 +107,7 @@ int main(int argc, char** argv) {
       config->add_subcommand("keys", "Print every key and what becomes of it, as Markdown");
   command->footer(
       "SIGHUP reads the configuration and the certificates again. SIGTERM ends requests in flight "
-      "first, for at most "
-      "http.draintimeout.");
+      "first, for at most http.draintimeout; a second one ends them at once.");
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& e) {

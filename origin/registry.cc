@@ -2,11 +2,13 @@
 
 #include <glog/logging.h>
 
+#include <algorithm>
 #include <utility>
 #include <variant>
 
 #include "base/error.h"
 #include "base/log.h"
+#include "base/process_metrics.h"
 #include "http/access_log.h"
 #include "oci/name.h"
 #include "origin/api/blobs.h"
@@ -17,6 +19,8 @@
 #include "origin/api/uploads.h"
 #include "origin/forwarded.h"
 #include "origin/secret.h"
+#include "origin/storage/action.h"
+#include "origin/storage/files.h"
 
 namespace origin {
 namespace {
@@ -31,13 +35,26 @@ oci::Route route_of(std::string_view path, std::string_view prefix) {
   return oci::parse_route(path.substr(prefix.size()));
 }
 
-// "127.0.0.1:0" with the port that was bound.
-std::string bound_address(const std::string& address, uint16_t port) {
-  if (address.starts_with("unix:")) return address;
-  return address.substr(0, address.rfind(':')) + ":" + std::to_string(port);
+bool is_read(const http::Request& request) { return request.is("GET") || request.is("HEAD"); }
+
+constexpr std::string_view kDebugSocket = "debug";
+
+// Where to listen: on the sockets of the service manager if it has any for us, else on the address.
+std::vector<http::Listen> listens(const Config& config,
+                                  const std::shared_ptr<http::TlsContext>& tls) {
+  std::vector<http::Listen> all;
+  for (const base::InheritedSocket& socket : config.sockets) {
+    if (socket.name != kDebugSocket) all.push_back({socket.name, tls, socket.fd});
+  }
+  if (all.empty()) all.push_back({config.address, tls});
+  return all;
 }
 
-bool is_read(const http::Request& request) { return request.is("GET") || request.is("HEAD"); }
+// The debug server's socket from the service manager, or -1.
+int debug_socket(const Config& config) {
+  const auto found = std::ranges::find(config.sockets, kDebugSocket, &base::InheritedSocket::name);
+  return found == config.sockets.end() ? -1 : found->fd;
+}
 
 }  // namespace
 
@@ -46,6 +63,7 @@ Registry::Registry(Config config)
       loops_(config_->loops),
       pool_(config_->threads),
       storage_(config_->root),
+      health_(loops_, config_->health, config_->root),
       tokens_(token_secret(*config_, storage_.layout)),
       passwords_(pool_),
       authorizer_(make_authorizer(*config_)),
@@ -56,30 +74,43 @@ Registry::Registry(Config config)
   options.on_error = [this](const http::Request* request, const std::exception_ptr& thrown) {
     return answer_to(request, thrown);
   };
-  if (config_->access_log) {
-    options.on_access = [format = config_->access_format](const http::AccessRecord& record) {
-      http::log_access(record, format);
-    };
+  options.on_access = [this, log = config_->access_log,
+                       format = config_->access_format](const http::AccessRecord& record) {
+    request_metrics_.record(record);
+    if (log) http::log_access(record, format);
+  };
+  server_ =
+      std::make_unique<http::Server>(loops_, pool_, std::move(options), listens(*config_, tls_));
+  const int debug = debug_socket(*config_);
+  if (!config_->debug.address.empty() || debug >= 0) {
+    debug_ = std::make_unique<DebugServer>(loops_, pool_, health_, metrics_, config_->debug, debug);
   }
-  const std::vector<http::Listen> listens = {{config_->address, tls_}};
-  server_ = std::make_unique<http::Server>(loops_, pool_, std::move(options), listens);
+  add_metrics();
 }
 
 Registry::~Registry() { stop(); }
 
 void Registry::start() {
+  health_.start();
   server_->start();
   UploadPurging purging = config()->upload_purging;
   purging.enabled = purging.enabled && !config()->read_only;
   purger_ = std::make_unique<UploadPurger>(purging, storage_, loops_, pool_);
-  LOG(INFO) << "listening on " << bound_address(config()->address, port())
-            << (tls_ ? " (TLS)" : "");
+  LOG(INFO) << "listening on " << server_->address() << (tls_ ? " (TLS)" : "");
+  if (debug_) debug_->start();
+}
+
+std::chrono::nanoseconds Registry::leave() {
+  health_.leave();
+  return config()->drain_delay;
 }
 
 void Registry::stop() {
   if (std::exchange(stopped_, true) || !server_) return;
   purger_.reset();
   server_->drain(config()->drain_timeout);
+  health_.stop();
+  debug_.reset();
   server_.reset();
 }
 
@@ -117,12 +148,37 @@ void Registry::reload(Config config) {
   }
 }
 
+void Registry::add_metrics() {
+  using Kind = base::Metrics::Kind;
+  base::add_process_metrics(metrics_);
+  metrics_.include(action_times());
+  metrics_.gauge("entrepot_build_info", "The version that runs.", {{"version", ENTREPOT_VERSION}})
+      .Set(1);
+  metrics_.watch(Kind::gauge, "entrepot_http_connections", "Open connections.",
+                 [this] { return static_cast<double>(server_->connections()); });
+  metrics_.watch(Kind::counter, "entrepot_tls_failed_handshakes_total",
+                 "TLS handshakes that came to nothing.",
+                 [this] { return static_cast<double>(server_->failed_handshakes()); });
+  metrics_.watch(Kind::counter, "entrepot_link_repairs_total",
+                 "Links that nobody could read, replaced by a push.",
+                 [] { return static_cast<double>(link_repairs()); });
+  metrics_.watch(Kind::gauge, "entrepot_health_failing_checks", "Health checks that fail.",
+                 [this] { return static_cast<double>(health_.errors().size()); });
+}
+
 base::Task<void> Registry::handle(http::Exchange& exchange) {
   const std::shared_ptr<const Config> config = this->config();
   const std::shared_ptr<const auth::Authorizer> authorizer = this->authorizer();
   api::Context context = this->context(*config);
   exchange.request.client = client_address(exchange.request, config->trusted_proxies);
   const oci::Route route = route_of(exchange.request.path, config->prefix);
+  const RequestMetrics::InFlight in_flight(request_metrics_, exchange.request, route);
+  if (exchange.request.path == "/healthz") {
+    co_return co_await exchange.response.send(health_.healthz(exchange.request));
+  }
+  if (health_.failing()) {
+    throw oci::Error(oci::ErrorCode::unavailable, "health check failed: please see /debug/health");
+  }
   if (config->read_only && !is_read(exchange.request) &&
       !std::holds_alternative<oci::BaseRoute>(route)) {
     co_return co_await api::refuse_method(context, exchange, "GET, HEAD",

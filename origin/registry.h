@@ -8,12 +8,16 @@
 #include <vector>
 
 #include "base/loop_group.h"
+#include "base/metrics.h"
 #include "base/thread_pool.h"
 #include "http/server.h"
 #include "origin/api/context.h"
 #include "origin/auth/authorizer.h"
 #include "origin/auth/passwords.h"
 #include "origin/config.h"
+#include "origin/debug_server.h"
+#include "origin/health.h"
+#include "origin/request_metrics.h"
 #include "origin/storage/storage.h"
 #include "origin/upload_token.h"
 
@@ -31,10 +35,16 @@ class Registry {
   // is logged), and reads the certificates again; the old ones stay in use where a file is bad. A
   // request in flight goes on with the configuration it began with. Any thread.
   void reload(Config config);
-  // Ends what is being served within the drain timeout.
+  // Tells load balancers, by /healthz, that it is about to end, and returns how long to serve on
+  // until they have seen it. Any thread.
+  std::chrono::nanoseconds leave();
+  // Ends what is being served within the drain timeout. On any thread but a loop's.
   void stop();
 
   uint16_t port() const { return server_->port(); }
+  // The debug server's; 0 without one.
+  uint16_t debug_port() const { return debug_ ? debug_->port() : 0; }
+  base::LoopGroup& loops() { return loops_; }
 
  private:
   // The configuration in force and the context of a request made of it.
@@ -44,19 +54,24 @@ class Registry {
   api::Context context(const Config& config) { return {config, storage_, pool_, tokens_}; }
 
   base::Task<void> handle(http::Exchange& exchange);
+  void add_metrics();
   http::Response answer_to(const http::Request* request, const std::exception_ptr& thrown);
 
   mutable std::mutex mutex_;
   std::shared_ptr<const Config> config_;  // guarded by mutex_; the Config itself never changes
   base::LoopGroup loops_;
   base::ThreadPool pool_;
+  base::Metrics metrics_;
+  RequestMetrics request_metrics_{metrics_};
   Storage storage_;
+  Health health_;
   const UploadTokens tokens_;
   auth::Passwords passwords_;
   std::shared_ptr<const auth::Authorizer> authorizer_;  // of config_; guarded by mutex_
   std::shared_ptr<http::TlsContext> tls_;
   std::unique_ptr<http::Server> server_;
   std::unique_ptr<UploadPurger> purger_;  // from start() to stop()
+  std::unique_ptr<DebugServer> debug_;
   bool stopped_ = false;
 };
 

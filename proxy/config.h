@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "base/log.h"
+#include "base/service_manager.h"
 #include "cache/blob_store.h"
 #include "http/client.h"
 #include "http/server.h"
@@ -31,6 +32,9 @@ struct EdgeConfig {
   std::chrono::nanoseconds drain_timeout = std::chrono::seconds(60);
   base::LogLevel log_level = base::LogLevel::info;
   bool access_log = true;
+  // What the service manager listens on for us: one for each of the listeners, in their order,
+  // instead of its address. Not in the file.
+  std::vector<base::InheritedSocket> sockets;
   // Deadlines; not in the file.
   base::Clock* clock = &base::Clock::system();
 };

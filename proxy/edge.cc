@@ -41,10 +41,16 @@ Edge::Edge(EdgeConfig config)
       fills_(loops_, pool_, store_, config_.client, config_.upstream),
       blobs_(pool_, store_, fills_, config_.upstream.via),
       tls_(tls_contexts(config_)) {
+  if (!config_.sockets.empty() && config_.sockets.size() != config_.listeners.size()) {
+    throw std::runtime_error("the service manager gives " + std::to_string(config_.sockets.size()) +
+                             " sockets, the configuration has " +
+                             std::to_string(config_.listeners.size()) + " to listen on");
+  }
   std::vector<http::Listen> listens;
   listens.reserve(config_.listeners.size());
   for (size_t i = 0; i < config_.listeners.size(); ++i) {
-    listens.push_back({config_.listeners[i].address, tls_[i]});
+    const int inherited = config_.sockets.empty() ? -1 : config_.sockets[i].fd;
+    listens.push_back({config_.listeners[i].address, tls_[i], inherited});
   }
   http::ServerOptions options;
   options.limits = config_.limits;
@@ -63,9 +69,7 @@ Edge::~Edge() { stop(); }
 void Edge::start() {
   server_->start();
   for (size_t i = 0; i < config_.listeners.size(); ++i) {
-    const std::string& address = config_.listeners[i].address;
-    LOG(INFO) << "listening on " << address.substr(0, address.rfind(':')) << ":" << server_->port(i)
-              << (tls_[i] ? " (TLS)" : "");
+    LOG(INFO) << "listening on " << server_->address(i) << (tls_[i] ? " (TLS)" : "");
   }
 }
 

@@ -33,6 +33,7 @@ class Edge {
   void stop();
 
   uint16_t port(size_t listener = 0) const { return server_->port(listener); }
+  base::LoopGroup& loops() { return loops_; }
   cache::StoreStats stats() const { return store_.stats(); }
 
  private:

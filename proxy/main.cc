@@ -18,10 +18,11 @@ int serve(const std::string& path) {
     proxy::EdgeConfig config = proxy::read_edge_config(path);
     base::set_log_level(config.log_level);
     http::Service service;
+    config.sockets = service.sockets();
     proxy::Edge edge(std::move(config));
     edge.start();
-    service.run([&edge] { edge.reload(); });
-    edge.stop();
+    service.run(edge.loops(),
+                {.reload = [&] { edge.reload(); }, .leave = {}, .drain = [&] { edge.stop(); }});
     return http::kExitOk;
   } catch (const base::ConfigError& e) {
     LOG(ERROR) << e.what();
@@ -50,7 +51,7 @@ int main(int argc, char** argv) {
       ->check(CLI::ExistingFile);
   command->footer(
       "SIGHUP reads the certificates again. SIGTERM ends transfers in flight first, "
-      "for at most server.draintimeout.");
+      "for at most server.draintimeout; a second one ends them at once.");
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& e) {

@@ -7,6 +7,7 @@
 #include "base/crash_point.h"
 #include "base/durable_file.h"
 #include "base/error.h"
+#include "origin/storage/action.h"
 #include "origin/storage/files.h"
 
 namespace origin {
@@ -15,6 +16,7 @@ std::optional<BlobStore::Blob> BlobStore::open(const std::string& repository,
                                                const oci::Digest& digest) const {
   const auto target = read_link(layout_.layer_link(repository, digest));
   if (!target) return std::nullopt;
+  const ActionTimer timer(Action::reader);
   Blob blob{open_shared(layout_.blob(*target), O_RDONLY)};
   if (!blob.fd) {
     LOG(WARNING) << repository << " has a link to " << target->str() << " but its bytes are gone";
@@ -53,6 +55,7 @@ void BlobStore::adopt(const std::filesystem::path& file, uint64_t size,
       LOG(WARNING) << digest.str() << " had " << *present << " bytes in the storage instead of "
                    << size << ", replaced";
     }
+    const ActionTimer timer(Action::move);
     base::rename_durably(file, place);
     base::crash_point("blob.renamed");
   }

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "oci/name.h"
+#include "origin/storage/action.h"
 #include "origin/storage/files.h"
 
 namespace origin {
@@ -54,6 +55,7 @@ bool Catalog::exists(const std::string& repository) const {
 
 std::vector<std::string> Catalog::list(const std::string& last, size_t limit,
                                        const Wanted& wanted) const {
+  const ActionTimer timer(Action::walk);
   Walk walk{layout_, last, limit, wanted, {}};
   for (const std::string& name : list_directories(layout_.repositories())) walk.visit(name);
   return walk.found;

@@ -12,6 +12,7 @@
 #include "base/durable_file.h"
 #include "base/error.h"
 #include "base/log.h"
+#include "origin/storage/action.h"
 
 namespace origin {
 namespace {
@@ -46,6 +47,7 @@ bool missing(const std::error_code& error) {
 }
 
 std::optional<struct stat> stat_of(const std::filesystem::path& path) {
+  const ActionTimer timer(Action::stat);
   return look_twice(path, [&]() -> std::optional<struct stat> {
     struct stat s{};
     if (::stat(path.c_str(), &s) == 0) return s;
@@ -71,6 +73,7 @@ void note_repair(const std::filesystem::path& path) {
 }  // namespace
 
 std::optional<oci::Digest> read_link(const std::filesystem::path& path) {
+  const ActionTimer timer(Action::get_content);
   std::string text;
   for (int look = 0; look < 2; ++look) {
     const auto content = link_text(path);
@@ -93,6 +96,7 @@ std::optional<oci::Digest> read_link_of_many(const std::filesystem::path& path) 
 }
 
 void write_link(const std::filesystem::path& path, const oci::Digest& digest) {
+  const ActionTimer timer(Action::put_content);
   note_repair(path);
   for (int attempt = 1;; ++attempt) {
     try {
@@ -137,6 +141,7 @@ bool names_file(const std::filesystem::path& path, int fd) {
 }
 
 bool remove_file(const std::filesystem::path& path) {
+  const ActionTimer timer(Action::remove);
   if (::unlink(path.c_str()) != 0) {
     if (errno == ENOENT || errno == ENOTDIR) return false;
     if (errno != EISDIR) throw base::IoError("removing " + path.string());
@@ -147,6 +152,7 @@ bool remove_file(const std::filesystem::path& path) {
 }
 
 void remove_tree(const std::filesystem::path& path) {
+  const ActionTimer timer(Action::remove);
   std::error_code error;
   std::filesystem::remove_all(path, error);
   if (error && !missing(error) && error != std::errc::directory_not_empty) {
@@ -161,6 +167,7 @@ std::optional<uint64_t> regular_file_size(const std::filesystem::path& path) {
 }
 
 std::vector<std::string> list_directories(const std::filesystem::path& path) {
+  const ActionTimer timer(Action::list);
   std::vector<std::string> names;
   refresh(path);
   std::error_code error;

@@ -5,6 +5,7 @@
 #include "base/crash_point.h"
 #include "base/durable_file.h"
 #include "base/error.h"
+#include "origin/storage/action.h"
 #include "origin/storage/files.h"
 
 namespace origin {
@@ -13,6 +14,7 @@ namespace {
 // The file's content if it is what the digest says.
 std::optional<std::string> read_verified(const std::filesystem::path& path,
                                          const oci::Digest& digest) {
+  const ActionTimer timer(Action::get_content);
   std::optional<std::string> bytes;
   try {
     bytes = base::read_file(path, oci::kMaxManifestSize);
@@ -49,6 +51,7 @@ void ManifestStore::put(const std::string& repository, const oci::Digest& digest
   if (read_verified(layout_.blob(digest), digest)) {
     base::sync_existing(layout_.blob(digest));
   } else {
+    const ActionTimer timer(Action::put_content);
     base::write_file_durably(layout_.blob(digest), bytes);
   }
   base::crash_point("manifest.stored");

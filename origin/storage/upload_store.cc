@@ -12,6 +12,7 @@
 #include "base/crash_point.h"
 #include "base/durable_file.h"
 #include "base/error.h"
+#include "origin/storage/action.h"
 #include "origin/storage/files.h"
 #include "origin/storage/uuid.h"
 
@@ -110,6 +111,7 @@ void Upload::copy_if_inherited() {
 }
 
 void Upload::append(std::string_view bytes) {
+  const ActionTimer timer(Action::writer);
   copy_if_inherited();
   lease_.renew();
   // The offset does not matter to a file opened with O_APPEND; that the file has grown by just

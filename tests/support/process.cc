@@ -16,12 +16,20 @@ extern char** environ;
 namespace test {
 
 Process::Process(std::vector<std::string> argv,
-                 const std::map<std::string, std::string>& environment) {
+                 const std::map<std::string, std::string>& environment,
+                 const std::vector<int>& sockets) {
   int ends[2];
   if (::pipe2(ends, O_CLOEXEC) != 0) throw base::IoError("pipe");
   out_.reset(ends[0]);
   const base::UniqueFd in(ends[1]);
 
+  // LISTEN_PID is the number of a process that does not exist yet: a shell knows it, and becomes
+  // the program.
+  if (!sockets.empty()) {
+    const std::string script =
+        "LISTEN_PID=$$ LISTEN_FDS=" + std::to_string(sockets.size()) + " exec \"$0\" \"$@\"";
+    argv.insert(argv.begin(), {"/bin/sh", "-c", script});
+  }
   std::vector<std::string> variables;
   for (char** v = environ; *v != nullptr; ++v) variables.emplace_back(*v);
   for (const auto& [name, value] : environment) variables.push_back(name + "=" + value);
@@ -36,6 +44,12 @@ Process::Process(std::vector<std::string> argv,
   posix_spawn_file_actions_init(&actions);
   posix_spawn_file_actions_adddup2(&actions, in.get(), STDOUT_FILENO);
   posix_spawn_file_actions_adddup2(&actions, in.get(), STDERR_FILENO);
+  // First out of the way of the numbers they are to have.
+  std::vector<base::UniqueFd> copies;
+  for (const int socket : sockets) copies.emplace_back(::fcntl(socket, F_DUPFD_CLOEXEC, 100));
+  for (size_t i = 0; i < copies.size(); ++i) {
+    posix_spawn_file_actions_adddup2(&actions, copies[i].get(), 3 + static_cast<int>(i));
+  }
   const int error = ::posix_spawnp(&pid_, args[0], &actions, nullptr, args.data(), env.data());
   posix_spawn_file_actions_destroy(&actions);
   if (error != 0) throw base::IoError(error, "starting " + argv[0]);

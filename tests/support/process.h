@@ -15,9 +15,9 @@ namespace test {
 class Process {
  public:
   // Starts argv[0] (a path, or a name looked up in PATH); standard output and error are captured
-  // together.
-  Process(std::vector<std::string> argv,
-          const std::map<std::string, std::string>& environment = {});
+  // together. The sockets are given to it as a service manager does (sd_listen_fds(3)).
+  Process(std::vector<std::string> argv, const std::map<std::string, std::string>& environment = {},
+          const std::vector<int>& sockets = {});
   // Kills the process if it still runs, and reaps it.
   ~Process();
   Process(const Process&) = delete;

@@ -1,0 +1,236 @@
+#include "origin/health.h"
+
+#include <glog/logging.h>
+#include <netdb.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/vfs.h>
+
+#include <cerrno>
+#include <cstring>
+#include <optional>
+
+#include "base/unique_fd.h"
+#include "http/client.h"
+
+namespace origin {
+namespace {
+
+// A file's existence is found out on local disks, mostly; it must not wait for ever elsewhere.
+constexpr std::chrono::seconds kFileTimeout(5);
+
+// The state of the file system, because this is always asked of an NFS server, while attributes may
+// come from the client's memory. A tree that does not exist yet is no failure.
+std::string look_at_storage(const std::filesystem::path& root) {
+  struct statfs status{};
+  if (::statfs(root.c_str(), &status) == 0 || errno == ENOENT) return "";
+  return root.string() + ": " + std::strerror(errno);
+}
+
+std::string look_for_file(const std::filesystem::path& file) {
+  struct stat status{};
+  if (::stat(file.c_str(), &status) == 0) return "file exists";
+  return errno == ENOENT || errno == ENOTDIR ? "" : std::strerror(errno);
+}
+
+std::string connect_to(const std::string& address, base::Duration timeout) {
+  const size_t colon = address.rfind(':');
+  std::string host = address.substr(0, colon);
+  if (host.starts_with('[') && host.ends_with(']')) host = host.substr(1, host.size() - 2);
+  addrinfo hints{};
+  hints.ai_socktype = SOCK_STREAM;
+  addrinfo* found = nullptr;
+  const int error = ::getaddrinfo(host.c_str(), address.substr(colon + 1).c_str(), &hints, &found);
+  std::string why = error == 0 ? "" : ::gai_strerror(error);
+  const std::unique_ptr<addrinfo, void (*)(addrinfo*)> owned(found, [](addrinfo* list) {
+    if (list != nullptr) ::freeaddrinfo(list);
+  });
+  // connect(2) gives up when sending would (socket(7), SO_SNDTIMEO).
+  const auto us = std::chrono::duration_cast<std::chrono::microseconds>(timeout).count();
+  const timeval limit{us / 1'000'000, us % 1'000'000};
+  for (const addrinfo* to = found; to != nullptr; to = to->ai_next) {
+    const base::UniqueFd fd(::socket(to->ai_family, SOCK_STREAM | SOCK_CLOEXEC, 0));
+    if (fd) {
+      ::setsockopt(fd.get(), SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof limit);
+      if (::connect(fd.get(), to->ai_addr, to->ai_addrlen) == 0) return "";
+    }
+    why = std::strerror(errno == EINPROGRESS ? ETIMEDOUT : errno);
+  }
+  return "connection to " + address + " failed: " + why;
+}
+
+base::Task<void> join(base::TaskScope* scope) { co_await scope->join(); }
+
+}  // namespace
+
+// One check; lives on loop 0.
+class Health::Check {
+ public:
+  Check(std::string name, const HealthConfig::Timing& timing)
+      : name_(std::move(name)), timing_(timing) {}
+  virtual ~Check() = default;
+
+  // What is wrong, or "". May throw.
+  virtual base::Task<std::string> run(base::EventLoop& loop) = 0;
+  // Ends a run in progress.
+  virtual void cancel() = 0;
+
+  const std::string& name() const { return name_; }
+  base::Duration interval() const { return timing_.interval; }
+  // Counts a result; true if it is the last of enough failures.
+  bool fails(bool failed) {
+    failures_ = failed ? failures_ + 1 : 0;
+    return failed && failures_ >= timing_.threshold;
+  }
+
+ private:
+  const std::string name_;
+  const HealthConfig::Timing timing_;
+  int64_t failures_ = 0;  // in a row
+};
+
+class Health::ProbeCheck : public Check {
+ public:
+  ProbeCheck(std::string name, const HealthConfig::Timing& timing, base::Duration timeout,
+             Probe::Look look)
+      : Check(std::move(name), timing), probe_(std::move(look)), timeout_(timeout) {}
+
+  base::Task<std::string> run(base::EventLoop& loop) override {
+    co_return co_await probe_.look(loop, timeout_);
+  }
+  void cancel() override { probe_.cancel(); }
+
+ private:
+  Probe probe_;
+  const base::Duration timeout_;
+};
+
+class Health::HttpCheck : public Check {
+ public:
+  explicit HttpCheck(const HealthConfig::HttpCheck& config)
+      : Check(config.uri, config.timing), config_(config) {}
+
+  base::Task<std::string> run(base::EventLoop& loop) override {
+    if (!client_) {
+      http::ClientOptions options;
+      options.connect_timeout = options.first_byte_timeout = config_.timeout;
+      options.user_agent = "entrepot-origin/" ENTREPOT_VERSION;
+      client_.emplace(loop, std::move(options));
+    }
+    http::ClientRequest request{"HEAD", config_.uri, config_.headers};
+    const auto response = co_await client_->fetch(std::move(request));
+    if (response->status() != config_.status) {
+      co_return config_.uri +
+          ": downstream service returned unexpected status: " + std::to_string(response->status());
+    }
+    co_return "";
+  }
+  void cancel() override {
+    if (client_) client_->abort();
+  }
+
+ private:
+  const HealthConfig::HttpCheck config_;
+  std::optional<http::Client> client_;
+};
+
+Health::Health(base::LoopGroup& loops, const HealthConfig& config,
+               const std::filesystem::path& root)
+    : loops_(loops) {
+  if (config.storage) {
+    add("storagedriver_filesystem", config.storage->timing, config.storage->timeout,
+        [root] { return look_at_storage(root); });
+  }
+  for (const HealthConfig::FileCheck& check : config.files) {
+    add(check.file.string(), check.timing, kFileTimeout,
+        [file = check.file] { return look_for_file(file); });
+  }
+  for (const HealthConfig::TcpCheck& check : config.addresses) {
+    add(check.address, check.timing, check.timeout,
+        [check] { return connect_to(check.address, check.timeout); });
+  }
+  for (const HealthConfig::HttpCheck& check : config.uris) {
+    checks_.push_back(std::make_unique<HttpCheck>(check));
+  }
+}
+
+Health::~Health() { stop(); }
+
+void Health::add(const std::string& name, const HealthConfig::Timing& timing,
+                 base::Duration timeout, Probe::Look look) {
+  checks_.push_back(std::make_unique<ProbeCheck>(name, timing, timeout, std::move(look)));
+}
+
+void Health::start() {
+  started_ = true;
+  loops_.call(0, [this] {
+    for (const auto& check : checks_) scope_.spawn(watch(this, check.get()));
+  });
+}
+
+void Health::stop() {
+  if (!std::exchange(started_, false)) return;
+  loops_.call(0, [this] {
+    stopping_ = true;
+    stopped_.notify();
+    for (const auto& check : checks_) check->cancel();
+  });
+  loops_.await(0, [this] { return join(&scope_); });
+  loops_.call(0, [this] { checks_.clear(); });
+}
+
+base::Task<void> Health::watch(Health* health, Check* check) {
+  base::EventLoop& loop = health->loops_.loop(0);
+  while (!health->stopping_) {
+    std::string error;
+    try {
+      error = co_await check->run(loop);
+    } catch (const std::exception& e) {
+      error = e.what();
+    }
+    if (health->stopping_) break;
+    health->update(*check, std::move(error));
+    const base::Signal::Ticket ticket = health->stopped_.ticket();
+    co_await health->stopped_.wait(ticket, loop.after(check->interval()));
+  }
+}
+
+void Health::update(Check& check, std::string error) {
+  const bool failed = check.fails(!error.empty());
+  const std::lock_guard lock(mutex_);
+  const bool before = errors_.contains(check.name());
+  if (failed && !before) {
+    LOG(ERROR) << "health check " << check.name() << " fails, requests get 503: " << error;
+  } else if (!failed && before) {
+    LOG(INFO) << "health check " << check.name() << " is well again";
+  }
+  if (failed) {
+    errors_[check.name()] = std::move(error);
+  } else {
+    errors_.erase(check.name());
+  }
+  failing_ = !errors_.empty();
+}
+
+std::map<std::string, std::string> Health::errors() const {
+  const std::lock_guard lock(mutex_);
+  return errors_;
+}
+
+http::Response Health::healthz(const http::Request& request) const {
+  http::Response answer;
+  answer.headers.set("Content-Type", "text/plain");
+  answer.headers.set("Cache-Control", "no-store");
+  if (!request.is("GET") && !request.is("HEAD")) {
+    answer.status = 405;
+    answer.headers.set("Allow", "GET, HEAD");
+  } else if (leaving_ || failing_) {
+    answer.status = 503;
+    answer.body = leaving_ ? "ending\n" : "health check failed\n";
+  } else {
+    answer.body = "ok\n";
+  }
+  return answer;
+}
+
+}  // namespace origin

@@ -1,0 +1,137 @@
+// The real program and its service manager: sockets that were there before it, what it says about
+// its state, and how it ends.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <signal.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+
+#include "http/listener.h"
+#include "tests/origin/client.h"
+#include "tests/support/notify_socket.h"
+#include "tests/support/process.h"
+#include "tests/support/raw_client.h"
+#include "tests/support/temp_dir.h"
+
+namespace origin {
+namespace {
+
+using ::testing::HasSubstr;
+
+class ServiceTest : public ::testing::Test {
+ protected:
+  // `http` and `server` are further keys of these sections.
+  void start(const std::string& http, const std::string& server,
+             std::map<std::string, std::string> environment = {},
+             const std::vector<int>& sockets = {}) {
+    const auto file = dir_.write(
+        "config.yml", "version: 0.1\nstorage: {filesystem: {rootdirectory: " +
+                          (dir_.path() / "data").string() + "}}\nhttp: {addr: '127.0.0.1:0'" +
+                          http + "}\nserver: {loops: 2, threads: 2" + server + "}\n");
+    environment["NOTIFY_SOCKET"] = manager_.path();
+    process_.emplace(std::vector<std::string>{ORIGIN_PROGRAM, "serve", file.string()}, environment,
+                     sockets);
+  }
+
+  // The port, once the program takes signals: from its first message to the service manager on.
+  uint16_t ready() {
+    manager_.wait_for("READY=1");
+    return process_->listening_port();
+  }
+
+  // An upload whose body has begun, so that the server has a request in flight.
+  test::RawClient begin_upload(uint16_t port) {
+    const std::string target = "/v2/a/blobs/uploads/?digest=" + sha256("hello").str();
+    test::RawClient client(port);
+    client.send("POST " + target +
+                " HTTP/1.1\r\nHost: h\r\nContent-Length: 5\r\nExpect: 100-continue\r\n\r\n");
+    EXPECT_EQ(client.response().status, 100);
+    return client;
+  }
+
+  test::TempDir dir_;
+  test::NotifySocket manager_{dir_.path() / "notify"};
+  std::optional<test::Process> process_;
+};
+
+TEST_F(ServiceTest, ServesTheSocketsItIsGiven) {
+  http::BoundSockets tcp = http::bind_listener("127.0.0.1:0", 1);
+  http::BoundSockets local = http::bind_listener("unix:" + (dir_.path() / "sock").string(), 1);
+  http::BoundSockets debug = http::bind_listener("127.0.0.1:0", 1);
+  start("", "", {{"LISTEN_FDNAMES", "http:local:debug"}},
+        {tcp.sockets[0].get(), local.sockets[0].get(), debug.sockets[0].get()});
+  EXPECT_THAT(manager_.receive(), HasSubstr("READY=1"));
+  for (int i = 0; i < 20; ++i) EXPECT_EQ(call(tcp.port, "GET", "/v2/").status, 200);
+  EXPECT_EQ(test::RawClient::unix_socket(dir_.path() / "sock").get("/v2/").status, 200);
+  EXPECT_EQ(call(debug.port, "GET", "/debug/health").body, "{}");
+  process_->signal(SIGTERM);
+  EXPECT_EQ(process_->wait(), 0);
+  // They are the service manager's: it goes on listening.
+  EXPECT_TRUE(std::filesystem::exists(dir_.path() / "sock"));
+  test::RawClient waits_for_the_next(tcp.port);
+}
+
+TEST_F(ServiceTest, RefusesADescriptorThatDoesNotListen) {
+  const base::UniqueFd fd(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  start("", "", {}, {fd.get()});
+  EXPECT_EQ(process_->wait(), 1);
+  EXPECT_THAT(process_->output(), HasSubstr("not a listening stream socket"));
+}
+
+TEST_F(ServiceTest, TellsItsState) {
+  start("", "");
+  const uint16_t port = process_->listening_port();
+  EXPECT_EQ(manager_.receive(), "READY=1\nSTATUS=serving");
+  EXPECT_EQ(call(port, "GET", "/v2/").status, 200);
+  process_->signal(SIGHUP);
+  EXPECT_THAT(manager_.receive(),
+              ::testing::ContainsRegex("RELOADING=1.*\n.*MONOTONIC_USEC=[0-9]"));
+  EXPECT_EQ(manager_.receive(), "READY=1\nSTATUS=serving");
+  process_->signal(SIGTERM);
+  EXPECT_THAT(manager_.receive(), HasSubstr("STOPPING=1"));
+  EXPECT_EQ(process_->wait(), 0);
+}
+
+TEST_F(ServiceTest, AnswersAWatchdog) {
+  start("", "", {{"WATCHDOG_USEC", "400000"}});
+  manager_.wait_for("WATCHDOG=1");
+  manager_.wait_for("WATCHDOG=1");
+}
+
+TEST_F(ServiceTest, LoadBalancersHearOfTheEndBeforeItBegins) {
+  start("", ", drain_delay: 1h");
+  const uint16_t port = ready();
+  EXPECT_EQ(call(port, "GET", "/healthz").status, 200);
+  process_->signal(SIGTERM);
+  manager_.wait_for("STOPPING=1");
+  process_->wait_for("ending");
+  EXPECT_EQ(call(port, "GET", "/healthz").status, 503);
+  EXPECT_EQ(call(port, "GET", "/v2/").status, 200);
+  push_blob(port, "a", "new connections, new blobs");
+  process_->signal(SIGTERM);
+  EXPECT_EQ(process_->wait(), 1);
+}
+
+TEST_F(ServiceTest, TheDrainLetsARequestEnd) {
+  start(", draintimeout: 1h", "");
+  const uint16_t port = ready();
+  test::RawClient client = begin_upload(port);
+  process_->signal(SIGTERM);
+  process_->wait_for("draining");
+  client.send("hello");
+  EXPECT_EQ(client.response().status, 201);
+  EXPECT_EQ(process_->wait(), 0);
+}
+
+TEST_F(ServiceTest, ASecondSignalEndsTheDrainAtOnce) {
+  start(", draintimeout: 1h", ", body_timeout: 1h");
+  test::RawClient client = begin_upload(ready());
+  process_->signal(SIGTERM);
+  process_->wait_for("draining");
+  process_->signal(SIGINT);
+  EXPECT_EQ(process_->wait(), 1);
+  EXPECT_THAT(process_->output(), HasSubstr("SIGINT again: ending at once"));
+}
+
+}  // namespace
+}  // namespace origin
