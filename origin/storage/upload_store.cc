@@ -3,17 +3,15 @@
 #include <fcntl.h>
 #include <glog/logging.h>
 #include <sys/file.h>
-#include <sys/random.h>
 #include <sys/stat.h>
 
-#include <array>
-#include <cstdio>
 #include <ctime>
 #include <vector>
 
 #include "base/crash_point.h"
 #include "base/durable_file.h"
 #include "base/error.h"
+#include "base/uuid.h"
 #include "origin/storage/files.h"
 
 namespace origin {
@@ -22,24 +20,6 @@ namespace {
 constexpr uint64_t kMaxStartedAt = 64;
 constexpr uint64_t kMaxHashState = 4096;
 constexpr size_t kReadBlock = 1 << 20;
-
-// A version 4 UUID (RFC 9562): Distribution's upload purger knows uploads by this form.
-std::string random_uuid() {
-  std::array<unsigned char, 16> b{};
-  if (::getrandom(b.data(), b.size(), 0) != static_cast<ssize_t>(b.size())) {
-    throw base::IoError("getrandom");
-  }
-  b[6] = static_cast<unsigned char>((b[6] & 0x0f) | 0x40);
-  b[8] = static_cast<unsigned char>((b[8] & 0x3f) | 0x80);
-  std::string text;
-  for (size_t i = 0; i < b.size(); ++i) {
-    if (i == 4 || i == 6 || i == 8 || i == 10) text += '-';
-    char byte[3];
-    std::snprintf(byte, sizeof byte, "%02x", b[i]);
-    text += byte;
-  }
-  return text;
-}
 
 std::string rfc3339_now() {
   const time_t now = std::time(nullptr);
@@ -151,7 +131,8 @@ oci::Digest Upload::digest(oci::Algorithm algorithm) const {
 }
 
 std::string UploadStore::create(const std::string& repository) {
-  std::string id = random_uuid();
+  // Distribution's upload purger knows uploads by this form.
+  std::string id = base::random_uuid();
   base::write_file_durably(layout_.upload_started_at(repository, id), rfc3339_now());
   // Last, because the data file is what makes an upload exist.
   const std::filesystem::path data = layout_.upload_data(repository, id);
