@@ -106,6 +106,7 @@ Config read_config(const std::filesystem::path& path) {
   read_storage(root.section("storage"), config);
   read_http(root.section("http"), config);
   config.redirect = read_redirect(root.section("redirect"));
+  config.notifications = read_notifications(root);
   read_server(root.section("server"), config);
   for (const std::string& warning : file.unread()) LOG(WARNING) << warning;
   return config;

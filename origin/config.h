@@ -11,6 +11,7 @@
 #include "base/log.h"
 #include "http/server.h"
 #include "http/tls.h"
+#include "origin/events/config.h"
 #include "origin/network.h"
 #include "origin/redirect.h"
 
@@ -29,6 +30,7 @@ struct Config {
   std::chrono::nanoseconds drain_timeout = std::chrono::seconds(60);  // http.draintimeout
 
   RedirectConfig redirect;
+  NotificationsConfig notifications;
 
   http::ServerLimits limits;
   size_t loops = 0;  // 0: one per core

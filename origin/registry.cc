@@ -7,6 +7,7 @@
 
 #include "base/error.h"
 #include "base/log.h"
+#include "base/uuid.h"
 #include "http/access_log.h"
 #include "oci/name.h"
 #include "origin/api/blobs.h"
@@ -24,6 +25,12 @@ std::string token_secret(const Config& config, const Layout& layout) {
   return config.secret.empty() ? shared_secret(layout.secret()) : config.secret;
 }
 
+std::unique_ptr<Events> open_events(const Config& config, base::LoopGroup& loops,
+                                    base::ThreadPool& pool) {
+  if (config.notifications.endpoints.empty()) return nullptr;
+  return std::make_unique<Events>(config.notifications, config.address, loops, pool);
+}
+
 }  // namespace
 
 Registry::Registry(Config config)
@@ -32,6 +39,7 @@ Registry::Registry(Config config)
       pool_(config_->threads),
       storage_(config_->root),
       tokens_(token_secret(*config_, storage_.layout)),
+      events_(open_events(*config_, loops_, pool_)),
       tls_(config_->tls ? std::make_shared<http::TlsContext>(*config_->tls) : nullptr) {
   http::ServerOptions options;
   options.limits = config_->limits;
@@ -49,6 +57,7 @@ Registry::Registry(Config config)
 Registry::~Registry() { stop(); }
 
 void Registry::start() {
+  if (events_) events_->start();
   server_->start();
   const std::string address = config()->address;
   LOG(INFO) << "listening on " << address.substr(0, address.rfind(':')) << ":" << port()
@@ -59,6 +68,7 @@ void Registry::stop() {
   if (std::exchange(stopped_, true) || !server_) return;
   server_->drain(config()->drain_timeout);
   server_.reset();
+  if (events_) events_->stop();
 }
 
 std::shared_ptr<const Config> Registry::config() const {
@@ -84,6 +94,7 @@ void Registry::reload(Config config) {
 base::Task<void> Registry::handle(http::Exchange& exchange) {
   const std::shared_ptr<const Config> config = this->config();
   const api::Context context = this->context(*config);
+  if (exchange.request.id.empty()) exchange.request.id = base::random_uuid();
   const oci::Route route = oci::parse_route(exchange.request.path);
   if (const auto* blob = std::get_if<oci::BlobRoute>(&route)) {
     co_await api::blobs(context, exchange, *blob);

@@ -12,6 +12,7 @@
 #include "http/server.h"
 #include "origin/api/context.h"
 #include "origin/config.h"
+#include "origin/events/events.h"
 #include "origin/storage/storage.h"
 #include "origin/upload_token.h"
 
@@ -37,7 +38,9 @@ class Registry {
  private:
   // The configuration in force and the context of a request made of it.
   std::shared_ptr<const Config> config() const;
-  api::Context context(const Config& config) { return {config, storage_, pool_, tokens_}; }
+  api::Context context(const Config& config) {
+    return {config, storage_, pool_, tokens_, events_.get()};
+  }
 
   base::Task<void> handle(http::Exchange& exchange);
   http::Response answer_to(const http::Request* request, const std::exception_ptr& thrown);
@@ -48,6 +51,7 @@ class Registry {
   base::ThreadPool pool_;
   Storage storage_;
   const UploadTokens tokens_;
+  std::unique_ptr<Events> events_;  // none without endpoints
   std::shared_ptr<http::TlsContext> tls_;
   std::unique_ptr<http::Server> server_;
   bool stopped_ = false;

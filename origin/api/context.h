@@ -16,6 +16,10 @@
 #include "origin/storage/storage.h"
 #include "origin/upload_token.h"
 
+namespace origin {
+class Events;
+}  // namespace origin
+
 namespace origin::api {
 
 struct Context {
@@ -23,6 +27,7 @@ struct Context {
   Storage& storage;
   base::ThreadPool& pool;
   const UploadTokens& tokens;
+  Events* events = nullptr;  // none: nobody is told; see api/notify
 
   // The fields of every response: Docker-Distribution-Api-Version and http.headers.
   http::Headers headers() const;

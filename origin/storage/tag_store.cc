@@ -29,10 +29,13 @@ bool TagStore::remove(const std::string& repository, const std::string& tag) {
   return removed;
 }
 
-void TagStore::remove_all_of(const std::string& repository, const oci::Digest& digest) {
+std::vector<std::string> TagStore::remove_all_of(const std::string& repository,
+                                                 const oci::Digest& digest) {
+  std::vector<std::string> removed;
   for (const std::string& tag : list_directories(layout_.tags(repository))) {
-    if (get(repository, tag) == digest) remove(repository, tag);
+    if (get(repository, tag) == digest && remove(repository, tag)) removed.push_back(tag);
   }
+  return removed;
 }
 
 std::vector<std::string> TagStore::list(const std::string& repository, const std::string& last,
