@@ -3,9 +3,12 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <netinet/in.h>
 #include <signal.h>
+#include <sys/socket.h>
 
 #include "base/error.h"
+#include "base/unique_fd.h"
 #include "tests/origin/event_sink.h"
 #include "tests/origin/registry_fixture.h"
 #include "tests/support/process.h"
@@ -286,19 +289,23 @@ TEST_F(EventsTest, AKillLosesNoEventOfAnAcknowledgedPush) {
                              (queues_.path() / "queues").string() +
                              "}\n"
                              "  endpoints:\n"
-                             "    - {name: sink, timeout: 60s, url: '" +
+                             "    - {name: sink, timeout: 60s, threshold: 1, backoff: 60s, url: '" +
                              url + "'}\n");
   };
   {
     test::Process process({ORIGIN_PROGRAM, "serve", write_config(nobody()).string()});
-    push_blob(process.listening_port(), "a/b", "acknowledged");
+    const uint16_t port = process.listening_port();
+    push_blob(port, "a/b", "first");
+    // From here on nobody but the request itself writes its event.
+    process.wait_for("does not take events");
+    push_blob(port, "a/b", "acknowledged");
     process.signal(SIGKILL);
     EXPECT_EQ(process.wait(), -SIGKILL);
   }
   const test::Process process({ORIGIN_PROGRAM, "serve", write_config(sink_.url()).string()});
-  const json event = next(1)[0];
-  EXPECT_EQ(event.at("action"), "push");
-  EXPECT_EQ(event.at("target").at("digest"), sha256("acknowledged").str());
+  const auto events = next(2);
+  EXPECT_EQ(events[0].at("target").at("digest"), sha256("first").str());
+  EXPECT_EQ(events[1].at("target").at("digest"), sha256("acknowledged").str());
 }
 
 // One endpoint on a loop whose clock stands still unless the test moves it.
@@ -360,6 +367,56 @@ TEST_F(EndpointTest, StopsWhileItWaitsForTheNextAttempt) {
   run(config);
   offer("one");
   while (endpoint_->status().errors == 0) std::this_thread::yield();
+  stop();
+  EXPECT_EQ(endpoint_->status().pending, 1U);
+}
+
+// Listens, and takes a connection and what is sent, but never answers.
+class SilentListener {
+ public:
+  SilentListener() : listening_(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)) {
+    address_.sin_family = AF_INET;
+    address_.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    socklen_t size = sizeof address_;
+    auto* address = reinterpret_cast<sockaddr*>(&address_);
+    CHECK_EQ(::bind(listening_.get(), address, size), 0);
+    CHECK_EQ(::listen(listening_.get(), 1), 0);
+    CHECK_EQ(::getsockname(listening_.get(), address, &size), 0);
+  }
+  std::string url() const { return "http://127.0.0.1:" + std::to_string(ntohs(address_.sin_port)); }
+  // Blocks until the request begins.
+  void wait() {
+    connection_.reset(::accept(listening_.get(), nullptr, nullptr));
+    char byte = 0;
+    CHECK_EQ(::read(connection_.get(), &byte, 1), 1);
+  }
+
+ private:
+  base::UniqueFd listening_;
+  base::UniqueFd connection_;
+  sockaddr_in address_{};
+};
+
+TEST_F(EndpointTest, StopsWhileItWaitsForAnAnswer) {
+  SilentListener silent;
+  EndpointConfig config = endpoint();
+  config.url = silent.url();
+  run(config);
+  offer("one");
+  silent.wait();
+  stop();
+  EXPECT_EQ(endpoint_->status().pending, 1U);
+  EXPECT_EQ(endpoint_->status().errors, 0U);
+}
+
+TEST_F(EndpointTest, GivesUpAnAttemptAtItsTimeout) {
+  SilentListener silent;
+  EndpointConfig config = endpoint();
+  config.url = silent.url();
+  run(config);
+  offer("one");
+  silent.wait();
+  while (endpoint_->status().errors == 0) clock_.advance(60s);
   stop();
   EXPECT_EQ(endpoint_->status().pending, 1U);
 }
