@@ -92,6 +92,28 @@ class TempFile {
   bool replaced_ = false;
 };
 
+std::optional<std::string> read_once(const fs::path& path, uint64_t limit) {
+  const UniqueFd fd = open_file(path, O_RDONLY);
+  if (!fd) return std::nullopt;
+  struct stat st{};
+  if (::fstat(fd.get(), &st) != 0) throw IoError("stat " + path.string());
+  // One byte more than expected, so that the end is seen without another call; the size is only a
+  // hint, because the file may grow meanwhile.
+  std::string content;
+  size_t step = std::min<uint64_t>(static_cast<uint64_t>(st.st_size), limit) + 1;
+  while (true) {
+    const size_t have = content.size();
+    content.resize(have + step);
+    const size_t got = read_at(fd.get(), have, content.data() + have, step);
+    content.resize(have + got);
+    if (content.size() > limit) {
+      throw IoError(EFBIG, path.string() + " is longer than " + std::to_string(limit) + " bytes");
+    }
+    if (got < step) return content;
+    step = kReadSize;
+  }
+}
+
 }  // namespace
 
 void write_file_durably(const fs::path& path, std::string_view content, unsigned mode) {
@@ -147,25 +169,12 @@ void sync_existing(const fs::path& path) {
 }
 
 std::optional<std::string> read_file(const fs::path& path, uint64_t limit) {
-  const UniqueFd fd = open_file(path, O_RDONLY);
-  if (!fd) return std::nullopt;
-  struct stat st{};
-  if (::fstat(fd.get(), &st) != 0) throw IoError("stat " + path.string());
-  // One byte more than expected, so that the end is seen without another call; the size is only a
-  // hint, because the file may grow meanwhile.
-  std::string content;
-  size_t step = std::min<uint64_t>(static_cast<uint64_t>(st.st_size), limit) + 1;
-  while (true) {
-    const size_t have = content.size();
-    content.resize(have + step);
-    const size_t got = read_at(fd.get(), have, content.data() + have, step);
-    content.resize(have + got);
-    if (content.size() > limit) {
-      throw IoError(EFBIG, path.string() + " is longer than " + std::to_string(limit) + " bytes");
-    }
-    if (got < step) return content;
-    step = kReadSize;
+  try {
+    return read_once(path, limit);
+  } catch (const IoError& e) {
+    if (e.number() != ESTALE) throw;
   }
+  return read_once(path, limit);
 }
 
 UniqueFd open_file(const fs::path& path, int flags, unsigned mode) {

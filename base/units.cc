@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <charconv>
 #include <cmath>
+#include <ranges>
 #include <span>
 
 namespace base {
@@ -92,6 +93,27 @@ std::optional<std::chrono::nanoseconds> parse_duration(std::string_view text) {
     text.remove_prefix(name.size());
   }
   return std::chrono::nanoseconds(total);
+}
+
+std::string format_duration(std::chrono::nanoseconds duration) {
+  auto left = static_cast<uint64_t>(std::max(duration, std::chrono::nanoseconds(0)).count());
+  if (left == 0) return "0s";
+  std::string text;
+  for (const Unit& unit : std::ranges::reverse_view(kDurationUnits)) {
+    if (unit.name == "µs" || left < unit.factor) continue;
+    text += std::to_string(left / unit.factor) + std::string(unit.name);
+    left %= unit.factor;
+  }
+  return text;
+}
+
+std::string format_size(uint64_t bytes) {
+  for (const Unit& unit : std::ranges::reverse_view(kSizeUnits)) {
+    const bool exact = bytes >= unit.factor && bytes % unit.factor == 0;
+    if (exact && unit.name != "B")
+      return std::to_string(bytes / unit.factor) + std::string(unit.name);
+  }
+  return std::to_string(bytes);
 }
 
 }  // namespace base

@@ -4,7 +4,7 @@
 //   const base::ConfigFile file("config.yml");
 //   base::Section http = file.root().section("http");
 //   options.drain = http.duration("draintimeout", 60s);
-//   for (const std::string& warning : file.unread()) LOG(WARNING) << warning;
+//   for (const auto& key : file.unread()) LOG(WARNING) << key.where << key.path << ": unknown key";
 #pragma once
 
 #include <chrono>
@@ -30,6 +30,14 @@ class ConfigError : public std::runtime_error {
   using std::runtime_error::runtime_error;
 };
 
+// A value from outside the file, in place of the file's own. `path` leads to it, through mappings
+// by key and through lists by number; a list may be lengthened by one. The value is YAML.
+struct Override {
+  std::string source;  // who says so: named in errors instead of file and line
+  std::vector<std::string> path;
+  std::string value;
+};
+
 // One mapping of the file, or an absent one (every key then has its default).
 class Section {
  public:
@@ -39,6 +47,8 @@ class Section {
   // A missing key gives the default; a value of the wrong kind throws ConfigError.
   std::string string(std::string_view key, std::string fallback = "") const;
   std::string required_string(std::string_view key) const;
+  // As string(), but never shown by ConfigFile::effective.
+  std::string secret(std::string_view key) const;
   bool boolean(std::string_view key, bool fallback) const;
   int64_t integer(std::string_view key, int64_t fallback, int64_t min, int64_t max) const;
   // Go's notation, as Distribution's file uses it: "300ms", "1m30s", "2h"; a bare number is
@@ -56,6 +66,8 @@ class Section {
   std::vector<Section> sections(std::string_view key) const;
   // Keys in file order.
   std::vector<std::string> keys() const;
+  // Has ConfigFile::effective hide the values of all keys that are read from now on.
+  void hide_values() const;
 
   // An error about this key's value (or, if the key is absent, about this section).
   [[noreturn]] void fail(std::string_view key, const std::string& expected) const;
@@ -69,12 +81,26 @@ class Section {
 
 class ConfigFile {
  public:
-  // Reads and parses the file; ConfigError if it cannot be read or is not YAML.
-  explicit ConfigFile(const std::filesystem::path& path);
+  // Reads and parses the file; ConfigError if it cannot be read or is not YAML, or an override does
+  // not fit.
+  explicit ConfigFile(const std::filesystem::path& path,
+                      const std::vector<Override>& overrides = {});
 
   Section root() const;
-  // "config.yml:7:3: http.h2c: unknown key, ignored" for every key nobody asked for. Call last.
-  std::vector<std::string> unread() const;
+
+  struct Key {
+    std::string where;  // "config.yml:7:3: "
+    std::string path;   // "http.h2c"
+  };
+  // Every key nobody asked for. Call last.
+  std::vector<Key> unread() const;
+
+  // What has been read, defaults included, as a file of the same format; empty values and sections
+  // are left out, secrets and the passwords in URLs are hidden. Call last.
+  std::string effective() const;
+  // The paths of all that has been asked for, elements of lists as "[]": "http.tls.clientcas",
+  // "notifications.endpoints[].url". Call last.
+  std::vector<std::string> read_paths() const;
 
  private:
   std::shared_ptr<Section::Data> root_;

@@ -39,6 +39,14 @@ Blob::Blob(const std::filesystem::path& root, uint64_t seed, uint64_t size) {
   target_ = std::string(kPrefix) + digest;
 }
 
+Blob::Blob(std::string target, std::string_view bytes) : target_(std::move(target)) {
+  void* map =
+      mmap(nullptr, bytes.size(), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  if (map == MAP_FAILED) throw base::IoError("mmap");
+  std::memcpy(map, bytes.data(), bytes.size());
+  bytes_ = {static_cast<char*>(map), bytes.size()};
+}
+
 Blob::Blob(Blob&& other) noexcept
     : target_(std::move(other.target_)), bytes_(std::exchange(other.bytes_, {})) {}
 

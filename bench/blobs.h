@@ -15,6 +15,8 @@ class Blob {
  public:
   // Writes <root>/v2/<repository>/blobs/<digest> and maps it. Throws base::IoError.
   Blob(const std::filesystem::path& root, uint64_t seed, uint64_t size);
+  // Any other content, at that request target; on no disk.
+  Blob(std::string target, std::string_view bytes);
   Blob(Blob&& other) noexcept;
   Blob& operator=(Blob&&) = delete;
   ~Blob();

@@ -113,8 +113,23 @@ void Client::check_head(std::string_view head, const Blob& blob) const {
   }
 }
 
+void Client::ask(const Blob& blob) {
+  // docker-registry gives an OCI manifest only to those who say they take one.
+  send("GET " + blob.target() +
+       " HTTP/1.1\r\nHost: 127.0.0.1\r\nUser-Agent: bench\r\n"
+       "Accept: application/vnd.oci.image.manifest.v1+json, */*\r\n\r\n");
+}
+
+void Client::begin(const Blob& blob) {
+  ask(blob);
+  const size_t filled = receive(0);
+  if (const size_t head = head_length(filled)) {
+    check_head(std::string_view(buffer_).substr(0, head), blob);
+  }
+}
+
 std::optional<Clock::time_point> Client::fetch(const Blob& blob, bool compare) {
-  send("GET " + blob.target() + " HTTP/1.1\r\nHost: 127.0.0.1\r\nUser-Agent: blob_bench\r\n\r\n");
+  ask(blob);
   size_t filled = 0;
   size_t head = 0;
   while (head == 0) {

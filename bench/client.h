@@ -60,6 +60,9 @@ class Client {
   // Throws BadAnswer, also when nothing at all arrives for two minutes.
   std::optional<std::chrono::steady_clock::time_point> fetch(const Blob& blob, bool compare);
 
+  // Asks for the blob, takes the first bytes of the answer and leaves it at that.
+  void begin(const Blob& blob);
+
   // "TLSv1.3 TLS_AES_128_GCM_SHA256", or "" without TLS.
   std::string cipher() const;
 
@@ -68,6 +71,7 @@ class Client {
     void operator()(SSL* ssl) const { SSL_free(ssl); }
   };
   void send(std::string_view bytes);
+  void ask(const Blob& blob);
   // At least one byte into the buffer at `at`; 0 if stopped.
   size_t receive(size_t at);
   // How many bytes of the head are at the front of the buffer of `filled` bytes; 0: not all yet.

@@ -20,6 +20,8 @@ const Metric kOrigin{"origin bytes / blob bytes", Better::lower, 2};
 const Metric kMemory{"anonymous memory, MiB (+)", Better::lower, 1};
 const Metric kResident{"resident peak, MiB (+)", Better::lower, 1};
 
+Column column(Kind kind) { return kind == Kind::edge ? Column::ours : Column::theirs; }
+
 double mib_beyond(uint64_t peak, uint64_t idle) {
   return (static_cast<double>(peak) - static_cast<double>(idle)) / kMiB;
 }
@@ -145,11 +147,11 @@ void Run::hot_case(const HotCase& hot_case, Node& node) {
   const auto requests = static_cast<double>(result.requests);
   const auto bytes = static_cast<double>(result.bytes);
   if (small) {
-    table_.set(name, kRequests, node.kind, requests / result.seconds);
-    table_.set(name, kCpuRequests, node.kind, result.cpu / requests * 100'000);
+    table_.set(name, kRequests, column(node.kind), requests / result.seconds);
+    table_.set(name, kCpuRequests, column(node.kind), result.cpu / requests * 100'000);
   } else {
-    table_.set(name, kThroughput, node.kind, bytes / kMiB / result.seconds);
-    table_.set(name, kCpuBytes, node.kind, result.cpu / (bytes / kGiB));
+    table_.set(name, kThroughput, column(node.kind), bytes / kMiB / result.seconds);
+    table_.set(name, kCpuBytes, column(node.kind), result.cpu / (bytes / kGiB));
   }
 }
 
@@ -174,12 +176,12 @@ void Run::cold_case(const ColdCase& cold_case, Kind kind) {
   const double cpu = stop(node) - idle_cpu;
 
   const std::vector<double>& first = result.first_byte;
-  if (clients > 1) table_.set(name, kFirstMedian, kind, first[first.size() / 2] * 1e3);
-  table_.set(name, kFirstLast, kind, first.back() * 1e3);
-  table_.set(name, kWall, kind, result.seconds);
-  table_.set(name, kCpuBytes, kind, cpu / (delivered / kGiB));
-  table_.set(name, kMemory, kind, mib_beyond(anonymous, idle_anonymous));
-  table_.set(name, kResident, kind, mib_beyond(resident, idle_resident));
+  if (clients > 1) table_.set(name, kFirstMedian, column(kind), first[first.size() / 2] * 1e3);
+  table_.set(name, kFirstLast, column(kind), first.back() * 1e3);
+  table_.set(name, kWall, column(kind), result.seconds);
+  table_.set(name, kCpuBytes, column(kind), cpu / (delivered / kGiB));
+  table_.set(name, kMemory, column(kind), mib_beyond(anonymous, idle_anonymous));
+  table_.set(name, kResident, column(kind), mib_beyond(resident, idle_resident));
   origin(name, kind, node.upstream.stop(), blob.size());
 }
 
@@ -205,7 +207,7 @@ double Run::stop(Node& node) {
 
 // What the upstream of a stopped server sent. Once is promised by the edge, hoped for of nginx.
 void Run::origin(const std::string& name, Kind kind, uint64_t sent, uint64_t once) {
-  table_.set(name, kOrigin, kind, static_cast<double>(sent) / static_cast<double>(once));
+  table_.set(name, kOrigin, column(kind), static_cast<double>(sent) / static_cast<double>(once));
   if (kind == Kind::edge && sent != once) {
     broken_.push_back(name + ": the edge fetched " + std::to_string(sent) + " bytes instead of " +
                       std::to_string(once));

@@ -88,7 +88,7 @@ class Run {
   const std::vector<ColdCase> cold_cases_;
   Progress progress_;
   std::unique_ptr<ClientTls> tls_;
-  Table table_;
+  Table table_{kind_name(Kind::edge), kind_name(Kind::nginx)};
   std::map<std::string, std::string> ciphers_;
   std::vector<std::string> broken_;
 };

@@ -21,30 +21,30 @@ nlohmann::json or_null(const std::optional<double>& value) {
 }  // namespace
 
 std::optional<double> Table::Row::ratio() const {
-  if (!edge || !nginx || *nginx == 0) return std::nullopt;
-  return *edge / *nginx;
+  if (!ours || !theirs || *theirs == 0) return std::nullopt;
+  return *ours / *theirs;
 }
 
-void Table::set(const std::string& cell, const Metric& metric, Kind kind, double value) {
+void Table::set(const std::string& cell, const Metric& metric, Column column, double value) {
   auto row = std::ranges::find_if(rows_, [&](const Row& candidate) {
     return candidate.cell == cell && candidate.metric.name == metric.name;
   });
   if (row == rows_.end()) row = rows_.insert(row, Row{cell, metric, {}, {}});
-  (kind == Kind::edge ? row->edge : row->nginx) = value;
+  (column == Column::ours ? row->ours : row->theirs) = value;
 }
 
 void Table::print(std::ostream& out) const {
   char line[160];
-  std::snprintf(line, sizeof line, "%-24s %-26s %13s %13s %8s\n", "", "", kind_name(Kind::edge),
-                kind_name(Kind::nginx), "ratio");
+  std::snprintf(line, sizeof line, "%-24s %-26s %15s %15s %8s\n", "", "", ours_.c_str(),
+                theirs_.c_str(), "ratio");
   out << line;
   std::string cell;
   for (const Row& row : rows_) {
     const bool higher = row.metric.better == Metric::Better::higher;
-    std::snprintf(line, sizeof line, "%-24s %-26s %13s %13s %8s  %s\n",
+    std::snprintf(line, sizeof line, "%-24s %-26s %15s %15s %8s  %s\n",
                   row.cell == cell ? "" : row.cell.c_str(), row.metric.name.c_str(),
-                  number(row.edge, row.metric.decimals).c_str(),
-                  number(row.nginx, row.metric.decimals).c_str(), number(row.ratio(), 2).c_str(),
+                  number(row.ours, row.metric.decimals).c_str(),
+                  number(row.theirs, row.metric.decimals).c_str(), number(row.ratio(), 2).c_str(),
                   higher ? "more is better" : "less is better");
     out << line;
     cell = row.cell;
@@ -57,8 +57,8 @@ nlohmann::json Table::json() const {
     rows.push_back({{"case", row.cell},
                     {"metric", row.metric.name},
                     {"better", row.metric.better == Metric::Better::higher ? "higher" : "lower"},
-                    {"entrepot-edge", or_null(row.edge)},
-                    {"nginx", or_null(row.nginx)},
+                    {ours_, or_null(row.ours)},
+                    {theirs_, or_null(row.theirs)},
                     {"ratio", or_null(row.ratio())}});
   }
   return rows;

@@ -8,8 +8,6 @@
 #include <string>
 #include <vector>
 
-#include "bench/servers.h"
-
 namespace bench {
 
 struct Metric {
@@ -18,10 +16,16 @@ struct Metric {
   int decimals;
 };
 
+enum class Column { ours, theirs };
+
 class Table {
  public:
+  // The names of the two servers.
+  Table(std::string ours, std::string theirs)
+      : ours_(std::move(ours)), theirs_(std::move(theirs)) {}
+
   // Rows appear in the order in which they were first set.
-  void set(const std::string& cell, const Metric& metric, Kind kind, double value);
+  void set(const std::string& cell, const Metric& metric, Column column, double value);
   void print(std::ostream& out) const;
   nlohmann::json json() const;
 
@@ -29,9 +33,11 @@ class Table {
   struct Row {
     std::string cell;
     Metric metric;
-    std::optional<double> edge, nginx;
+    std::optional<double> ours, theirs;
     std::optional<double> ratio() const;
   };
+  std::string ours_;
+  std::string theirs_;
   std::vector<Row> rows_;
 };
 

@@ -2,22 +2,30 @@
 
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <chrono>
 #include <cstdio>
 #include <ctime>
 
+#include "base/event_loop.h"
 #include "base/log.h"
 
 namespace http {
 namespace {
 
-std::string log_time() {
+// Made once a second (per loop thread).
+std::string_view log_time(const char* format) {
+  thread_local time_t made_for = 0;
+  thread_local std::string text;
   const time_t now = std::time(nullptr);
-  tm utc{};
-  gmtime_r(&now, &utc);
-  char text[32];
-  std::strftime(text, sizeof text, "%d/%b/%Y:%H:%M:%S +0000", &utc);
+  if (now != made_for) {
+    tm utc{};
+    gmtime_r(&now, &utc);
+    char buffer[32];
+    text.assign(buffer, std::strftime(buffer, sizeof buffer, format, &utc));
+    made_for = now;
+  }
   return text;
 }
 
@@ -31,30 +39,108 @@ std::string in_quotes(std::string_view text) {
   return out + '"';
 }
 
-}  // namespace
+// A field that ends at a space.
+std::string word(std::string_view text) {
+  if (text.empty()) return "-";
+  std::string out = base::printable(text);
+  std::ranges::replace(out, ' ', '_');
+  return out;
+}
 
-std::string access_line(const AccessRecord& record) {
+// What the formats have in common.
+struct Values {
+  explicit Values(const AccessRecord& record)
+      : client(record.request.client.empty() ? record.request.peer.address : record.request.client),
+        protocol(record.request.minor_version == 0 ? "HTTP/1.0" : "HTTP/1.1"),
+        // 499 as nginx has it: the client left before the response was whole.
+        status(std::to_string(record.complete ? record.status : 499)),
+        bytes(std::to_string(record.body_bytes)),
+        referer(record.request.headers.get("Referer").value_or("")),
+        agent(record.request.headers.get("User-Agent").value_or("")),
+        digest(record.response_headers.get("Docker-Content-Digest").value_or("")),
+        cache(record.response_headers.get("Cache-Status").value_or("")) {
+    char text[32];
+    std::snprintf(text, sizeof text, "%.1f",
+                  std::chrono::duration<double, std::milli>(record.duration).count());
+    ms = text;
+  }
+
+  std::string_view client, protocol;
+  std::string status, bytes, ms;
+  std::string_view referer, agent, digest, cache;
+};
+
+std::string_view or_dash(std::string_view text) { return text.empty() ? "-" : text; }
+
+std::string combined(const AccessRecord& record, const Values& v) {
   const Request& request = record.request;
-  const double ms = std::chrono::duration<double, std::milli>(record.duration).count();
-  char duration[32];
-  std::snprintf(duration, sizeof duration, "%.1f", ms);
-  const std::string version = request.minor_version == 0 ? " HTTP/1.0" : " HTTP/1.1";
-
-  std::string line = request.peer.address + " - - [" + log_time() + "] ";
-  line += in_quotes(request.method + " " + request.target + version) + ' ';
-  // 499 as nginx has it: the client left before the response was whole.
-  line += std::to_string(record.complete ? record.status : 499) + ' ';
-  line += std::to_string(record.body_bytes) + ' ';
-  line += in_quotes(request.headers.get("User-Agent").value_or("-")) + ' ' + duration + ' ';
-  line += in_quotes(record.response_headers.get("Cache-Status").value_or("-"));
+  std::string line(v.client);
+  line.append(" - ").append(word(request.user)).append(" [");
+  line.append(log_time("%d/%b/%Y:%H:%M:%S +0000")).append("] ");
+  line += in_quotes(request.method + ' ' + request.target + ' ' + std::string(v.protocol));
+  line.append(" ").append(v.status).append(" ").append(v.bytes).append(" ");
+  line.append(in_quotes(or_dash(v.referer))).append(" ").append(in_quotes(or_dash(v.agent)));
+  line.append(" ").append(v.ms).append(" ").append(word(request.id)).append(" ");
+  line.append(word(v.digest)).append(" ").append(in_quotes(or_dash(v.cache)));
   return line;
 }
 
-void log_access(const AccessRecord& record) {
-  const std::string line = access_line(record) + '\n';
+std::string json(const AccessRecord& record, const Values& v) {
+  const Request& request = record.request;
+  std::string line = "{\"time\":\"";
+  line.append(log_time("%Y-%m-%dT%H:%M:%SZ")).append("\"");
+  const auto text = [&line](const char* name, std::string_view value) {
+    if (value.empty()) return;
+    line.append(",\"").append(name).append("\":").append(base::json_string(value));
+  };
+  const auto number = [&line](const char* name, std::string_view value) {
+    line.append(",\"").append(name).append("\":").append(value);
+  };
+  text("client", v.client);
+  text("user", request.user);
+  text("method", request.method);
+  text("target", request.target);
+  text("protocol", v.protocol);
+  number("status", v.status);
+  number("bytes", v.bytes);
+  text("referer", v.referer);
+  text("agent", v.agent);
+  number("ms", v.ms);
+  text("id", request.id);
+  text("digest", v.digest);
+  text("cache", v.cache);
+  return line + '}';
+}
+
+// Lines of this thread that are not written yet.
+thread_local std::string pending;
+
+void write_pending() {
+  std::string_view left = pending;
   // A log that cannot be written must not stop the service, and there is nowhere to say so.
-  while (::write(STDOUT_FILENO, line.data(), line.size()) < 0 && errno == EINTR) {
+  while (!left.empty()) {
+    const ssize_t n = ::write(STDOUT_FILENO, left.data(), left.size());
+    if (n < 0 && errno == EINTR) continue;
+    if (n <= 0) break;
+    left.remove_prefix(static_cast<size_t>(n));
   }
+  pending.clear();
+}
+
+}  // namespace
+
+std::string access_line(const AccessRecord& record, AccessFormat format) {
+  const Values values(record);
+  return format == AccessFormat::json ? json(record, values) : combined(record, values);
+}
+
+void log_access(const AccessRecord& record, AccessFormat format) {
+  constexpr size_t kMostPending = 64 << 10;
+  const bool first = pending.empty();
+  pending += access_line(record, format);
+  pending += '\n';
+  if (pending.size() >= kMostPending) return write_pending();
+  if (first) base::EventLoop::current()->post(write_pending);
 }
 
 }  // namespace http

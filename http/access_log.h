@@ -1,9 +1,14 @@
-// The access log: one line per exchange on standard output.
+// The access log: one line per exchange on standard output, in the combined format of Apache and
+// nginx with our own fields behind it, or as JSON:
 //
-//   <client> - - [24/Nov/2026:10:27:35 +0000] "GET /v2/ HTTP/1.1" 200 2 "<user agent>" <ms> <cache
-//   status>
+//   <client> - <user> [24/Nov/2026:10:27:35 +0000] "GET /v2/ HTTP/1.1" 200 2 "<referer>"
+//   "<user agent>" <ms> <request id> <digest> "<cache status>"
 //
-// Client text is escaped; Authorization never appears. Thread-safe.
+//   {"time":…,"client":…,"user":…,"method":…,"target":…,"protocol":…,"status":…,"bytes":…,
+//    "referer":…,"agent":…,"ms":…,"id":…,"digest":…,"cache":…}
+//
+// Client text is escaped; Authorization never appears. "-" (in JSON: no field) is what is not
+// known.
 #pragma once
 
 #include <string>
@@ -12,9 +17,12 @@
 
 namespace http {
 
-std::string access_line(const AccessRecord& record);
+enum class AccessFormat { combined, json };
 
-// Writes the line to standard output in one write.
-void log_access(const AccessRecord& record);
+std::string access_line(const AccessRecord& record, AccessFormat format = AccessFormat::combined);
+
+// Adds the line to standard output: the lines of one turn of the calling thread's loop go out in
+// one write.
+void log_access(const AccessRecord& record, AccessFormat format = AccessFormat::combined);
 
 }  // namespace http

@@ -15,6 +15,7 @@ class Headers {
   struct Field {
     std::string name;
     std::string value;
+    bool operator==(const Field&) const = default;
   };
 
   void add(std::string_view name, std::string_view value);
@@ -32,6 +33,8 @@ class Headers {
   auto begin() const { return fields_.begin(); }
   auto end() const { return fields_.end(); }
   size_t size() const { return fields_.size(); }
+  // The same fields in the same order, as they were given.
+  bool operator==(const Headers&) const = default;
 
  private:
   std::vector<Field> fields_;
@@ -57,8 +60,9 @@ struct Request {
   int minor_version = 1;  // HTTP/1.x
 
   // What a handler finds out for the access log: the name by which the request goes in other logs
-  // and events, and the user it comes from. Empty if not known.
+  // and events, the address it comes from in the first place, and the user. Empty if not known.
   std::string id;
+  std::string client;
   std::string user;
 
   bool is(std::string_view m) const { return method == m; }

@@ -27,6 +27,8 @@ struct ServerLimits {
   std::chrono::nanoseconds idle_timeout = std::chrono::seconds(75);  // between requests
   std::chrono::nanoseconds body_timeout = std::chrono::seconds(60);  // per block of a request body
   std::chrono::nanoseconds send_timeout = std::chrono::seconds(60);  // a client that takes nothing
+
+  bool operator==(const ServerLimits&) const = default;
 };
 
 // One finished exchange, for the access log.

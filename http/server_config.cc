@@ -1,5 +1,7 @@
 #include "http/server_config.h"
 
+#include <glog/logging.h>
+
 #include "base/durable_file.h"
 #include "base/error.h"
 
@@ -30,14 +32,21 @@ TlsOptions read_tls_options(const base::Section& tls) {
   TlsOptions options;
   options.certificates.push_back({tls.required_string("certificate"), tls.required_string("key")});
   for (const std::string& file : tls.strings("clientcas")) options.client_cas.emplace_back(file);
-  const std::string minimum = tls.choice("minimumtls", {"tls1.2", "tls1.3"}, "tls1.2");
+  const std::string minimum =
+      tls.choice("minimumtls", {"tls1.0", "tls1.1", "tls1.2", "tls1.3"}, "tls1.2");
+  LOG_IF(WARNING, minimum < "tls1.2") << minimum << " is not spoken: minimumtls is tls1.2";
   options.minimum_version = minimum == "tls1.3" ? 13 : 12;
+  for (const std::string& suite : tls.strings("ciphersuites")) {
+    if (!options.add_cipher_suite(suite)) {
+      tls.fail("ciphersuites", "names such as TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256, not " + suite);
+    }
+  }
   return options;
 }
 
 std::string read_secret(const base::Section& section, const std::string& key) {
   const std::string file = section.string(key + "_file");
-  std::string secret = section.string(key);
+  std::string secret = section.secret(key);
   if (file.empty()) return secret;
   if (!secret.empty()) section.fail(key, "either " + key + " or " + key + "_file, not both");
   std::optional<std::string> content;
@@ -52,8 +61,8 @@ std::string read_secret(const base::Section& section, const std::string& key) {
   return *content;
 }
 
-base::LogLevel read_log_level(const base::Section& log) {
-  const std::string level = log.choice("level", {"error", "warn", "info", "debug"}, "info");
+base::LogLevel read_log_level(const base::Section& log, std::string_view key) {
+  const std::string level = log.choice(key, {"error", "warn", "info", "debug"}, "info");
   if (level == "error") return base::LogLevel::error;
   if (level == "warn") return base::LogLevel::warning;
   if (level == "debug") return base::LogLevel::debug;

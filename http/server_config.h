@@ -14,13 +14,14 @@ namespace http {
 // send_timeout.
 ServerLimits read_server_limits(const base::Section& server);
 
-// certificate, key, clientcas, minimumtls (tls1.2, tls1.3), as in Distribution's http.tls.
+// certificate, key, clientcas, minimumtls, ciphersuites, as in Distribution's http.tls. TLS 1.0 and
+// 1.1 are not spoken: a file that allows them is served with 1.2, which is logged.
 TlsOptions read_tls_options(const base::Section& tls);
 
 // A secret given as `<key>` or, to keep it out of the file, as `<key>_file`; empty if neither is.
 std::string read_secret(const base::Section& section, const std::string& key);
 
 // log.level: error, warn, info or debug, as in Distribution's file.
-base::LogLevel read_log_level(const base::Section& log);
+base::LogLevel read_log_level(const base::Section& log, std::string_view key = "level");
 
 }  // namespace http

@@ -170,7 +170,14 @@ std::shared_ptr<SSL_CTX> load(const TlsOptions& options) {
   SSL_CTX_set_min_proto_version(context,
                                 options.minimum_version >= 13 ? TLS1_3_VERSION : TLS1_2_VERSION);
   // TLS 1.2 with forward secrecy and AEAD only; 1.3 has nothing else.
-  SSL_CTX_set_cipher_list(context, "ECDHE+AESGCM:ECDHE+CHACHA20");
+  const bool chosen = !options.ciphers.empty() || !options.cipher_suites.empty();
+  if (!chosen) SSL_CTX_set_cipher_list(context, "ECDHE+AESGCM:ECDHE+CHACHA20");
+  if (!options.ciphers.empty()) SSL_CTX_set_cipher_list(context, options.ciphers.c_str());
+  if (!options.cipher_suites.empty()) {
+    SSL_CTX_set_ciphersuites(context, options.cipher_suites.c_str());
+    // No suite of an older version has been named.
+    if (options.ciphers.empty()) SSL_CTX_set_min_proto_version(context, TLS1_3_VERSION);
+  }
   // A stream that ends without close_notify counts as ended: message lengths show what is missing.
   SSL_CTX_set_options(context, SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION |
                                    SSL_OP_IGNORE_UNEXPECTED_EOF | SSL_OP_PRIORITIZE_CHACHA);
@@ -194,15 +201,32 @@ std::shared_ptr<SSL_CTX> load(const TlsOptions& options) {
 
 }  // namespace
 
+bool TlsOptions::add_cipher_suite(const std::string& name) {
+  const std::string openssl_name = OPENSSL_cipher_name(name.c_str());
+  if (openssl_name == "(NONE)") return false;
+  // Those of TLS 1.3 have one name.
+  std::string& list = openssl_name == name ? cipher_suites : ciphers;
+  list += (list.empty() ? "" : ":") + openssl_name;
+  return true;
+}
+
 TlsContext::TlsContext(TlsOptions options)
     : options_(std::move(options)), context_(load(options_)) {}
 
 TlsContext::~TlsContext() = default;
 
 void TlsContext::reload() {
-  std::shared_ptr<SSL_CTX> fresh = load(options_);
+  std::unique_lock lock(mutex_);
+  TlsOptions options = options_;
+  lock.unlock();
+  reload(std::move(options));
+}
+
+void TlsContext::reload(TlsOptions options) {
+  std::shared_ptr<SSL_CTX> fresh = load(options);
   const std::lock_guard lock(mutex_);
   context_.swap(fresh);
+  options_ = std::move(options);
 }
 
 std::shared_ptr<ssl_ctx_st> TlsContext::current() const {

@@ -21,6 +21,12 @@ struct TlsOptions {
   std::vector<std::filesystem::path> client_cas;  // empty: client certificates are not asked for
   bool require_client_certificate = false;        // else they are optional
   int minimum_version = 12;                       // 12: TLS 1.2, 13: TLS 1.3
+
+  // Allows this cipher suite, named as IANA does (TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256); with none
+  // named, OpenSSL's choice is in force. False if there is no such suite.
+  bool add_cipher_suite(const std::string& name);
+  std::string ciphers;        // up to TLS 1.2, OpenSSL's names separated by ':'
+  std::string cipher_suites;  // of TLS 1.3, likewise
 };
 
 // A server context that connections take a reference to; reload() swaps it for the connections that
@@ -34,11 +40,13 @@ class TlsContext {
 
   // Reads the files again. On failure throws and the old certificates stay in use.
   void reload();
+  // The same with other options.
+  void reload(TlsOptions options);
   std::shared_ptr<ssl_ctx_st> current() const;
 
  private:
-  const TlsOptions options_;
   mutable std::mutex mutex_;
+  TlsOptions options_;                   // guarded by mutex_
   std::shared_ptr<ssl_ctx_st> context_;  // guarded by mutex_
 };
 

@@ -33,7 +33,8 @@ constexpr auto kManifestFields =
     std::to_array<std::string_view>({"schemaVersion", "mediaType", "artifactType", "config",
                                      "layers", "blobs", "manifests", "subject", "annotations"});
 constexpr auto kDescriptorFields =
-    std::to_array<std::string_view>({"mediaType", "digest", "size", "urls"});
+    std::to_array<std::string_view>({"mediaType", "digest", "size", "urls", "platform"});
+constexpr auto kPlatformFields = std::to_array<std::string_view>({"architecture", "os"});
 
 // Why a manifest is refused, in words for the client. Thrown and caught in this file only: the
 // checks nest, and what comes out of parse_manifest is an expected.
@@ -118,6 +119,14 @@ class Fields {
   std::vector<Field> fields_;
 };
 
+Platform platform(const Fields& descriptor, const std::string& where) {
+  const auto element = descriptor.find("platform");
+  if (!element) return {};
+  const Fields fields(*element, "the platform of " + where, kPlatformFields);
+  return {.architecture = std::string(fields.text("architecture")),
+          .os = std::string(fields.text("os"))};
+}
+
 // A missing "mediaType" or "size" is empty or 0, because Go programs leave such values out.
 Descriptor descriptor(dom::element element, const std::string& where) {
   const Fields fields(element, where, kDescriptorFields);
@@ -136,7 +145,8 @@ Descriptor descriptor(dom::element element, const std::string& where) {
           .size = static_cast<uint64_t>(size),
           .has_urls = urls && urls->begin() != urls->end(),
           .distributable =
-              !type.starts_with(kForeignLayer) && !type.starts_with(kNonDistributableLayer)};
+              !type.starts_with(kForeignLayer) && !type.starts_with(kNonDistributableLayer),
+          .platform = platform(fields, where)};
 }
 
 std::optional<Descriptor> one_descriptor(const Fields& fields, const std::string& name) {
@@ -246,6 +256,13 @@ Manifest read(dom::element document, std::string_view content_type) {
   return manifest;
 }
 
+// Fit for a Content-Type field: one type, no parameters, nothing that ends the field.
+bool plain_media_type(std::string_view text) {
+  constexpr size_t kLongest = 255;
+  return text.size() <= kLongest && text.find('/') != std::string_view::npos &&
+         std::ranges::all_of(text, [](char c) { return c > ' ' && c <= '~' && c != ';'; });
+}
+
 }  // namespace
 
 std::expected<Manifest, std::string> parse_manifest(std::string_view bytes,
@@ -265,6 +282,26 @@ std::expected<Manifest, std::string> parse_manifest(std::string_view bytes,
   } catch (const Refusal& refusal) {
     return std::unexpected(refusal.why);
   }
+}
+
+std::string stored_media_type(std::string_view bytes) {
+  if (const auto manifest = parse_manifest(bytes, "")) return manifest->media_type;
+  dom::parser parser;
+  dom::element document;
+  const auto error = parser.parse(bytes.data(), bytes.size()).get(document);
+  std::string_view named;
+  if (error == simdjson::SUCCESS && document["mediaType"].get(named) == simdjson::SUCCESS &&
+      plain_media_type(named)) {
+    return std::string(named);
+  }
+  int64_t version = 0;
+  if (error != simdjson::SUCCESS || document["schemaVersion"].get(version) != simdjson::SUCCESS ||
+      version != 1) {
+    return "application/octet-stream";
+  }
+  dom::element signatures;
+  const bool is_signed = document["signatures"].get(signatures) == simdjson::SUCCESS;
+  return std::string(is_signed ? kSignedSchema1 : kSchema1);
 }
 
 }  // namespace oci

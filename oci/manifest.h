@@ -30,6 +30,14 @@ inline constexpr std::string_view kOciEmptyConfig = "application/vnd.oci.empty.v
 // Manifests of up to 4 MiB are accepted (distribution-spec "Pushing Manifests").
 inline constexpr uint64_t kMaxManifestSize = 4 << 20;
 
+// What a child of an index runs on. Empty where the index does not say.
+struct Platform {
+  std::string architecture;
+  std::string os;
+
+  bool operator==(const Platform&) const = default;
+};
+
 struct Descriptor {
   std::string media_type;
   Digest digest;
@@ -37,6 +45,7 @@ struct Descriptor {
   bool has_urls = false;
   // Its bytes need not be in the registry: a foreign (Docker) or non-distributable (OCI) layer.
   bool distributable = true;
+  Platform platform;
 };
 
 struct Manifest {
@@ -65,5 +74,10 @@ struct Manifest {
 // see.
 std::expected<Manifest, std::string> parse_manifest(std::string_view bytes,
                                                     std::string_view content_type);
+
+// The type to serve stored bytes with, also those that parse_manifest refuses: what they name
+// themselves; Docker's schema 1, which names nothing, by its "signatures"; octets if all else
+// fails. For manifests that another program has stored.
+std::string stored_media_type(std::string_view bytes);
 
 }  // namespace oci

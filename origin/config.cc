@@ -4,6 +4,7 @@
 
 #include "base/yaml_config.h"
 #include "http/server_config.h"
+#include "origin/config_keys.h"
 
 namespace origin {
 namespace {
@@ -38,8 +39,56 @@ void read_storage(const base::Section& storage, Config& config) {
   const std::string root = storage.section("filesystem").string("rootdirectory");
   config.root = root.empty() ? "/var/lib/registry" : root;
   config.delete_enabled = storage.section("delete").boolean("enabled", false);
-  if (storage.section("maintenance").section("readonly").boolean("enabled", false)) {
-    storage.fail("maintenance", "no readonly.enabled, which this registry does not have");
+  config.read_only = storage.section("maintenance").section("readonly").boolean("enabled", false);
+}
+
+void read_page_limits(const base::Section& root, Config& config) {
+  constexpr int64_t kMost = 1'000'000;
+  config.max_catalog_entries =
+      static_cast<size_t>(root.section("catalog").integer("maxentries", 1000, 1, kMost));
+  config.max_tags = static_cast<size_t>(root.section("tags").integer("maxtags", 1000, 1, kMost));
+}
+
+// The levels of old files are called otherwise; log.level goes before them.
+void read_log(const base::Section& root, Config& config) {
+  const base::Section log = root.section("log");
+  config.log_level =
+      http::read_log_level(log.has("level") ? log : root, log.has("level") ? "level" : "loglevel");
+  const std::string formatter = log.choice("formatter", {"text", "json", "logstash"}, "text");
+  if (formatter == "json") config.log_format.style = base::LogFormat::Style::json;
+  if (formatter == "logstash") config.log_format.style = base::LogFormat::Style::logstash;
+  const base::Section fields = log.section("fields");
+  for (const std::string& name : fields.keys()) {
+    config.log_format.fields.emplace_back(name, fields.string(name));
+  }
+  const base::Section access = log.section("accesslog");
+  config.access_log = !access.boolean("disabled", false);
+  config.access_format = access.choice("format", {"combined", "json"}, "combined") == "json"
+                             ? http::AccessFormat::json
+                             : http::AccessFormat::combined;
+}
+
+void refuse_middleware(const base::Section& middleware) {
+  for (const std::string kind : {"registry", "repository", "storage"}) {
+    for (const base::Section& one : middleware.sections(kind)) {
+      one.string("name");
+      if (!one.boolean("disabled", false)) {
+        one.fail("name", std::string(find_config_key("middleware." + kind + "[0]")->note));
+      }
+    }
+  }
+}
+
+// What nobody asked for is unknown, or known to have no effect, or must not be ignored.
+void judge_unread(const base::ConfigFile& file) {
+  for (const auto& [where, path] : file.unread()) {
+    const ConfigKey* key = find_config_key(path);
+    if (key != nullptr && key->use == KeyUse::refused) {
+      throw base::ConfigError(where + path + ": " + std::string(key->note));
+    }
+    LOG(WARNING) << where << path << ": "
+                 << (key == nullptr ? "unknown key, ignored"
+                                    : "ignored: " + std::string(key->note));
   }
 }
 
@@ -60,10 +109,35 @@ void read_http(const base::Section& http, Config& config) {
     for (const std::string& value : headers.strings(name)) config.headers.add(name, value);
   }
   if (const base::Section tls = http.section("tls"); tls.present()) {
+    if (tls.has("letsencrypt") && !tls.has("certificate")) {
+      tls.fail("letsencrypt", "certificate and key: " +
+                                  std::string(find_config_key("http.tls.letsencrypt")->note));
+    }
     config.tls = http::read_tls_options(tls);
     config.tls->require_client_certificate =
         certificate_required(tls) && !config.tls->client_cas.empty();
   }
+}
+
+// As in Distribution 3, whose "disabled" is about the children of indexes, not about layers.
+Validation read_validation(const base::Section& section) {
+  using Children = Validation::Children;
+  Validation validation;
+  const base::Section manifests = section.section("manifests");
+  const base::Section indexes = manifests.section("indexes");
+  const std::string required = indexes.choice("platforms", {"all", "list", "none"}, "all");
+  if (required == "list") validation.children = Children::listed;
+  if (required == "none") validation.children = Children::none;
+  for (const base::Section& platform : indexes.sections("platformlist")) {
+    validation.platforms.push_back(
+        {platform.required_string("architecture"), platform.required_string("os")});
+  }
+  if (required == "list" && validation.platforms.empty()) {
+    indexes.fail("platformlist", "the platforms that are required, each {architecture: …, os: …}");
+  }
+  if (section.boolean("disabled", false)) validation.children = Children::none;
+  validation.layers = manifests.section("images").choice("layers", {"all", "none"}, "all") == "all";
+  return validation;
 }
 
 RedirectConfig read_redirect(const base::Section& section) {
@@ -90,8 +164,12 @@ void read_server(const base::Section& server, Config& config) {
 
 }  // namespace
 
-Config read_config(const std::filesystem::path& path) {
-  const base::ConfigFile file(path);
+Config read_config(const std::filesystem::path& path, const std::vector<std::string>& environment) {
+  const Environment overrides = read_environment(environment);
+  for (const std::string& name : overrides.unknown) {
+    LOG(WARNING) << name << ": no such key, ignored";
+  }
+  const base::ConfigFile file(path, overrides.overrides);
   const base::Section root = file.root();
   Config config;
   root.choice("version", {"0.1"}, "0.1");
@@ -100,16 +178,35 @@ Config read_config(const std::filesystem::path& path) {
               "no such section: this registry cannot check who asks, so it will not serve "
               "what is meant to be protected");
   }
-  const base::Section log = root.section("log");
-  config.log_level = http::read_log_level(log);
-  config.access_log = !log.section("accesslog").boolean("disabled", false);
+  read_log(root, config);
   read_storage(root.section("storage"), config);
+  refuse_middleware(root.section("middleware"));
+  read_page_limits(root, config);
   read_http(root.section("http"), config);
+  config.validation = read_validation(root.section("validation"));
   config.redirect = read_redirect(root.section("redirect"));
+  if (root.section("storage").section("redirect").boolean("disable", false)) config.redirect = {};
   config.notifications = read_notifications(root);
   read_server(root.section("server"), config);
-  for (const std::string& warning : file.unread()) LOG(WARNING) << warning;
+  judge_unread(file);
+  config.effective = file.effective();
+  config.read_paths = file.read_paths();
   return config;
+}
+
+void log_fixed_differences(const Config& old, const Config& fresh) {
+  const auto report = [](bool same, const char* keys) {
+    LOG_IF(WARNING, !same) << keys << ": changed in the file, in force after the next start";
+  };
+  report(old.root == fresh.root, "storage.filesystem.rootdirectory");
+  report(old.address == fresh.address, "http.addr");
+  report(old.tls.has_value() == fresh.tls.has_value(), "http.tls");
+  report(old.secret == fresh.secret, "http.secret");
+  report(old.loops == fresh.loops && old.threads == fresh.threads && old.limits == fresh.limits,
+         "server");
+  report(old.notifications == fresh.notifications, "notifications");
+  report(old.access_log == fresh.access_log && old.access_format == fresh.access_format,
+         "log.accesslog");
 }
 
 }  // namespace origin

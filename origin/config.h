@@ -9,17 +9,22 @@
 #include <vector>
 
 #include "base/log.h"
+#include "http/access_log.h"
 #include "http/server.h"
 #include "http/tls.h"
 #include "origin/events/config.h"
 #include "origin/network.h"
 #include "origin/redirect.h"
+#include "origin/validation.h"
 
 namespace origin {
 
 struct Config {
-  std::filesystem::path root;   // storage.filesystem.rootdirectory
-  bool delete_enabled = false;  // storage.delete.enabled
+  std::filesystem::path root;         // storage.filesystem.rootdirectory
+  bool delete_enabled = false;        // storage.delete.enabled
+  bool read_only = false;             // storage.maintenance.readonly.enabled
+  size_t max_catalog_entries = 1000;  // catalog.maxentries: more in one page is refused
+  size_t max_tags = 1000;             // tags.maxtags: more in one page is cut to it
 
   std::string address;                  // http.addr
   std::optional<http::TlsOptions> tls;  // http.tls
@@ -29,6 +34,7 @@ struct Config {
   http::Headers headers;                // http.headers
   std::chrono::nanoseconds drain_timeout = std::chrono::seconds(60);  // http.draintimeout
 
+  Validation validation;
   RedirectConfig redirect;
   NotificationsConfig notifications;
 
@@ -38,11 +44,21 @@ struct Config {
   std::vector<Network> trusted_proxies;  // whose word on the client's address is believed
 
   base::LogLevel log_level = base::LogLevel::info;
+  base::LogFormat log_format;
   bool access_log = true;
+  http::AccessFormat access_format = http::AccessFormat::combined;
+
+  std::string effective;  // all that was read, as a file of the same format, without its secrets
+  std::vector<std::string> read_paths;  // the keys that were asked for
 };
 
-// base::ConfigError for what is wrong; what is unknown is logged and ignored, as Distribution
-// ignores it. Refuses what would open a registry that its administrator means to be closed.
-Config read_config(const std::filesystem::path& path);
+// Reads the file, with what the environment (elements "NAME=value") has in its place; see
+// origin/config_keys.h. base::ConfigError for what is wrong and for what must not be ignored; what
+// may be, and what is unknown, is logged.
+Config read_config(const std::filesystem::path& path,
+                   const std::vector<std::string>& environment = {});
+
+// Logs what differs between two configurations but takes a new start to change.
+void log_fixed_differences(const Config& old, const Config& fresh);
 
 }  // namespace origin

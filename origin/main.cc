@@ -1,24 +1,56 @@
 // entrepot-origin: reads its configuration, opens the storage, serves until SIGTERM.
 #include <glog/logging.h>
+#include <unistd.h>
 
 #include <CLI/CLI.hpp>
 #include <exception>
+#include <iostream>
 #include <string>
+#include <vector>
 
 #include "base/log.h"
 #include "base/yaml_config.h"
 #include "http/service.h"
+#include "http/tls.h"
 #include "origin/config.h"
+#include "origin/config_keys.h"
 #include "origin/registry.h"
 
 namespace {
 
+std::vector<std::string> environment() {
+  std::vector<std::string> variables;
+  for (char** variable = environ; *variable != nullptr; ++variable) {
+    variables.emplace_back(*variable);
+  }
+  return variables;
+}
+
+// Reads the configuration and lets it rule the log.
+origin::Config configure(const std::string& path) {
+  origin::Config config = origin::read_config(path, environment());
+  base::set_log_level(config.log_level);
+  base::set_log_format(config.log_format);
+  return config;
+}
+
+// Prints what would be in force, or says what is wrong.
+int check(const std::string& path) {
+  try {
+    const origin::Config config = origin::read_config(path, environment());
+    if (config.tls) http::TlsContext context(*config.tls);
+    std::cout << config.effective;
+    return http::kExitOk;
+  } catch (const std::exception& e) {
+    LOG(ERROR) << e.what();
+    return http::kExitUsage;
+  }
+}
+
 // SIGHUP: a file that is wrong changes nothing.
 void reload(origin::Registry& registry, const std::string& path) {
   try {
-    origin::Config config = origin::read_config(path);
-    base::set_log_level(config.log_level);
-    registry.reload(std::move(config));
+    registry.reload(configure(path));
   } catch (const std::exception& e) {
     LOG(ERROR) << "the configuration stays as it was: " << e.what();
   }
@@ -26,8 +58,7 @@ void reload(origin::Registry& registry, const std::string& path) {
 
 int serve(const std::string& path) {
   try {
-    origin::Config config = origin::read_config(path);
-    base::set_log_level(config.log_level);
+    origin::Config config = configure(path);
     http::Service service;
     origin::Registry registry(std::move(config));
     registry.start();
@@ -55,10 +86,23 @@ int main(int argc, char** argv) {
   app.require_subcommand(1);
   app.failure_message(CLI::FailureMessage::help);
   std::string path;
+  const auto add_path = [&path](CLI::App* to) {
+    to->add_option("config", path, "The configuration file (YAML, as Distribution's)")
+        ->envname("REGISTRY_CONFIGURATION_PATH")
+        ->required()
+        ->check(CLI::ExistingFile);
+  };
   CLI::App* command = app.add_subcommand("serve", "Serve until SIGTERM");
-  command->add_option("config", path, "The configuration file (YAML, as Distribution's)")
-      ->required()
-      ->check(CLI::ExistingFile);
+  add_path(command);
+  CLI::App* config = app.add_subcommand("config", "About the configuration file");
+  config->require_subcommand(1);
+  CLI::App* check_command = config->add_subcommand(
+      "check",
+      "Print the configuration that would be in force, with the environment's REGISTRY_* "
+      "and all defaults, secrets hidden; exit status 2 if it is wrong");
+  add_path(check_command);
+  CLI::App* keys_command =
+      config->add_subcommand("keys", "Print every key and what becomes of it, as Markdown");
   command->footer(
       "SIGHUP reads the configuration and the certificates again. SIGTERM ends requests in flight "
       "first, for at most "
@@ -68,5 +112,9 @@ int main(int argc, char** argv) {
   } catch (const CLI::ParseError& e) {
     return app.exit(e) == 0 ? http::kExitOk : http::kExitUsage;
   }
-  return serve(path);
+  if (keys_command->parsed()) {
+    std::cout << origin::config_keys_markdown();
+    return http::kExitOk;
+  }
+  return check_command->parsed() ? check(path) : serve(path);
 }

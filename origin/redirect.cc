@@ -48,8 +48,7 @@ bool bearer_matches(const http::Request& request, std::string_view bearer) {
          CRYPTO_memcmp(token.data(), bearer.data(), bearer.size()) == 0;
 }
 
-bool excepted(const RedirectConfig& config, const http::Request& request,
-              const std::string& client_address) {
+bool excepted(const RedirectConfig& config, const http::Request& request) {
   const std::string via = request.headers.joined("Via");
   const std::string_view host = without_port(request.headers.get("Host").value_or(""));
   return std::ranges::any_of(config.via,
@@ -57,18 +56,17 @@ bool excepted(const RedirectConfig& config, const http::Request& request,
          std::ranges::any_of(config.hosts, [&](auto& name) { return http::iequals(host, name); }) ||
          std::ranges::any_of(config.certificates,
                              [&](auto& name) { return certificate_matches(request.peer, name); }) ||
-         contains_address(config.networks, client_address) ||
+         contains_address(config.networks, request.client) ||
          bearer_matches(request, config.bearer);
 }
 
 }  // namespace
 
 std::optional<std::string> redirect_url(const RedirectConfig& config, const http::Request& request,
-                                        const std::string& client_address,
                                         const std::string& repository, const oci::Digest& digest,
                                         uint64_t size) {
   if (config.url.empty() || !request.is("GET") || size < config.direct_below) return std::nullopt;
-  if (excepted(config, request, client_address)) return std::nullopt;
+  if (excepted(config, request)) return std::nullopt;
   std::string url = config.url + "/v2/" + repository + "/blobs/" + digest.str();
   if (!request.query.empty()) url += '?' + request.query;
   return url;

@@ -20,7 +20,7 @@ struct RedirectConfig {
 
   std::vector<std::string> via;           // a part of the Via field, in any letter case
   std::vector<std::string> hosts;         // the Host field without its port
-  std::vector<Network> networks;          // the client's address
+  std::vector<Network> networks;          // Request::client, the client's address
   std::vector<std::string> certificates;  // a client certificate's subject, one attribute of it
                                           // ("CN=edge-1"), or a subjectAltName
   std::string bearer;                     // the token in Authorization: Bearer
@@ -29,7 +29,6 @@ struct RedirectConfig {
 // The URL to send the client to, or nullopt to serve the blob here. Only a GET is ever redirected:
 // clients take the answer to a HEAD for the registry's own. The query is kept.
 std::optional<std::string> redirect_url(const RedirectConfig& config, const http::Request& request,
-                                        const std::string& client_address,
                                         const std::string& repository, const oci::Digest& digest,
                                         uint64_t size);
 

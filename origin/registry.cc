@@ -16,6 +16,7 @@
 #include "origin/api/referrers.h"
 #include "origin/api/tags.h"
 #include "origin/api/uploads.h"
+#include "origin/forwarded.h"
 #include "origin/secret.h"
 
 namespace origin {
@@ -30,6 +31,8 @@ std::unique_ptr<Events> open_events(const Config& config, base::LoopGroup& loops
   if (config.notifications.endpoints.empty()) return nullptr;
   return std::make_unique<Events>(config.notifications, config.address, loops, pool);
 }
+
+bool is_read(const http::Request& request) { return request.is("GET") || request.is("HEAD"); }
 
 }  // namespace
 
@@ -48,7 +51,9 @@ Registry::Registry(Config config)
     return answer_to(request, thrown);
   };
   if (config_->access_log) {
-    options.on_access = [](const http::AccessRecord& record) { http::log_access(record); };
+    options.on_access = [format = config_->access_format](const http::AccessRecord& record) {
+      http::log_access(record, format);
+    };
   }
   const std::vector<http::Listen> listens = {{config_->address, tls_}};
   server_ = std::make_unique<http::Server>(loops_, pool_, std::move(options), listens);
@@ -80,11 +85,13 @@ void Registry::reload(Config config) {
   const auto next = std::make_shared<const Config>(std::move(config));
   {
     const std::lock_guard lock(mutex_);
+    log_fixed_differences(*config_, *next);
     config_ = next;
   }
-  if (!tls_) return;
+  LOG(INFO) << "configuration read again";
+  if (!tls_ || !next->tls) return;
   try {
-    tls_->reload();
+    tls_->reload(*next->tls);
     LOG(INFO) << "certificates read again";
   } catch (const std::exception& e) {
     LOG(ERROR) << "certificates kept as they were: " << e.what();
@@ -95,7 +102,13 @@ base::Task<void> Registry::handle(http::Exchange& exchange) {
   const std::shared_ptr<const Config> config = this->config();
   const api::Context context = this->context(*config);
   if (exchange.request.id.empty()) exchange.request.id = base::random_uuid();
+  exchange.request.client = client_address(exchange.request, config->trusted_proxies);
   const oci::Route route = oci::parse_route(exchange.request.path);
+  if (config->read_only && !is_read(exchange.request) &&
+      !std::holds_alternative<oci::BaseRoute>(route)) {
+    co_return co_await api::refuse_method(context, exchange, "GET, HEAD",
+                                          "the registry is read-only");
+  }
   if (const auto* blob = std::get_if<oci::BlobRoute>(&route)) {
     co_await api::blobs(context, exchange, *blob);
   } else if (const auto* manifest = std::get_if<oci::ManifestRoute>(&route)) {

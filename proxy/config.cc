@@ -70,7 +70,9 @@ EdgeConfig read_edge_config(const std::filesystem::path& path) {
   const base::Section log = root.section("log");
   config.log_level = http::read_log_level(log);
   config.access_log = !log.section("accesslog").boolean("disabled", false);
-  for (const std::string& warning : file.unread()) LOG(WARNING) << warning;
+  for (const base::ConfigFile::Key& key : file.unread()) {
+    LOG(WARNING) << key.where << key.path << ": unknown key, ignored";
+  }
   return config;
 }
 

@@ -1,5 +1,5 @@
 # Adds up what conf/dev/up did from access logs, see there. Fields are separated by double quotes:
-# $2 is the request line, $3 status and bytes, $4 the user agent, $6 Cache-Status.
+# $2 is the request line, $3 status and bytes, $6 the user agent, $8 Cache-Status.
 
 kind == "blob" { order[++count] = $1; size[$1] = $2; next }
 
@@ -12,11 +12,11 @@ $2 !~ /^GET .*\/blobs\/sha256:/ { next }
   status = answer[1]
   bytes = answer[2]
 }
-kind == "origin" && $4 ~ /^entrepot-edge/ { fetched[digest] += bytes; next }
+kind == "origin" && $6 ~ /^entrepot-edge/ { fetched[digest] += bytes; next }
 kind == "origin" && (status == 302 || status == 307) { redirects[digest]++; next }
 kind == "origin" { direct[digest]++; next }
 {
-  outcome = $6 ~ /; *hit/ ? "hit" : $6 ~ /; *fwd=[a-z-]*miss/ ? "miss" : "?"
+  outcome = $8 ~ /; *hit/ ? "hit" : $8 ~ /; *fwd=[a-z-]*miss/ ? "miss" : "?"
   if (status != 200 || bytes != size[digest]) outcome = status "/" bytes
 }
 kind == "first" && !(digest in first) { first[digest] = outcome; next }

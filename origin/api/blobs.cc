@@ -2,7 +2,6 @@
 
 #include "http/content.h"
 #include "origin/api/notify.h"
-#include "origin/forwarded.h"
 #include "origin/redirect.h"
 
 namespace origin::api {
@@ -18,9 +17,7 @@ base::Task<void> serve(const Context& context, http::Exchange& exchange,
   blob_pulled(context, exchange.request, repository, digest, blob->size);
 
   const auto elsewhere =
-      redirect_url(context.config.redirect, exchange.request,
-                   client_address(exchange.request, context.config.trusted_proxies), repository,
-                   digest, blob->size);
+      redirect_url(context.config.redirect, exchange.request, repository, digest, blob->size);
   if (elsewhere) {
     http::Response answer = context.response(context.config.redirect.status);
     answer.headers.set("Location", *elsewhere);

@@ -1,5 +1,6 @@
 #include "origin/api/catalog.h"
 
+#include <algorithm>
 #include <nlohmann/json.hpp>
 
 #include "origin/api/pagination.h"
@@ -7,9 +8,8 @@
 namespace origin::api {
 namespace {
 
-// Distribution's page sizes: without "n", and the most that may be asked for.
+// Distribution's page size without "n".
 constexpr size_t kDefaultEntries = 100;
-constexpr size_t kMaxEntries = 1000;
 
 }  // namespace
 
@@ -17,11 +17,11 @@ base::Task<void> catalog(const Context& context, http::Exchange& exchange) {
   if (!exchange.request.is("GET") && !exchange.request.is("HEAD")) {
     co_return co_await refuse_method(context, exchange, "GET, HEAD");
   }
+  const size_t most = context.config.max_catalog_entries;
   const Page page = read_page(exchange.request);
-  const size_t count = page.count.value_or(kDefaultEntries);
-  if (count > kMaxEntries) {
-    throw oci::Error(oci::ErrorCode::pagination_number_invalid,
-                     "at most " + std::to_string(kMaxEntries));
+  const size_t count = page.count.value_or(std::min(kDefaultEntries, most));
+  if (count > most) {
+    throw oci::Error(oci::ErrorCode::pagination_number_invalid, "at most " + std::to_string(most));
   }
   std::vector<std::string> names =
       co_await context.pool.run([&] { return context.storage.catalog.list(page.last, count + 1); });

@@ -50,8 +50,8 @@ oci::Digest require_digest(std::string_view text);
 std::string blob_path(const std::string& repository, const oci::Digest& digest);
 std::string manifest_path(const std::string& repository, const oci::Digest& digest);
 
-// 405 with what is allowed instead.
+// 405 with what is allowed instead, and why if that is not plain.
 base::Task<void> refuse_method(const Context& context, http::Exchange& exchange,
-                               std::string_view allowed);
+                               std::string_view allowed, std::string_view why = "");
 
 }  // namespace origin::api

@@ -29,11 +29,11 @@ struct Stored {
   oci::Manifest manifest;
 };
 
-// What the bytes say; of the old schema 1, which has no such field, the type alone.
+// What the bytes say; of what cannot be parsed, as the old schema 1, the type alone.
 oci::Manifest parse_stored(const std::string& bytes) {
   auto manifest = oci::parse_manifest(bytes, "");
   if (manifest) return std::move(*manifest);
-  return {.media_type = "application/vnd.docker.distribution.manifest.v1+prettyjws"};
+  return {.media_type = oci::stored_media_type(bytes)};
 }
 
 oci::Error unknown(const oci::ManifestRoute& route) {
@@ -94,21 +94,25 @@ base::Task<std::optional<std::string>> read_body(http::BodyReader& body) {
 // Pool. An error for everything the manifest needs that the repository has not. A subject may be
 // missing: it may be pushed later.
 std::vector<oci::ErrorEntry> missing_references(const Storage& storage,
+                                                const Validation& validation,
                                                 const std::string& repository,
                                                 const oci::Manifest& manifest) {
   std::vector<oci::ErrorEntry> missing;
-  const auto need = [&missing](const oci::Descriptor& descriptor, bool there) {
-    if (there) return;
+  const auto need = [&missing](const oci::Descriptor& descriptor, bool satisfied) {
+    if (satisfied) return;
     missing.push_back(
         {ErrorCode::manifest_blob_unknown, oci::detail_string(descriptor.digest.str())});
   };
-  const auto need_blob = [&](const oci::Descriptor& blob) {
-    need(blob, !blob.distributable || storage.blobs.size(repository, blob.digest).has_value());
+  const auto there = [&](const oci::Descriptor& blob) {
+    return storage.blobs.size(repository, blob.digest).has_value();
   };
-  if (manifest.config) need_blob(*manifest.config);
-  for (const oci::Descriptor& blob : manifest.blobs) need_blob(blob);
+  if (manifest.config) need(*manifest.config, there(*manifest.config));
+  for (const oci::Descriptor& layer : manifest.blobs) {
+    need(layer, !validation.requires_layer(layer) || there(layer));
+  }
   for (const oci::Descriptor& child : manifest.manifests) {
-    need(child, storage.manifests.exists(repository, child.digest));
+    need(child,
+         !validation.requires_child(child) || storage.manifests.exists(repository, child.digest));
   }
   return missing;
 }
@@ -148,8 +152,9 @@ Push check_push(const http::Request& request, const oci::ManifestRoute& route, s
 }
 
 // Pool. The manifest, and only then the tags.
-void store(Storage& storage, const std::string& repository, const Push& push) {
-  auto missing = missing_references(storage, repository, push.manifest);
+void store(Storage& storage, const Validation& validation, const std::string& repository,
+           const Push& push) {
+  auto missing = missing_references(storage, validation, repository, push.manifest);
   if (!missing.empty()) throw oci::Error(std::move(missing));
   std::optional<oci::Digest> subject;
   if (push.manifest.subject) subject = push.manifest.subject->digest;
@@ -166,7 +171,7 @@ base::Task<void> put(const Context& context, http::Exchange& exchange,
   }
   const Push push = co_await context.pool.run([&] {
     Push checked = check_push(exchange.request, route, std::move(*bytes));
-    store(context.storage, route.repository, checked);
+    store(context.storage, context.config.validation, route.repository, checked);
     manifest_pushed(context, exchange.request,
                     {route.repository, checked.digest, checked.bytes.size(), checked.manifest},
                     checked.tags);

@@ -7,16 +7,16 @@ namespace origin::api {
 namespace {
 
 // The client's address, with the port if it is the connection's own.
-std::string client_of(const Context& context, const http::Request& request) {
-  std::string address = client_address(request, context.config.trusted_proxies);
-  if (address != request.peer.address || request.peer.port == 0) return address;
-  const bool ipv6 = address.find(':') != std::string::npos;
-  return (ipv6 ? '[' + address + ']' : address) + ':' + std::to_string(request.peer.port);
+std::string client_of(const http::Request& request) {
+  if (request.client != request.peer.address || request.peer.port == 0) return request.client;
+  const bool ipv6 = request.client.find(':') != std::string::npos;
+  const std::string address = ipv6 ? '[' + request.client + ']' : request.client;
+  return address + ':' + std::to_string(request.peer.port);
 }
 
 void add(const Context& context, const http::Request& request, const char* action,
          EventTarget target) {
-  context.events->add({action, std::move(target)}, request, client_of(context, request));
+  context.events->add({action, std::move(target)}, request, client_of(request));
 }
 
 // Unlike in a Location never a path alone: who gets it has no request to complete it from.

@@ -7,22 +7,16 @@
 #include "origin/api/pagination.h"
 
 namespace origin::api {
-namespace {
-
-// More than this is cut to it, with a Link to the rest, as Distribution 3.1 does. Without "n" all
-// tags are sent.
-constexpr size_t kMaxTags = 1000;
-
-}  // namespace
-
 base::Task<void> tags(const Context& context, http::Exchange& exchange,
                       const oci::TagsRoute& route) {
   if (!exchange.request.is("GET") && !exchange.request.is("HEAD")) {
     co_return co_await refuse_method(context, exchange, "GET, HEAD");
   }
   const Page page = read_page(exchange.request);
-  const size_t count =
-      page.count ? std::min(*page.count, kMaxTags) : std::numeric_limits<size_t>::max() - 1;
+  // More than the most is cut to it, with a Link to the rest, as Distribution 3.1 does. Without "n"
+  // all tags are sent.
+  const size_t count = page.count ? std::min(*page.count, context.config.max_tags)
+                                  : std::numeric_limits<size_t>::max() - 1;
   std::vector<std::string> names;
   const bool exists = co_await context.pool.run([&] {
     if (!context.storage.catalog.exists(route.repository)) return false;

@@ -19,6 +19,7 @@ std::string read_name(const base::Section& endpoint) {
 // The message of a mistake shows the section, never a value: it may be a password.
 http::Headers read_headers(const base::Section& endpoint) {
   const base::Section section = endpoint.section("headers");
+  section.hide_values();
   http::Headers headers;
   for (const std::string& name : section.keys()) {
     for (const std::string& value : section.strings(name)) {

@@ -22,6 +22,8 @@ struct EndpointConfig {
   std::chrono::nanoseconds backoff = std::chrono::seconds(1);  // the first such while
   std::vector<std::string> ignored_media_types;
   std::vector<std::string> ignored_actions;
+
+  bool operator==(const EndpointConfig&) const = default;
 };
 
 struct NotificationsConfig {
@@ -29,6 +31,8 @@ struct NotificationsConfig {
   bool include_references = false;
   std::filesystem::path queue_directory = "/var/lib/entrepot/events";
   uint64_t queue_limit = 64 << 20;  // bytes of events that wait, for each endpoint
+
+  bool operator==(const NotificationsConfig&) const = default;
 };
 
 // base::ConfigError for what is wrong.

@@ -15,7 +15,7 @@ std::optional<BlobStore::Blob> BlobStore::open(const std::string& repository,
                                                const oci::Digest& digest) const {
   const auto target = read_link(layout_.layer_link(repository, digest));
   if (!target) return std::nullopt;
-  Blob blob{base::open_file(layout_.blob(*target), O_RDONLY)};
+  Blob blob{open_shared(layout_.blob(*target), O_RDONLY)};
   if (!blob.fd) {
     LOG(WARNING) << repository << " has a link to " << target->str() << " but its bytes are gone";
     return std::nullopt;

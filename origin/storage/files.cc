@@ -1,9 +1,12 @@
 #include "origin/storage/files.h"
 
+#include <fcntl.h>
 #include <glog/logging.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include <algorithm>
+#include <atomic>
 #include <system_error>
 
 #include "base/durable_file.h"
@@ -15,11 +18,23 @@ namespace {
 
 // Longer than any digest, so that a link of any other content shows as garbled.
 constexpr uint64_t kMaxLink = 4096;
+// How often a link is written anew because its directories were removed meanwhile.
+constexpr int kMaxAttempts = 100;
+
+std::atomic<uint64_t> repairs = 0;
+
+// What `look` finds; where that is nothing, what it finds after the directory was read anew.
+template <typename Look>
+auto look_twice(const std::filesystem::path& path, const Look& look) {
+  auto found = look();
+  if (found || !refresh(path.parent_path())) return found;
+  return look();
+}
 
 // The link's text, or nullopt if there is none; what cannot be a link reads as "".
 std::optional<std::string> link_text(const std::filesystem::path& path) {
   try {
-    return base::read_file(path, kMaxLink);
+    return look_twice(path, [&] { return base::read_file(path, kMaxLink); });
   } catch (const base::IoError& e) {
     if (e.number() == EFBIG || e.number() == EISDIR) return "";
     throw;
@@ -31,10 +46,26 @@ bool missing(const std::error_code& error) {
 }
 
 std::optional<struct stat> stat_of(const std::filesystem::path& path) {
-  struct stat s{};
-  if (::stat(path.c_str(), &s) == 0) return s;
-  if (errno == ENOENT || errno == ENOTDIR) return std::nullopt;
-  throw base::IoError("stat " + path.string());
+  return look_twice(path, [&]() -> std::optional<struct stat> {
+    struct stat s{};
+    if (::stat(path.c_str(), &s) == 0) return s;
+    if (errno == ENOENT || errno == ENOTDIR) return std::nullopt;
+    throw base::IoError("stat " + path.string());
+  });
+}
+
+// What stands in a link's place is no link: say so and count it, since it is about to be replaced.
+void note_repair(const std::filesystem::path& path) {
+  std::string what;
+  try {
+    const auto text = base::read_file(path, kMaxLink);
+    if (!text || oci::Digest::parse(*text)) return;
+    what = text->empty() ? "empty" : "garbled";
+  } catch (const base::IoError& e) {
+    what = std::string("unreadable (") + e.what() + ")";
+  }
+  ++repairs;
+  LOG(WARNING) << path.string() << ": " << what << " link, replaced by a push";
 }
 
 }  // namespace
@@ -52,14 +83,52 @@ std::optional<oci::Digest> read_link(const std::filesystem::path& path) {
   return std::nullopt;
 }
 
+std::optional<oci::Digest> read_link_of_many(const std::filesystem::path& path) {
+  try {
+    return read_link(path);
+  } catch (const base::IoError& e) {
+    LOG(ERROR) << path.string() << ": unreadable link, taken as absent: " << e.what();
+    return std::nullopt;
+  }
+}
+
 void write_link(const std::filesystem::path& path, const oci::Digest& digest) {
-  base::write_file_durably(path, digest.str());
+  note_repair(path);
+  for (int attempt = 1;; ++attempt) {
+    try {
+      return base::write_file_durably(path, digest.str());
+    } catch (const base::IoError& e) {
+      if (attempt == kMaxAttempts) throw;
+      if (e.number() == EISDIR) {
+        remove_tree(path);
+      } else if (e.number() != ENOENT && e.number() != ESTALE) {
+        throw;
+      }
+    }
+  }
+}
+
+uint64_t link_repairs() { return repairs; }
+
+bool refresh(const std::filesystem::path& directory) {
+  const auto opens = [&] {
+    return base::UniqueFd(::open(directory.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC)).get() >= 0;
+  };
+  if (opens()) return true;
+  // The directory's own name may be what is believed to be missing.
+  const std::filesystem::path parent = directory.parent_path();
+  return !parent.empty() && parent != directory && refresh(parent) && opens();
+}
+
+base::UniqueFd open_shared(const std::filesystem::path& path, int flags) {
+  return look_twice(path, [&] { return base::open_file(path, flags); });
 }
 
 bool remove_file(const std::filesystem::path& path) {
   if (::unlink(path.c_str()) != 0) {
     if (errno == ENOENT || errno == ENOTDIR) return false;
-    throw base::IoError("removing " + path.string());
+    if (errno != EISDIR) throw base::IoError("removing " + path.string());
+    remove_tree(path);
   }
   base::sync_directory(path.parent_path());
   return true;
@@ -68,7 +137,7 @@ bool remove_file(const std::filesystem::path& path) {
 void remove_tree(const std::filesystem::path& path) {
   std::error_code error;
   std::filesystem::remove_all(path, error);
-  if (error && !missing(error)) {
+  if (error && !missing(error) && error != std::errc::directory_not_empty) {
     throw base::IoError(error.value(), "removing " + path.string());
   }
 }
@@ -81,6 +150,7 @@ std::optional<uint64_t> regular_file_size(const std::filesystem::path& path) {
 
 std::vector<std::string> list_directories(const std::filesystem::path& path) {
   std::vector<std::string> names;
+  refresh(path);
   std::error_code error;
   for (std::filesystem::directory_iterator it(path, error), end; !error && it != end;
        it.increment(error)) {

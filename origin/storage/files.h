@@ -1,6 +1,27 @@
 // The few operations on files that the stores are made of, besides base/durable_file: links,
 // durable removal, directories in order. All block and may be called on any thread; IoError on
 // failure.
+//
+// Shared storage. Replicas may see the directory through NFSv3 with default caching, where nothing
+// tells one host what another has done. What of it Linux's client lets stand, and what we do:
+//
+// - That a name is missing is believed as long as the directory's cached attributes are (up to 60
+//   s), open(2) of the name included. Opening a directory fetches its attributes anew
+//   (close-to-open), and one that has changed has its missing names looked up again. So before a
+//   name counts as missing its directory is opened: refresh(). Only misses pay, one or two round
+//   trips.
+// - That a name leads to a file is believed likewise, but open(2) of the name asks the server for
+//   the file; one that was replaced or removed is stale there, and the name is looked up again. So
+//   links are read by open(2) alone, and a tag that was moved is seen at once without refresh().
+//   stat(2) does not ask: the size of what grows is taken after open(2).
+// - A file that is replaced while it is read is stale (ESTALE): base::read_file reads the new one.
+// - rename(2), and creating with O_EXCL, happen at the server: the last of two writers of a link
+//   or a blob wins, and each sees one of them whole.
+// - A file that is removed while this host has it open stays as ".nfs…" in its directory, which
+//   then is not empty: remove_tree() leaves it.
+//
+// The client sees that a directory has changed by the server's timestamp: two changes within its
+// resolution, with a look between them, may hide the second until the next.
 #pragma once
 
 #include <cstdint>
@@ -9,6 +30,7 @@
 #include <string>
 #include <vector>
 
+#include "base/unique_fd.h"
 #include "oci/digest.h"
 
 namespace origin {
@@ -18,13 +40,29 @@ namespace origin {
 // (and one being written looks like it; hence a second look before it counts).
 std::optional<oci::Digest> read_link(const std::filesystem::path& path);
 
-// Creates or replaces the link, durably.
+// The same where one link of many must not stand in the way of the others: one that cannot be read
+// at all (EACCES, EIO) is logged and counts as absent too.
+std::optional<oci::Digest> read_link_of_many(const std::filesystem::path& path);
+
+// Creates or replaces the link, durably, whatever stands in its place. Directories that a delete
+// removes at the same moment are made again.
 void write_link(const std::filesystem::path& path, const oci::Digest& digest);
 
-// Removes the file, durably; false if there was none.
+// How many unusable links write_link() has replaced since the start.
+uint64_t link_repairs();
+
+// Asks the storage anew which names are in the directory; false if there is no such directory. See
+// "Shared storage" above.
+bool refresh(const std::filesystem::path& directory);
+
+// As base::open_file, but a name that is missing is looked up again after refresh().
+base::UniqueFd open_shared(const std::filesystem::path& path, int flags);
+
+// Removes the file, durably; false if there was none. A directory in its place is removed too.
 bool remove_file(const std::filesystem::path& path);
 
-// Removes the directory with all that is in it; nothing to do if there is none. Not durable.
+// Removes the directory with all that is in it, except what others put there meanwhile; nothing to
+// do if there is none. Not durable.
 void remove_tree(const std::filesystem::path& path);
 
 // The size of a regular file; nullopt if there is none.

@@ -16,6 +16,9 @@ std::optional<std::string> read_verified(const std::filesystem::path& path,
   std::optional<std::string> bytes;
   try {
     bytes = base::read_file(path, oci::kMaxManifestSize);
+    if (!bytes && refresh(path.parent_path())) {
+      bytes = base::read_file(path, oci::kMaxManifestSize);
+    }
   } catch (const base::IoError& e) {
     if (e.number() != EFBIG) throw;
     LOG(WARNING) << digest.str() << " is too large for a manifest, taken as absent";
@@ -76,7 +79,7 @@ std::vector<oci::Digest> ManifestStore::referrers(const std::string& repository,
   const std::filesystem::path directory = layout_.referrers(repository, subject);
   for (const std::string& algorithm : list_directories(directory)) {
     for (const std::string& hex : list_directories(directory / algorithm)) {
-      const auto digest = read_link(directory / algorithm / hex / "link");
+      const auto digest = read_link_of_many(directory / algorithm / hex / "link");
       if (digest) digests.push_back(*digest);
     }
   }

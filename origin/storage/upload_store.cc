@@ -145,16 +145,18 @@ std::string UploadStore::create(const std::string& repository) {
 
 std::optional<UploadStatus> UploadStore::status(const std::string& repository,
                                                 const std::string& id) const {
-  const auto size = regular_file_size(layout_.upload_data(repository, id));
-  if (!size) return std::nullopt;
+  // Opened, because another replica may have written it: see "Shared storage" in files.h.
+  const base::UniqueFd fd = open_shared(layout_.upload_data(repository, id), O_RDONLY);
+  if (!fd) return std::nullopt;
+  const auto size = static_cast<uint64_t>(status_of(fd.get()).st_size);
   const auto started = base::read_file(layout_.upload_started_at(repository, id), kMaxStartedAt);
-  return UploadStatus{*size, started.value_or("")};
+  return UploadStatus{size, started.value_or("")};
 }
 
 std::expected<Upload, UploadUnavailable> UploadStore::open(const std::string& repository,
                                                            const std::string& id) {
   const std::filesystem::path path = layout_.upload_data(repository, id);
-  base::UniqueFd fd = base::open_file(path, O_RDWR | O_APPEND);
+  base::UniqueFd fd = open_shared(path, O_RDWR | O_APPEND);
   if (!fd) return std::unexpected(UploadUnavailable::unknown);
   if (!lock(fd.get())) return std::unexpected(UploadUnavailable::busy);
   if (!same_file(fd.get(), path)) return std::unexpected(UploadUnavailable::unknown);

@@ -26,7 +26,7 @@ TEST(Printable, CutsAt256Bytes) {
 }
 
 // Logging is set up once per process, so each case is a process of its own.
-[[noreturn]] void log_and_exit(bool journal, LogLevel level) {
+[[noreturn]] void log_and_exit(bool journal, LogLevel level, const LogFormat& format = {}) {
   struct stat st{};
   fstat(STDERR_FILENO, &st);
   // Of another file, as it is when a service starts a program with its stderr elsewhere.
@@ -35,6 +35,7 @@ TEST(Printable, CutsAt256Bytes) {
          1);
   init_logging("log_test");
   set_log_level(level);
+  set_log_format(format);
   VLOG(1) << "about details";
   LOG(INFO) << "about a fact";
   LOG(WARNING) << "about a risk";
@@ -58,6 +59,26 @@ TEST(LogDeathTest, GivesTheJournalPriorities) {
   EXPECT_EXIT(log_and_exit(true, LogLevel::debug), testing::ExitedWithCode(0),
               "^<6>about details\n<6>about a fact\n<4>about a risk\n"
               "<3>about a failure\n<3>in two lines\n$");
+}
+
+TEST(LogDeathTest, WritesFieldsWithEveryMessage) {
+  GTEST_FLAG_SET(death_test_style, "threadsafe");
+  EXPECT_EXIT(log_and_exit(true, LogLevel::error, {.fields = {{"service", "registry"}}}),
+              testing::ExitedWithCode(0),
+              "^<3>about a failure service=registry\n<3>in two lines service=registry\n$");
+}
+
+TEST(LogDeathTest, WritesALineOfJsonPerMessage) {
+  GTEST_FLAG_SET(death_test_style, "threadsafe");
+  using Style = LogFormat::Style;
+  EXPECT_EXIT(log_and_exit(false, LogLevel::error, {Style::json, {{"service", "\"x\""}}}),
+              testing::ExitedWithCode(0),
+              R"(^\{"time":"20[^"]*Z","level":"error","msg":"about a failure\\nin two lines",)"
+              R"("service":"\\"x\\"","source":"log_test.cc:[0-9]+"\})"
+              "\n$");
+  EXPECT_EXIT(log_and_exit(false, LogLevel::error, {Style::logstash, {}}),
+              testing::ExitedWithCode(0),
+              R"(^\{"@timestamp":"20[^"]*Z","@version":"1","level":"error","message":"about)");
 }
 
 TEST(LogDeathTest, KeepsToTheLevel) {

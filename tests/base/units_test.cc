@@ -55,5 +55,17 @@ TEST(Units, RefusesWhatIsNotADuration) {
   }
 }
 
+TEST(Units, FormatsWhatItReads) {
+  for (const auto* text : {"0s", "1m30s", "1h", "300ms", "2h15m30s500ms", "1us1ns"}) {
+    EXPECT_EQ(format_duration(*parse_duration(text)), text);
+  }
+  for (const auto* text : {"0", "4096", "64KiB", "3MiB", "2TiB", "1025"}) {
+    const std::string formatted = format_size(*parse_size(text));
+    EXPECT_EQ(parse_size(formatted), parse_size(text)) << formatted;
+  }
+  EXPECT_EQ(format_size(64 << 10), "64KiB");
+  EXPECT_EQ(format_size(100'000'000), "100MB");
+}
+
 }  // namespace
 }  // namespace base

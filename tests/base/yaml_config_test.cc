@@ -38,7 +38,7 @@ class YamlConfig : public testing::Test {
 
   Strings unread(const ConfigFile& file) {
     Strings out;
-    for (const std::string& line : file.unread()) out.push_back(shorten(line));
+    for (const ConfigFile::Key& key : file.unread()) out.push_back(shorten(key.where) + key.path);
     return out;
   }
 
@@ -146,7 +146,7 @@ TEST_F(YamlConfig, AnEmptyFileHasEveryDefault) {
 TEST_F(YamlConfig, KeysAreCaseSensitive) {
   const ConfigFile file = load("Addr: x\n");
   EXPECT_EQ(file.root().string("addr", "default"), "default");
-  EXPECT_EQ(unread(file), Strings{"F:1:1: Addr: unknown key, ignored"});
+  EXPECT_EQ(unread(file), Strings{"F:1:1: Addr"});
 }
 
 TEST_F(YamlConfig, NamesEveryKeyNobodyAskedFor) {
@@ -165,10 +165,10 @@ TEST_F(YamlConfig, NamesEveryKeyNobodyAskedFor) {
     for (const Section& listen : file.root().sections("listen")) listen.string("addr");
   }
   EXPECT_EQ(unread(file), (Strings{
-                              "F:3:3: http.h2c: unknown key, ignored",
-                              "F:4:3: http.debug: unknown key, ignored",
-                              "F:8:5: listen[1].typo: unknown key, ignored",
-                              "F:9:1: other: unknown key, ignored",
+                              "F:3:3: http.h2c",
+                              "F:4:3: http.debug",
+                              "F:8:5: listen[1].typo",
+                              "F:9:1: other",
                           }));
 }
 
@@ -280,6 +280,84 @@ TEST_F(YamlConfig, RefusesWhatIsNotAConfiguration) {
   const ConfigFile file = load("http: {a: 1, a: 2}\n");
   EXPECT_EQ(error_of([&] { file.root().section("http"); }),
             "F:1:14: http.a: given twice, first in line 1");
+}
+
+TEST_F(YamlConfig, OverridesStandInForTheFilesValues) {
+  std::ofstream(path_) << "http: {addr: ':1', headers: {A: [x]}}\nlist: [a, b]\n";
+  const ConfigFile file(path_, {{"V1", {"http", "addr"}, "':2'"},
+                                {"V2", {"http", "tls", "certificate"}, "c.pem"},
+                                {"V3", {"list", "1"}, "c"},
+                                {"V4", {"list", "2"}, "d"},
+                                {"V5", {"fresh", "0", "url"}, "u"},
+                                {"V6", {"wrong"}, "{a: 1}"},
+                                {"V7", {"items"}, "[{n: x}]"}});
+  const Section root = file.root();
+  EXPECT_EQ(root.section("http").string("addr"), ":2");
+  EXPECT_EQ(root.section("http").section("tls").string("certificate"), "c.pem");
+  EXPECT_EQ(root.section("http").section("headers").strings("A"), Strings{"x"});
+  EXPECT_EQ(root.strings("list"), (Strings{"a", "c", "d"}));
+  EXPECT_EQ(root.sections("fresh")[0].string("url"), "u");
+  EXPECT_EQ(error_of([&] { root.string("wrong"); }),
+            "V6: wrong: expected a string, found a mapping");
+  EXPECT_EQ(error_of([&] { root.sections("items")[0].integer("n", 0, 0, 1); }),
+            "V7: items[0].n: expected a whole number from 0 to 1, found \"x\"");
+}
+
+TEST_F(YamlConfig, OverridesThatDoNotFitNameTheirSource) {
+  std::ofstream(path_) << "list: [a]\n";
+  const auto with = [&](const Override& value) {
+    return error_of([&] { ConfigFile(path_, {value}); });
+  };
+  EXPECT_EQ(with({"V", {"list", "3"}, "x"}), "V: list[3]: the list has only 1 elements");
+  EXPECT_EQ(with({"V", {"a"}, "{b"}), "V: end of map flow not found");
+}
+
+TEST_F(YamlConfig, ShowsWhatIsInForceWithoutSecrets) {
+  const ConfigFile file = load(
+      "http: {addr: ':1', secret: s3cret}\n"
+      "proxy: http://user:pass@host:1/path@x\n"
+      "endpoints: [{url: 'https://u:p@h', headers: {Authorization: [Basic x]}}]\n"
+      "unknown: 1\n");
+  const Section root = file.root();
+  const Section http = root.section("http");
+  http.string("addr");
+  http.secret("secret");
+  http.duration("drain", 90s);
+  http.size("limit", 3 << 20);
+  http.boolean("on", false);
+  http.integer("count", 7, 0, 9);
+  http.string("host");
+  root.section("absent").string("nothing");
+  root.string("proxy");
+  for (const Section& endpoint : root.sections("endpoints")) {
+    endpoint.string("url");
+    const Section headers = endpoint.section("headers");
+    headers.hide_values();
+    headers.strings("Authorization");
+  }
+  EXPECT_EQ(file.effective(),
+            "http:\n"
+            "  addr: :1\n"
+            "  secret: \"********\"\n"
+            "  drain: 1m30s\n"
+            "  limit: 3MiB\n"
+            "  on: false\n"
+            "  count: 7\n"
+            "proxy: http://********@host:1/path@x\n"
+            "endpoints:\n"
+            "  - url: https://********@h\n"
+            "    headers:\n"
+            "      Authorization: \"********\"\n");
+  EXPECT_EQ(file.read_paths(),
+            (Strings{"http.addr", "http.secret", "http.drain", "http.limit", "http.on",
+                     "http.count", "http.host", "absent.nothing", "proxy", "endpoints[].url",
+                     "endpoints[].headers.Authorization"}));
+}
+
+TEST_F(YamlConfig, AWrongSecretIsNotShown) {
+  const ConfigFile file = load("a: {b: [s3cret]}\n");
+  const Section section = file.root().section("a");
+  EXPECT_EQ(error_of([&] { section.secret("b"); }).find("s3cret"), std::string::npos);
 }
 
 }  // namespace

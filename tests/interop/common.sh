@@ -43,10 +43,29 @@ storage:
 http:
   addr: ${3:-127.0.0.1:0}
   ${http_secret:+secret: $http_secret}
-  tls: {certificate: $work/tls/server.pem, key: $work/tls/server.key}
+  tls: {certificate: $work/tls/server.pem, key: $work/tls/server.key
+    ${client_cas:+, clientcas: [$client_cas]}}
 ${4:-}
 YAML
   start "$1" "$bin/entrepot-origin" serve "$work/$1.yml"
+  listening "$1" >/dev/null
+}
+
+# distribution <name> <rootdirectory> [addr] [further YAML]: the same with Debian's docker-registry.
+distribution() {
+  cat >"$work/$1.yml" <<YAML
+version: 0.1
+storage:
+  filesystem: {rootdirectory: $2}
+  delete: {enabled: true}
+http:
+  addr: ${3:-127.0.0.1:0}
+  ${http_secret:+secret: $http_secret}
+  tls: {certificate: $work/tls/server.pem, key: $work/tls/server.key
+    ${client_cas:+, clientcas: [$client_cas]}}
+${4:-}
+YAML
+  start "$1" docker-registry serve "$work/$1.yml"
   listening "$1" >/dev/null
 }
 
@@ -83,9 +102,9 @@ make_image() {
   echo '{"imageLayoutVersion":"1.0.0"}' >"$1/oci-layout"
 }
 
-# pull_matches <image URL> <layout>: pulls by skopeo and compares every file with the layout's.
+# pull_matches <image URL> <layout> [option…]: pulls by skopeo and compares every file with the layout's.
 pull_matches() {
   rm -rf "$work/pulled"
-  skopeo copy --quiet "$1" "oci:$work/pulled:test"
+  skopeo copy --quiet "${@:3}" "$1" "oci:$work/pulled:test"
   diff -r "$2/blobs" "$work/pulled/blobs"
 }

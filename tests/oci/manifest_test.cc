@@ -213,7 +213,9 @@ TEST(Manifest, OciIndex) {
 })"s,
                                    media_type::kOciIndex);
   EXPECT_TRUE(manifest.is_index());
-  EXPECT_EQ(manifest.manifests.size(), 2U);
+  ASSERT_EQ(manifest.manifests.size(), 2U);
+  EXPECT_EQ(manifest.manifests[0].platform, (Platform{"ppc64le", "linux"}));
+  EXPECT_EQ(manifest.manifests[1].platform, Platform{});
   EXPECT_EQ(manifest.artifact_type, "application/vnd.example.bundle");
   EXPECT_TRUE(manifest.subject);
   EXPECT_EQ(manifest.annotations, R"({"com.example.key1":"value1"})");
@@ -490,6 +492,20 @@ TEST(Manifest, DescriptorSizes) {
 }
 
 // Go programs leave out what is empty or 0.
+TEST(Manifest, DescriptorPlatforms) {
+  const auto child = [](const json& platform) {
+    json descriptor = index()["manifests"][0];
+    descriptor["platform"] = platform;
+    return set(index(), "manifests", json::array({descriptor}));
+  };
+  for (const json& empty : json::parse(R"([null, {}, {"variant": 8}, {"os": null}])")) {
+    EXPECT_EQ(accept(child(empty)).manifests[0].platform, Platform{});
+  }
+  EXPECT_EQ(refusal(child("linux")), "the platform of manifests[0] must be a JSON object");
+  EXPECT_EQ(refusal(child({{"os", 1}})),
+            "field \"os\" of the platform of manifests[0] must be a string");
+}
+
 TEST(Manifest, DescriptorsWithoutTypeOrSize) {
   const Manifest manifest =
       accept(set(image(), "layers",

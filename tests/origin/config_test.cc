@@ -103,6 +103,40 @@ TEST_F(ConfigTest, ClientCertificatesAreRequiredUnlessSaidOtherwise) {
   EXPECT_TRUE(config.tls->require_client_certificate);
 }
 
+TEST_F(ConfigTest, WhatAManifestNeeds) {
+  const auto validation = [this](const std::string& text) {
+    return read("http: {addr: ':1'}\nvalidation: " + text + "\n").validation;
+  };
+  using Children = Validation::Children;
+  EXPECT_EQ(validation("{}").children, Children::all);
+  EXPECT_TRUE(validation("{}").layers);
+  EXPECT_EQ(validation("{disabled: true}").children, Children::none);
+  EXPECT_TRUE(validation("{disabled: true}").layers);
+  EXPECT_EQ(validation("{manifests: {indexes: {platforms: none}}}").children, Children::none);
+  EXPECT_FALSE(validation("{manifests: {images: {layers: none}}}").layers);
+  const Validation listed = validation(
+      "{manifests: {indexes: {platforms: list, platformlist: [{architecture: arm64, os: "
+      "linux}]}}}");
+  EXPECT_EQ(listed.children, Children::listed);
+  EXPECT_EQ(listed.platforms, (std::vector<oci::Platform>{{"arm64", "linux"}}));
+}
+
+TEST_F(ConfigTest, ReadOnlyAndPageLimits) {
+  const Config defaults = read("http: {addr: ':1'}\n");
+  EXPECT_FALSE(defaults.read_only);
+  EXPECT_EQ(defaults.max_catalog_entries, 1000U);
+  EXPECT_EQ(defaults.max_tags, 1000U);
+  const Config set = read(R"(
+http: {addr: ':1'}
+storage: {maintenance: {readonly: {enabled: true}}}
+catalog: {maxentries: 5}
+tags: {maxtags: 7}
+)");
+  EXPECT_TRUE(set.read_only);
+  EXPECT_EQ(set.max_catalog_entries, 5U);
+  EXPECT_EQ(set.max_tags, 7U);
+}
+
 TEST_F(ConfigTest, MistakesAreNamed) {
   EXPECT_THAT(error("version: 0.1\n"), HasSubstr("addr"));
   EXPECT_THAT(error("version: 0.2\nhttp: {addr: ':1'}\n"), HasSubstr("version"));
@@ -114,8 +148,9 @@ TEST_F(ConfigTest, MistakesAreNamed) {
               HasSubstr("307"));
   EXPECT_THAT(error("http: {addr: ':1'}\nserver: {trusted_proxies: [proxy.example]}\n"),
               HasSubstr("10.16.169.0/24"));
-  EXPECT_THAT(error("http: {addr: ':1'}\nstorage: {maintenance: {readonly: {enabled: true}}}\n"),
-              HasSubstr("readonly"));
+  EXPECT_THAT(error("http: {addr: ':1'}\nvalidation: {manifests: {indexes: {platforms: list}}}\n"),
+              HasSubstr("architecture"));
+  EXPECT_THAT(error("http: {addr: ':1'}\ncatalog: {maxentries: 0}\n"), HasSubstr("maxentries"));
 }
 
 TEST_F(ConfigTest, Notifications) {

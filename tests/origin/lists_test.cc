@@ -72,6 +72,20 @@ TEST_F(ListsTest, Catalog) {
   EXPECT_EQ(error_code(call(port, "GET", "/v2/_catalog?n=1001")), "PAGINATION_NUMBER_INVALID");
 }
 
+TEST_F(ListsTest, PagesAreAsLargeAsConfigured) {
+  Config small = config();
+  small.max_catalog_entries = 2;
+  small.max_tags = 2;
+  const uint16_t port = start(std::move(small)).port();
+  for (const char* name : {"a", "b", "c"}) push_image(port, "r", name, "x");
+  for (const char* name : {"s", "t"}) push_blob(port, name, "x");
+  EXPECT_EQ(strings(call(port, "GET", "/v2/r/tags/list?n=3"), "tags"), (Strings{"a", "b"}));
+  EXPECT_EQ(strings(call(port, "GET", "/v2/r/tags/list"), "tags"), (Strings{"a", "b", "c"}));
+  EXPECT_EQ(strings(call(port, "GET", "/v2/_catalog"), "repositories"), (Strings{"r", "s"}));
+  EXPECT_EQ(strings(call(port, "GET", "/v2/_catalog?n=0"), "repositories"), Strings{});
+  EXPECT_EQ(call(port, "GET", "/v2/_catalog?n=3").status, 400);
+}
+
 // A manifest that refers to another.
 std::string attachment(const oci::Digest& config, const oci::Digest& subject,
                        const std::string& type) {

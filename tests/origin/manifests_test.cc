@@ -1,5 +1,7 @@
 // Pushing, pulling and deleting manifests.
+#include <filesystem>
 #include <nlohmann/json.hpp>
+#include <thread>
 
 #include "oci/manifest.h"
 #include "origin/storage/files.h"
@@ -69,6 +71,42 @@ TEST_F(ManifestsTest, EverythingItRefersToMustBeThere) {
   const auto sparse = push_manifest(port, "a", "t", index({sha256("no manifest")}));
   EXPECT_EQ(sparse.status, 400);
   EXPECT_EQ(error_code(sparse), "MANIFEST_BLOB_UNKNOWN");
+}
+
+TEST_F(ManifestsTest, ASparseIndexWhereChildrenNeedNotBeThere) {
+  Config sparse = config();
+  sparse.validation.children = Validation::Children::none;
+  const uint16_t port = start(sparse).port();
+  const std::string missing = index({sha256("no manifest")});
+  EXPECT_EQ(push_manifest(port, "a", "t", missing).status, 201);
+  EXPECT_EQ(call(port, "GET", path("t")).body, missing);
+  EXPECT_EQ(push_manifest(port, "a", "t", image(sha256("no config"), {})).status, 400);
+}
+
+TEST_F(ManifestsTest, ChildrenOfTheListedPlatformsMustBeThere) {
+  Config listed = config();
+  listed.validation.children = Validation::Children::listed;
+  listed.validation.platforms = {{.architecture = "amd64", .os = "linux"}};
+  const uint16_t port = start(listed).port();
+  const auto with_platform = [](std::string_view architecture, std::string_view os) {
+    auto json = nlohmann::json::parse(index({sha256("no manifest")}));
+    json["manifests"][0]["platform"] = {{"architecture", architecture}, {"os", os}};
+    return json.dump();
+  };
+  EXPECT_EQ(push_manifest(port, "a", "t", with_platform("amd64", "linux")).status, 400);
+  EXPECT_EQ(push_manifest(port, "a", "t", with_platform("arm64", "linux")).status, 201);
+  EXPECT_EQ(push_manifest(port, "a", "t", with_platform("amd64", "windows")).status, 201);
+  EXPECT_EQ(push_manifest(port, "a", "t", index({sha256("no manifest")})).status, 201);
+}
+
+TEST_F(ManifestsTest, ASparseImageWhereLayersNeedNotBeThere) {
+  Config sparse = config();
+  sparse.validation.layers = false;
+  const uint16_t port = start(sparse).port();
+  const oci::Digest there = push_blob(port, "a", "{}");
+  EXPECT_EQ(push_manifest(port, "a", "t", image(there, {sha256("no layer")})).status, 201);
+  EXPECT_EQ(push_manifest(port, "a", "u", image(sha256("no config"), {there})).status, 400);
+  EXPECT_EQ(push_manifest(port, "a", "u", index({sha256("no manifest")})).status, 400);
 }
 
 TEST_F(ManifestsTest, WhatIsNotDistributedNeedNotBeThere) {
@@ -193,16 +231,98 @@ TEST_F(ManifestsTest, DeletingAManifestTakesItsTagsAlong) {
             std::vector<std::string>{"three"});
 }
 
-TEST_F(ManifestsTest, SchemaOneOfOldIsServed) {
+TEST_F(ManifestsTest, WhatAnotherProgramStoredIsServedAsWhatItIs) {
   const uint16_t port = start();
-  const std::string old = R"({"schemaVersion":1,"name":"a","tag":"old","fsLayers":[]})";
-  write(layout().blob(sha256(old)), old);
-  write_link(layout().revision_link("a", sha256(old)), sha256(old));
-  write_link(layout().tag_current_link("a", "old"), sha256(old));
-  const auto get = call(port, "GET", path("old"));
-  EXPECT_EQ(get.body, old);
-  EXPECT_EQ(get.header("Content-Type"),
-            "application/vnd.docker.distribution.manifest.v1+prettyjws");
+  const std::string v1 = "application/vnd.docker.distribution.manifest.v1+";
+  const std::vector<std::pair<std::string, std::string>> stored = {
+      {R"({"schemaVersion":1,"name":"a","tag":"t","fsLayers":[]})", v1 + "json"},
+      {R"({"schemaVersion":1,"fsLayers":[],"signatures":[{}]})", v1 + "prettyjws"},
+      {R"({"schemaVersion":1,"mediaType":"application/other+json"})", "application/other+json"},
+      {R"({"schemaVersion":2,"mediaType":"application/vnd.cncf.helm+json"})",
+       "application/vnd.cncf.helm+json"},
+      {R"({"schemaVersion":3,"mediaType":"a/b\r\nX: y"})", "application/octet-stream"},
+      {"not JSON", "application/octet-stream"},
+  };
+  push_image(port, "a", "new", "1");
+  for (const auto& [bytes, type] : stored) {
+    const std::string digest = sha256(bytes).str();
+    write(layout().blob(sha256(bytes)), bytes);
+    write_link(layout().revision_link("a", sha256(bytes)), sha256(bytes));
+    write_link(layout().tag_current_link("a", "old"), sha256(bytes));
+    for (const std::string& reference : {std::string("old"), digest}) {
+      const auto get = call(port, "GET", path(reference));
+      EXPECT_EQ(get.body, bytes);
+      EXPECT_EQ(get.header("Content-Type"), type);
+      EXPECT_EQ(call(port, "HEAD", path(reference)).header("Content-Type"), type);
+    }
+    EXPECT_EQ(strings(call(port, "GET", "/v2/a/tags/list"), "tags"),
+              (std::vector<std::string>{"new", "old"}));
+    EXPECT_EQ(call(port, "DELETE", path(digest)).status, 202);
+    EXPECT_EQ(call(port, "GET", path("old")).status, 404);
+  }
+}
+
+TEST_F(ManifestsTest, AnUnreadableLinkStandsInNobodysWay) {
+  const uint16_t port = start();
+  const std::string manifest = push_image(port, "a", "good", "1");
+  // A directory where a link should be, a link in a loop, garbage.
+  std::filesystem::create_directories(layout().tag_current_link("a", "directory"));
+  std::filesystem::create_directories(layout().tag("a", "loop") / "current");
+  std::filesystem::create_symlink("link", layout().tag_current_link("a", "loop"));
+  write(layout().tag_current_link("a", "garbled"), "sha256:");
+  for (const char* tag : {"directory", "garbled"}) {
+    EXPECT_EQ(call(port, "GET", path(tag)).status, 404) << tag;
+  }
+  const auto list = call(port, "GET", "/v2/a/tags/list");
+  EXPECT_EQ(list.status, 200);
+  EXPECT_EQ(call(port, "DELETE", path(sha256(manifest).str())).status, 202);
+  EXPECT_EQ(call(port, "GET", path("good")).status, 404);
+  // A push heals them, and they can be deleted.
+  const uint64_t before = link_repairs();
+  push_image(port, "a", "directory", "2");
+  push_image(port, "a", "loop", "2");
+  push_image(port, "a", "garbled", "2");
+  EXPECT_EQ(link_repairs() - before, 3U);
+  for (const char* tag : {"directory", "loop", "garbled"}) {
+    EXPECT_EQ(call(port, "GET", path(tag)).status, 200) << tag;
+    EXPECT_EQ(call(port, "DELETE", path(tag)).status, 202) << tag;
+  }
+}
+
+TEST_F(ManifestsTest, ATagThatIsPutAndDeletedAtOnceIsNoError) {
+  const uint16_t port = start();
+  const std::string manifest = push_image(port, "a", "t", "1");
+  std::thread deleter([&] {
+    for (int i = 0; i < 50; ++i) {
+      const int status = call(port, "DELETE", path("t")).status;
+      EXPECT_TRUE(status == 202 || status == 404) << status;
+    }
+  });
+  for (int i = 0; i < 50; ++i) EXPECT_EQ(push_manifest(port, "a", "t", manifest).status, 201);
+  deleter.join();
+  EXPECT_EQ(push_manifest(port, "a", "t", manifest).status, 201);
+  EXPECT_EQ(call(port, "GET", path("t")).body, manifest);
+}
+
+TEST_F(ManifestsTest, ReadOnlyRefusesWritesUntilItIsSwitchedOff) {
+  Config read_only = config();
+  read_only.read_only = true;
+  Registry& registry = start(config());
+  const uint16_t port = registry.port();
+  const std::string manifest = push_image(port, "a", "t", "1");
+  registry.reload(read_only);
+  EXPECT_EQ(call(port, "GET", path("t")).body, manifest);
+  EXPECT_EQ(call(port, "GET", "/v2/").status, 200);
+  for (const auto& [method, target] : std::vector<std::pair<std::string, std::string>>{
+           {"PUT", path("t")}, {"DELETE", path("t")}, {"POST", "/v2/a/blobs/uploads/"}}) {
+    const auto answer = call(port, method, target, method == "PUT" ? manifest : "");
+    EXPECT_EQ(answer.status, 405) << method;
+    EXPECT_EQ(answer.header("Allow"), "GET, HEAD");
+    EXPECT_EQ(error_code(answer), "UNSUPPORTED");
+    EXPECT_NE(answer.body.find("read-only"), std::string::npos);
+  }
+  registry.reload(config());
+  EXPECT_EQ(call(port, "DELETE", path("t")).status, 202);
 }
 
 }  // namespace
