@@ -50,7 +50,8 @@ EndpointConfig read_endpoint(const base::Section& endpoint) {
   config.timeout = read_duration(endpoint, "timeout", config.timeout);
   config.backoff = read_duration(endpoint, "backoff", config.backoff);
   constexpr int64_t kMost = std::numeric_limits<int32_t>::max();
-  const int64_t threshold = endpoint.integer("threshold", 0, -kMost, kMost);
+  const int64_t threshold =
+      endpoint.integer("threshold", static_cast<int64_t>(config.threshold), -kMost, kMost);
   if (threshold > 0) config.threshold = static_cast<uint64_t>(threshold);
   const base::Section ignore = endpoint.section("ignore");
   config.ignored_media_types = ignore.strings("mediatypes");
