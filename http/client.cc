@@ -137,6 +137,7 @@ class Transfer final : public ClientResponse {
   static size_t on_header(char* data, size_t size, size_t count, void* self);
   static size_t on_body(char* data, size_t size, size_t count, void* self);
 
+  void add_header(const std::string& line);
   void configure(const ClientRequest& request);
   void connecting();
   bool take_head_line(std::string_view line);
@@ -257,12 +258,19 @@ Transfer::Transfer(Multi& multi, const ClientRequest& request)
       is_head_(request.method == "HEAD"),
       easy_(curl_easy_init()) {
   CHECK(easy_ != nullptr);
-  CHECK(is_head_ || request.method == "GET") << request.method;
+  CHECK(is_head_ || request.method == "GET" || request.method == "POST") << request.method;
   if (multi_.aborted) throw TransferError(Kind::broken, "the client has been shut down");
   if (!sendable(request.url)) throw TransferError(Kind::unreachable, "malformed URL");
   configure(request);
   multi_.transfers.insert(this);
   CHECK_EQ(curl_multi_add_handle(multi_.handle, easy_.get()), CURLM_OK);
+}
+
+void Transfer::add_header(const std::string& line) {
+  curl_slist* list = curl_slist_append(request_headers_.get(), line.c_str());
+  CHECK(list != nullptr);
+  std::ignore = request_headers_.release();
+  request_headers_.reset(list);
 }
 
 void Transfer::configure(const ClientRequest& request) {
@@ -275,15 +283,20 @@ void Transfer::configure(const ClientRequest& request) {
     // curl's notation: "Name;" is a field with an empty value, "Name:" would leave the field out.
     const std::string line =
         field.value.empty() ? field.name + ";" : field.name + ": " + field.value;
-    curl_slist* list = curl_slist_append(request_headers_.get(), line.c_str());
-    CHECK(list != nullptr);
-    std::ignore = request_headers_.release();
-    request_headers_.reset(list);
+    add_header(line);
   }
+  // Else curl sends "Expect: 100-continue" with a large body, and waits.
+  if (request.method == "POST") add_header("Expect:");
 
   set(easy, CURLOPT_URL, request.url.c_str());
   set(easy, CURLOPT_HTTPHEADER, request_headers_.get());
-  set(easy, is_head_ ? CURLOPT_NOBODY : CURLOPT_HTTPGET, 1L);
+  if (request.method == "POST") {
+    set(easy, CURLOPT_POST, 1L);
+    set(easy, CURLOPT_POSTFIELDSIZE_LARGE, static_cast<curl_off_t>(request.body.size()));
+    set(easy, CURLOPT_COPYPOSTFIELDS, request.body.data());
+  } else {
+    set(easy, is_head_ ? CURLOPT_NOBODY : CURLOPT_HTTPGET, 1L);
+  }
   if (!options.user_agent.empty()) set(easy, CURLOPT_USERAGENT, options.user_agent.c_str());
 
   // Exactly this request, to exactly this place.

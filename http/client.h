@@ -34,9 +34,10 @@ struct ClientOptions {
 };
 
 struct ClientRequest {
-  std::string method = "GET";  // GET or HEAD
+  std::string method = "GET";  // GET, HEAD or POST
   std::string url;
   Headers headers;
+  std::string body;  // of a POST; sent at once, without waiting for "100 Continue"
 };
 
 // A transfer that could not begin or broke off.

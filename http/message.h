@@ -15,6 +15,7 @@ class Headers {
   struct Field {
     std::string name;
     std::string value;
+    bool operator==(const Field&) const = default;
   };
 
   void add(std::string_view name, std::string_view value);
@@ -32,6 +33,8 @@ class Headers {
   auto begin() const { return fields_.begin(); }
   auto end() const { return fields_.end(); }
   size_t size() const { return fields_.size(); }
+  // The same fields in the same order, as they were given.
+  bool operator==(const Headers&) const = default;
 
  private:
   std::vector<Field> fields_;

@@ -213,6 +213,7 @@ Config read_config(const std::filesystem::path& path, const std::vector<std::str
   config.health = read_health(root.section("health"));
   config.redirect = read_redirect(root.section("redirect"));
   if (root.section("storage").section("redirect").boolean("disable", false)) config.redirect = {};
+  config.notifications = read_notifications(root);
   read_server(root.section("server"), config);
   judge_unread(file);
   config.effective = file.effective();
@@ -231,6 +232,7 @@ void log_fixed_differences(const Config& old, const Config& fresh) {
   report(old.secret == fresh.secret, "http.secret");
   report(old.loops == fresh.loops && old.threads == fresh.threads && old.limits == fresh.limits,
          "server");
+  report(old.notifications == fresh.notifications, "notifications");
   report(old.access_log == fresh.access_log && old.access_format == fresh.access_format,
          "log.accesslog");
 }

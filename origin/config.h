@@ -15,6 +15,7 @@
 #include "http/tls.h"
 #include "origin/auth/config.h"
 #include "origin/debug_server.h"
+#include "origin/events/config.h"
 #include "origin/health_config.h"
 #include "origin/maintenance/upload_purger.h"
 #include "origin/network.h"
@@ -48,6 +49,7 @@ struct Config {
   auth::AuthConfig auth;
   Validation validation;
   RedirectConfig redirect;
+  NotificationsConfig notifications;
 
   http::ServerLimits limits;
   size_t loops = 0;  // 0: one per core

@@ -9,6 +9,7 @@
 #include "base/error.h"
 #include "base/log.h"
 #include "base/process_metrics.h"
+#include "base/uuid.h"
 #include "http/access_log.h"
 #include "oci/name.h"
 #include "origin/api/blobs.h"
@@ -27,6 +28,12 @@ namespace {
 
 std::string token_secret(const Config& config, const Layout& layout) {
   return config.secret.empty() ? shared_secret(layout.secret()) : config.secret;
+}
+
+std::unique_ptr<Events> open_events(const Config& config, base::LoopGroup& loops,
+                                    base::ThreadPool& pool) {
+  if (config.notifications.endpoints.empty()) return nullptr;
+  return std::make_unique<Events>(config.notifications, config.address, loops, pool);
 }
 
 // All routes are below the prefix.
@@ -67,6 +74,7 @@ Registry::Registry(Config config)
       tokens_(token_secret(*config_, storage_.layout)),
       passwords_(pool_),
       authorizer_(make_authorizer(*config_)),
+      events_(open_events(*config_, loops_, pool_)),
       tls_(config_->tls ? std::make_shared<http::TlsContext>(*config_->tls) : nullptr) {
   http::ServerOptions options;
   options.limits = config_->limits;
@@ -91,6 +99,7 @@ Registry::Registry(Config config)
 Registry::~Registry() { stop(); }
 
 void Registry::start() {
+  if (events_) events_->start();
   health_.start();
   server_->start();
   UploadPurging purging = config()->upload_purging;
@@ -112,6 +121,7 @@ void Registry::stop() {
   health_.stop();
   debug_.reset();
   server_.reset();
+  if (events_) events_->stop();
 }
 
 std::shared_ptr<const Config> Registry::config() const {
@@ -170,6 +180,7 @@ base::Task<void> Registry::handle(http::Exchange& exchange) {
   const std::shared_ptr<const Config> config = this->config();
   const std::shared_ptr<const auth::Authorizer> authorizer = this->authorizer();
   api::Context context = this->context(*config);
+  if (exchange.request.id.empty()) exchange.request.id = base::random_uuid();
   exchange.request.client = client_address(exchange.request, config->trusted_proxies);
   const oci::Route route = route_of(exchange.request.path, config->prefix);
   const RequestMetrics::InFlight in_flight(request_metrics_, exchange.request, route);

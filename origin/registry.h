@@ -16,6 +16,7 @@
 #include "origin/auth/passwords.h"
 #include "origin/config.h"
 #include "origin/debug_server.h"
+#include "origin/events/events.h"
 #include "origin/health.h"
 #include "origin/request_metrics.h"
 #include "origin/storage/storage.h"
@@ -51,7 +52,9 @@ class Registry {
   std::shared_ptr<const Config> config() const;
   std::shared_ptr<const auth::Authorizer> authorizer() const;
   std::shared_ptr<const auth::Authorizer> make_authorizer(const Config& config);
-  api::Context context(const Config& config) { return {config, storage_, pool_, tokens_}; }
+  api::Context context(const Config& config) {
+    return {config, storage_, pool_, tokens_, events_.get()};
+  }
 
   base::Task<void> handle(http::Exchange& exchange);
   void add_metrics();
@@ -68,6 +71,7 @@ class Registry {
   const UploadTokens tokens_;
   auth::Passwords passwords_;
   std::shared_ptr<const auth::Authorizer> authorizer_;  // of config_; guarded by mutex_
+  std::unique_ptr<Events> events_;                      // none without endpoints
   std::shared_ptr<http::TlsContext> tls_;
   std::unique_ptr<http::Server> server_;
   std::unique_ptr<UploadPurger> purger_;  // from start() to stop()

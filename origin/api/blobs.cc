@@ -1,6 +1,7 @@
 #include "origin/api/blobs.h"
 
 #include "http/content.h"
+#include "origin/api/notify.h"
 #include "origin/redirect.h"
 
 namespace origin::api {
@@ -13,6 +14,7 @@ base::Task<void> serve(const Context& context, http::Exchange& exchange,
   const auto blob =
       co_await context.pool.run([&] { return context.storage.blobs.open(repository, digest); });
   if (!blob) throw oci::Error(ErrorCode::blob_unknown, digest.str());
+  blob_pulled(context, exchange.request, repository, digest, blob->size);
 
   const auto elsewhere =
       redirect_url(context.config.redirect, exchange.request, repository, digest, blob->size);
@@ -33,8 +35,11 @@ base::Task<void> serve(const Context& context, http::Exchange& exchange,
 base::Task<void> remove(const Context& context, http::Exchange& exchange,
                         const std::string& repository, const oci::Digest& digest) {
   if (!context.config.delete_enabled) throw oci::Error(ErrorCode::unsupported);
-  const bool removed =
-      co_await context.pool.run([&] { return context.storage.blobs.remove(repository, digest); });
+  const bool removed = co_await context.pool.run([&] {
+    if (!context.storage.blobs.remove(repository, digest)) return false;
+    blob_deleted(context, exchange.request, repository, digest);
+    return true;
+  });
   if (!removed) throw oci::Error(ErrorCode::blob_unknown, digest.str());
   http::Response answer = context.response(202);
   answer.headers.set("Docker-Content-Digest", digest.str());

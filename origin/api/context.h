@@ -17,6 +17,10 @@
 #include "origin/storage/storage.h"
 #include "origin/upload_token.h"
 
+namespace origin {
+class Events;
+}  // namespace origin
+
 namespace origin::api {
 
 struct Context {
@@ -24,6 +28,7 @@ struct Context {
   Storage& storage;
   base::ThreadPool& pool;
   const UploadTokens& tokens;
+  Events* events = nullptr;      // none: nobody is told; see api/notify
   auth::Identity identity = {};  // who asks; the handlers are reached only by who may
 
   // The fields of every response: Docker-Distribution-Api-Version and http.headers.

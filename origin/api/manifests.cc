@@ -2,6 +2,7 @@
 
 #include "http/content.h"
 #include "oci/manifest.h"
+#include "origin/api/notify.h"
 
 namespace origin::api {
 namespace {
@@ -25,8 +26,15 @@ class BytesSource : public http::ContentSource {
 struct Stored {
   oci::Digest digest;
   std::string bytes;
-  std::string media_type;
+  oci::Manifest manifest;
 };
+
+// What the bytes say; of what cannot be parsed, as the old schema 1, the type alone.
+oci::Manifest parse_stored(const std::string& bytes) {
+  auto manifest = oci::parse_manifest(bytes, "");
+  if (manifest) return std::move(*manifest);
+  return {.media_type = oci::stored_media_type(bytes)};
+}
 
 oci::Error unknown(const oci::ManifestRoute& route) {
   return oci::Error(ErrorCode::manifest_unknown, route.reference);
@@ -48,8 +56,8 @@ std::optional<Stored> load(const Storage& storage, const std::string& repository
   if (!digest) return std::nullopt;
   auto bytes = storage.manifests.get(repository, *digest);
   if (!bytes) return std::nullopt;
-  std::string type = oci::stored_media_type(*bytes);
-  return Stored{*digest, std::move(*bytes), std::move(type)};
+  oci::Manifest manifest = parse_stored(*bytes);
+  return Stored{*digest, std::move(*bytes), std::move(manifest)};
 }
 
 base::Task<void> serve(const Context& context, http::Exchange& exchange,
@@ -60,10 +68,15 @@ base::Task<void> serve(const Context& context, http::Exchange& exchange,
   if (!stored) throw unknown(route);
 
   http::ContentInfo info{stored->bytes.size(), '"' + stored->digest.str() + '"', context.headers()};
-  info.headers.set("Content-Type", stored->media_type);
+  info.headers.set("Content-Type", stored->manifest.media_type);
   info.headers.set("Docker-Content-Digest", stored->digest.str());
   BytesSource source(stored->bytes);
   co_await http::serve_content(exchange, std::move(info), source);
+  if (exchange.response.status() == 304) co_return;
+  const auto* tag = std::get_if<std::string>(&reference);
+  manifest_pulled(context, exchange.request,
+                  {route.repository, stored->digest, stored->bytes.size(), stored->manifest},
+                  tag == nullptr ? "" : *tag);
 }
 
 // The whole body, or nullopt if it is larger than a manifest may be.
@@ -159,6 +172,9 @@ base::Task<void> put(const Context& context, http::Exchange& exchange,
   const Push push = co_await context.pool.run([&] {
     Push checked = check_push(exchange.request, route, std::move(*bytes));
     store(context.storage, context.config.validation, route.repository, checked);
+    manifest_pushed(context, exchange.request,
+                    {route.repository, checked.digest, checked.bytes.size(), checked.manifest},
+                    checked.tags);
     return checked;
   });
 
@@ -177,14 +193,20 @@ base::Task<void> put(const Context& context, http::Exchange& exchange,
 
 // Pool. A tag alone, or every tag that names the manifest and only then the manifest, so that no
 // tag is left that leads nowhere.
-bool erase(Storage& storage, const std::string& repository, const oci::Reference& reference) {
+bool erase(const Context& context, const http::Request& request, const std::string& repository,
+           const oci::Reference& reference) {
+  Storage& storage = context.storage;
   if (const auto* tag = std::get_if<std::string>(&reference)) {
-    return storage.tags.remove(repository, *tag);
+    if (!storage.tags.remove(repository, *tag)) return false;
+    tag_deleted(context, request, repository, *tag);
+    return true;
   }
   const oci::Digest& digest = std::get<oci::Digest>(reference);
   if (!storage.manifests.exists(repository, digest)) return false;
-  storage.tags.remove_all_of(repository, digest);
-  return storage.manifests.remove(repository, digest);
+  const std::vector<std::string> tags = storage.tags.remove_all_of(repository, digest);
+  if (!storage.manifests.remove(repository, digest)) return false;
+  manifest_deleted(context, request, repository, digest, tags);
+  return true;
 }
 
 base::Task<void> remove(const Context& context, http::Exchange& exchange,
@@ -192,7 +214,7 @@ base::Task<void> remove(const Context& context, http::Exchange& exchange,
   if (!context.config.delete_enabled) throw oci::Error(ErrorCode::unsupported);
   const oci::Reference reference = require_reference(route);
   const bool removed = co_await context.pool.run(
-      [&] { return erase(context.storage, route.repository, reference); });
+      [&] { return erase(context, exchange.request, route.repository, reference); });
   if (!removed) throw unknown(route);
   co_await exchange.response.send(context.response(202));
 }

@@ -3,6 +3,7 @@
 #include <exception>
 
 #include "origin/api/content_range.h"
+#include "origin/api/notify.h"
 
 namespace origin::api {
 namespace {
@@ -133,8 +134,11 @@ base::Task<bool> append_and_commit(const Context& context, http::Exchange& excha
   Upload upload =
       co_await context.pool.run([&] { return open_upload(context, route.repository, route.id); });
   co_await receive_chunk(context, exchange, upload, expected_size);
-  const bool committed =
-      co_await context.pool.run([&] { return upload.commit(digest, context.storage.blobs); });
+  const bool committed = co_await context.pool.run([&] {
+    if (!upload.commit(digest, context.storage.blobs)) return false;
+    blob_pushed(context, exchange.request, route.repository, digest, upload.size());
+    return true;
+  });
   co_return committed;
 }
 
@@ -154,8 +158,12 @@ base::Task<bool> mount(const Context& context, const http::Request& request,
            : !context.identity.may_pull_everywhere()) {
     co_return false;
   }
-  const bool mounted = co_await context.pool.run(
-      [&] { return context.storage.blobs.mount(from, repository, digest); });
+  const bool mounted = co_await context.pool.run([&] {
+    if (!context.storage.blobs.mount(from, repository, digest)) return false;
+    const uint64_t size = context.storage.blobs.size(repository, digest).value_or(0);
+    blob_mounted(context, request, repository, digest, size, from.value_or(""));
+    return true;
+  });
   co_return mounted;
 }
 

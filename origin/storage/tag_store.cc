@@ -45,11 +45,14 @@ bool TagStore::remove(const std::string& repository, const std::string& tag) {
   return removed;
 }
 
-void TagStore::remove_all_of(const std::string& repository, const oci::Digest& digest) {
+std::vector<std::string> TagStore::remove_all_of(const std::string& repository,
+                                                 const oci::Digest& digest) {
+  std::vector<std::string> removed;
   for (const std::string& tag : list_directories(layout_.tags(repository))) {
     const auto current = read_link_of_many(layout_.tag_current_link(repository, tag));
-    if (current == digest) remove(repository, tag);
+    if (current == digest && remove(repository, tag)) removed.push_back(tag);
   }
+  return removed;
 }
 
 std::vector<std::string> TagStore::list(const std::string& repository, const std::string& last,

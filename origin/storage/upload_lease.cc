@@ -11,8 +11,8 @@
 
 #include "base/durable_file.h"
 #include "base/error.h"
+#include "base/uuid.h"
 #include "origin/storage/files.h"
-#include "origin/storage/uuid.h"
 
 namespace origin {
 namespace {
@@ -60,7 +60,7 @@ bool ended_here(int fd) {
 // Takes the lease over from a holder that seems to be dead; false if it lives.
 bool replace(const std::filesystem::path& file, const base::UniqueFd& old, bool locked,
              base::UniqueFd& fd) {
-  const std::filesystem::path candidate = file.string() + "." + random_uuid();
+  const std::filesystem::path candidate = file.string() + "." + base::random_uuid();
   fd = make_lease(candidate);
   if (!fd) return false;
   // The storage's clock against itself: a file just made against the one last touched. Synced, so

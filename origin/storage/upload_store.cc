@@ -12,9 +12,9 @@
 #include "base/crash_point.h"
 #include "base/durable_file.h"
 #include "base/error.h"
+#include "base/uuid.h"
 #include "origin/storage/action.h"
 #include "origin/storage/files.h"
-#include "origin/storage/uuid.h"
 
 namespace origin {
 namespace {
@@ -42,7 +42,7 @@ std::optional<std::chrono::system_clock::time_point> parse_rfc3339(const std::st
 
 // A file beside the data that nobody else knows.
 std::filesystem::path private_name(const std::filesystem::path& data) {
-  return data.string() + "." + random_uuid();
+  return data.string() + "." + base::random_uuid();
 }
 
 base::IoError taken_over(const std::string& id) {
@@ -201,7 +201,8 @@ oci::Digest Upload::digest(oci::Algorithm algorithm) {
 }
 
 std::string UploadStore::create(const std::string& repository) {
-  std::string id = random_uuid();
+  // Distribution's upload purger knows uploads by this form.
+  std::string id = base::random_uuid();
   base::write_file_durably(layout_.upload_started_at(repository, id), rfc3339_now());
   // Last, because the data file is what makes an upload exist.
   const std::filesystem::path data = layout_.upload_data(repository, id);

@@ -12,6 +12,7 @@
 #include "tests/support/certificates.h"
 #include "tests/support/fake_upstream.h"
 #include "tests/support/temp_dir.h"
+#include "tests/support/test_server.h"
 
 namespace http {
 namespace {
@@ -132,6 +133,39 @@ TEST_F(ClientTest, StreamsABodyWithStatusHeadersAndLength) {
   EXPECT_EQ(seen.headers.get("X-Empty"), "");
   EXPECT_EQ(seen.headers.get("User-Agent"), "edge/1");
   EXPECT_FALSE(seen.headers.has("Accept-Encoding"));
+}
+
+// What a server was posted, and whether it was asked for leave first.
+struct Posted {
+  std::string body;
+  std::optional<uint64_t> length;
+  bool expect = false;
+};
+
+Task<void> take_post(Posted* posted, Exchange& exchange) {
+  posted->expect = exchange.request.headers.has("Expect");
+  posted->length = exchange.body.length();
+  while (true) {
+    const std::string_view block = co_await exchange.body.read();
+    if (block.empty()) break;
+    posted->body += block;
+  }
+  co_await exchange.response.send({.status = 202, .body = exchange.request.method});
+}
+
+TEST_F(ClientTest, PostsABodyAtOnceHoweverLarge) {
+  for (const size_t size : {0, 5, 3 << 20}) {
+    Posted posted;
+    const test::TestServer server([&](Exchange& exchange) { return take_post(&posted, exchange); });
+    Client client(loop_, {});
+    const std::string url = "http://127.0.0.1:" + std::to_string(server.port()) + "/";
+    const Outcome outcome = run(client, {.method = "POST", .url = url, .body = pattern(size)});
+    EXPECT_EQ(outcome.status, 202) << outcome.why;
+    EXPECT_EQ(outcome.body, "POST");
+    EXPECT_TRUE(posted.body == pattern(size));
+    EXPECT_EQ(posted.length, size);
+    EXPECT_FALSE(posted.expect);
+  }
 }
 
 TEST_F(ClientTest, BytesCanBeReadBeforeTheRestIsSent) {

@@ -11,6 +11,7 @@ namespace {
 
 using std::chrono_literals::operator""s;
 using ::testing::HasSubstr;
+using ::testing::Not;
 
 class ConfigTest : public ::testing::Test {
  protected:
@@ -180,6 +181,61 @@ TEST_F(ConfigTest, MistakesAreNamed) {
   EXPECT_THAT(error("http: {addr: ':1'}\nvalidation: {manifests: {indexes: {platforms: list}}}\n"),
               HasSubstr("architecture"));
   EXPECT_THAT(error("http: {addr: ':1'}\ncatalog: {maxentries: 0}\n"), HasSubstr("maxentries"));
+}
+
+TEST_F(ConfigTest, Notifications) {
+  const NotificationsConfig config = read(R"(
+version: 0.1
+http: {addr: ":5000"}
+notifications:
+  events: {includereferences: true}
+  queue: {directory: /var/spool/events, limit: 1MiB}
+  endpoints:
+    - name: one
+      url: https://listener.example/callback
+      headers: {Authorization: [Bearer s3cret], X-Two: [a, b]}
+      timeout: 500ms
+      threshold: 5
+      backoff: 2s
+      ignoredmediatypes: [a/b]
+      ignore: {mediatypes: [c/d], actions: [pull]}
+    - {name: two, url: "http://[::1]:80/", timeout: 0, threshold: -1, backoff: 0}
+    - {name: three, url: "http://c.example", disabled: true}
+)")
+                                         .notifications;
+  EXPECT_TRUE(config.include_references);
+  EXPECT_EQ(config.queue_directory, "/var/spool/events");
+  EXPECT_EQ(config.queue_limit, 1U << 20);
+  ASSERT_EQ(config.endpoints.size(), 2U);
+  const EndpointConfig& one = config.endpoints[0];
+  EXPECT_EQ(one.name, "one");
+  EXPECT_EQ(one.url, "https://listener.example/callback");
+  EXPECT_EQ(one.headers.get("Authorization"), "Bearer s3cret");
+  EXPECT_EQ(one.headers.joined("X-Two"), "a, b");
+  EXPECT_EQ(one.timeout, std::chrono::milliseconds(500));
+  EXPECT_EQ(one.threshold, 5U);
+  EXPECT_EQ(one.backoff, 2s);
+  EXPECT_EQ(one.ignored_media_types, (std::vector<std::string>{"c/d", "a/b"}));
+  EXPECT_EQ(one.ignored_actions, std::vector<std::string>{"pull"});
+  EXPECT_EQ(config.endpoints[1].timeout, 1s);
+  EXPECT_EQ(config.endpoints[1].threshold, 10U);
+  EXPECT_EQ(config.endpoints[1].backoff, 1s);
+}
+
+TEST_F(ConfigTest, NotificationsThatAreWrong) {
+  const auto wrong = [this](const std::string& endpoints) {
+    return error("version: 0.1\nhttp: {addr: ':5000'}\nnotifications:\n  endpoints: [" + endpoints +
+                 "]\n");
+  };
+  EXPECT_THAT(wrong("{name: a}"), HasSubstr("config.yml:4:15: notifications.endpoints[0].url"));
+  EXPECT_THAT(wrong("{url: 'http://a'}"), HasSubstr("notifications.endpoints[0].name"));
+  EXPECT_THAT(wrong("{name: .., url: 'http://a'}"), HasSubstr("a name of at most 64"));
+  EXPECT_THAT(wrong("{name: a, url: 'ftp://a'}"), HasSubstr("begins with https:// or http://"));
+  EXPECT_THAT(wrong("{name: a, url: 'http://a'}, {name: a, url: 'http://b'}"),
+              HasSubstr("endpoints[1].name: expected a name that no other endpoint has"));
+  const std::string header = wrong(R"({name: a, url: 'http://a', headers: {X: ["s3cret\n"]}})");
+  EXPECT_THAT(header, HasSubstr("notifications.endpoints[0].headers: expected values of one line"));
+  EXPECT_THAT(header, Not(HasSubstr("s3cret")));
 }
 
 }  // namespace

@@ -1,4 +1,4 @@
-#include "origin/storage/uuid.h"
+#include "base/uuid.h"
 
 #include <sys/random.h>
 
@@ -7,12 +7,12 @@
 
 #include "base/error.h"
 
-namespace origin {
+namespace base {
 
 std::string random_uuid() {
   std::array<unsigned char, 16> b{};
   if (::getrandom(b.data(), b.size(), 0) != static_cast<ssize_t>(b.size())) {
-    throw base::IoError("getrandom");
+    throw IoError("getrandom");
   }
   b[6] = static_cast<unsigned char>((b[6] & 0x0f) | 0x40);
   b[8] = static_cast<unsigned char>((b[8] & 0x3f) | 0x80);
@@ -26,4 +26,4 @@ std::string random_uuid() {
   return text;
 }
 
-}  // namespace origin
+}  // namespace base
