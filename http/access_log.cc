@@ -38,7 +38,7 @@ std::string access_line(const AccessRecord& record) {
   const double ms = std::chrono::duration<double, std::milli>(record.duration).count();
   char duration[32];
   std::snprintf(duration, sizeof duration, "%.1f", ms);
-  const std::string version = request.minor_version == 0 ? " HTTP/1.0" : " HTTP/1.1";
+  const std::string version = " " + std::string(version_name(request.version));
 
   std::string line = request.peer.address + " - - [" + log_time() + "] ";
   line += in_quotes(request.method + " " + request.target + version) + ' ';

@@ -61,7 +61,7 @@ void Http1Response::make_head(int status, Headers headers, std::optional<uint64_
     framing_ = Framing::none;
   } else if (length) {
     framing_ = Framing::length;
-  } else if (request_.minor_version > 0) {
+  } else if (request_.version != Version::http1_0) {
     framing_ = Framing::chunked;
   } else {
     framing_ = Framing::until_close;
@@ -93,7 +93,7 @@ void Http1Response::make_head(int status, Headers headers, std::optional<uint64_
   }
   if (!keep_alive_) {
     head_ += "\r\nConnection: close";
-  } else if (request_.minor_version == 0) {
+  } else if (request_.version == Version::http1_0) {
     head_ += "\r\nConnection: keep-alive";
   }
   head_ += "\r\n\r\n";

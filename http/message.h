@@ -47,6 +47,8 @@ struct Peer {
   std::vector<std::string> certificate_names;  // subjectAltName dNSName entries
 };
 
+enum class Version { http1_0, http1_1, http2 };
+
 struct Request {
   std::string method;
   std::string target;  // as received, origin-form
@@ -54,7 +56,7 @@ struct Request {
   std::string query;   // raw, without '?'
   Headers headers;
   Peer peer;
-  int minor_version = 1;  // HTTP/1.x
+  Version version = Version::http1_1;
 
   bool is(std::string_view m) const { return method == m; }
   // The first value of a query parameter, decoded.
@@ -69,6 +71,8 @@ struct Response {
   std::string body;
 };
 
+// "HTTP/1.1", as the access log has it.
+std::string_view version_name(Version version);
 std::string_view reason_phrase(int status);
 bool iequals(std::string_view a, std::string_view b);
 std::string percent_decode(std::string_view text);

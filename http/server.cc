@@ -48,7 +48,7 @@ struct LoopPart {
   ServerState& server;
   base::TaskScope scope;
   std::unordered_set<base::FdWaiter*> accepting;
-  std::unordered_set<Http1Connection*> connections;
+  std::unordered_set<Connection*> connections;
   bool stopping = false;
   base::Signal changed;  // stopping, or a connection ended while stopping
 
@@ -114,8 +114,8 @@ base::Task<void> accept_connections(LoopPart* part, base::UniqueFd listener,
 base::Task<void> drain_part(LoopPart* part, base::Duration limit, std::promise<void>* done) {
   part->stop_accepting();
   // finish() may end a connection at once, and change the set.
-  const std::vector<Http1Connection*> open(part->connections.begin(), part->connections.end());
-  for (Http1Connection* connection : open) {
+  const std::vector<Connection*> open(part->connections.begin(), part->connections.end());
+  for (Connection* connection : open) {
     if (part->connections.contains(connection)) connection->finish();
   }
   const base::TimePoint deadline = part->loop.after(limit);
@@ -130,8 +130,8 @@ base::Task<void> drain_part(LoopPart* part, base::Duration limit, std::promise<v
 
 // Resets what is still open and returns how many that were.
 size_t reset_connections(LoopPart* part) {
-  const std::vector<Http1Connection*> late(part->connections.begin(), part->connections.end());
-  for (Http1Connection* connection : late) {
+  const std::vector<Connection*> late(part->connections.begin(), part->connections.end());
+  for (Connection* connection : late) {
     if (part->connections.contains(connection)) connection->reset();
   }
   return late.size();

@@ -1,0 +1,26 @@
+// What the response of every version of HTTP keeps: its head, and the count of what was promised.
+#pragma once
+
+#include "http/body.h"
+
+namespace http {
+
+class ServerResponse : public ResponseWriter {
+ public:
+  bool started() const override { return status_ != 0; }
+  uint64_t body_bytes() const override { return body_bytes_; }
+  int status() const override { return status_; }
+
+  const Headers& headers() const { return headers_; }
+  // True if the client has the whole message.
+  bool complete() const { return complete_; }
+
+ protected:
+  int status_ = 0;
+  Headers headers_;
+  uint64_t left_ = 0;  // of the promised length
+  uint64_t body_bytes_ = 0;
+  bool complete_ = false;
+};
+
+}  // namespace http
