@@ -30,26 +30,13 @@ void Http1Connection::finish() {
 
 base::Task<void> Http1Connection::run() {
   try {
-    const bool open = co_await shake_hands();
-    while (open && keep_alive_) co_await serve_one();
+    while (keep_alive_) co_await serve_one();
     idle_ = true;
     co_await transport_->close(peer_may_be_sending_);
   } catch (const ConnectionError&) {
     // Gone, too slow, or an answer that must not look whole.
     transport_->reset();
   }
-}
-
-// False if there is no connection to serve, but an alert that should still reach the peer.
-base::Task<bool> Http1Connection::shake_hands() {
-  try {
-    co_await transport_->handshake(peer_, loop_.after(server_.options.limits.header_timeout));
-  } catch (const TimedOut&) {
-    throw;
-  } catch (const ConnectionError&) {
-    co_return false;
-  }
-  co_return true;
 }
 
 base::Task<void> Http1Connection::serve_one() {

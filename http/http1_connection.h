@@ -16,6 +16,7 @@ namespace http {
 
 class Http1Connection : public Connection {
  public:
+  // `transport` is past its handshake.
   Http1Connection(base::EventLoop& loop, ServerState& server, std::unique_ptr<Transport> transport,
                   Peer peer);
 
@@ -24,7 +25,6 @@ class Http1Connection : public Connection {
   void reset() override { transport_->reset(); }
 
  private:
-  base::Task<bool> shake_hands();
   base::Task<void> serve_one();
   base::Task<bool> read_head(Request& request);
   base::Task<void> refuse(const Request& request, std::exception_ptr why);

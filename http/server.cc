@@ -10,7 +10,7 @@
 #include <unordered_set>
 
 #include "base/signal.h"
-#include "http/http1_connection.h"
+#include "http/accepted_connection.h"
 #include "http/listener.h"
 
 namespace http {
@@ -66,7 +66,7 @@ base::Task<void> serve_connection(LoopPart* part, base::UniqueFd socket, Peer pe
   std::unique_ptr<Transport> transport =
       tls ? Transport::tls(part->loop, pool, std::move(socket), send_timeout, tls->current())
           : Transport::plain(part->loop, pool, std::move(socket), send_timeout);
-  Http1Connection connection(part->loop, part->server, std::move(transport), std::move(peer));
+  AcceptedConnection connection(part->loop, part->server, std::move(transport), std::move(peer));
   part->connections.insert(&connection);
   co_await connection.run();
   part->connections.erase(&connection);

@@ -16,6 +16,13 @@ class ServerResponse : public ResponseWriter {
   bool complete() const { return complete_; }
 
  protected:
+  // The Date field's value, made once a second (per loop thread).
+  static std::string_view current_date();
+  // A line end in a field would let whoever chose its value write the response (CWE-113).
+  static std::string field_text(std::string_view text);
+  // Fields that say how the message is framed are the response's own business.
+  static bool is_framing_field(std::string_view name);
+
   int status_ = 0;
   Headers headers_;
   uint64_t left_ = 0;  // of the promised length

@@ -61,6 +61,7 @@ void read_http(const base::Section& http, Config& config) {
   }
   if (const base::Section tls = http.section("tls"); tls.present()) {
     config.tls = http::read_tls_options(tls);
+    config.tls->http2 = http::read_http2(http);
     config.tls->require_client_certificate =
         certificate_required(tls) && !config.tls->client_cas.empty();
   }
