@@ -131,7 +131,7 @@ struct Http2Session::Library {
         break;
       case NGHTTP2_PING:
         // The peer has seen the first step of drain().
-        if (s.draining_ && (frame->hd.flags & NGHTTP2_FLAG_ACK) != 0) submit_goaway(session);
+        if (s.pinged_ && (frame->hd.flags & NGHTTP2_FLAG_ACK) != 0) submit_goaway(session);
         break;
       default:
         break;
@@ -151,13 +151,17 @@ struct Http2Session::Library {
     return 0;
   }
 
-  static int on_frame_send(nghttp2_session*, const nghttp2_frame* frame, void* user) {
+  static int on_frame_send(nghttp2_session* session, const nghttp2_frame* frame, void* user) {
     Http2Session& s = self(user);
     const nghttp2_frame_hd& head = frame->hd;
     if (head.type == NGHTTP2_RST_STREAM) {
       // Our own decisions are NO_ERROR and INTERNAL_ERROR; anything else the client provoked.
       const uint32_t code = frame->rst_stream.error_code;
       if (code != NGHTTP2_NO_ERROR && code != NGHTTP2_INTERNAL_ERROR) s.tolerate(s.resets_);
+    }
+    // Only now, for nghttp2 sends a PING before what waits already.
+    if (head.type == NGHTTP2_GOAWAY && s.draining_ && !std::exchange(s.pinged_, true)) {
+      only_if_open(nghttp2_submit_ping(session, NGHTTP2_FLAG_NONE, nullptr));
     }
     if ((head.type == NGHTTP2_HEADERS || head.type == NGHTTP2_DATA) &&
         (head.flags & NGHTTP2_FLAG_END_STREAM) != 0) {
@@ -321,7 +325,6 @@ void Http2Session::dropped(size_t count) {
 void Http2Session::drain() {
   draining_ = true;
   only_if_open(nghttp2_submit_shutdown_notice(library_->session));
-  only_if_open(nghttp2_submit_ping(library_->session, NGHTTP2_FLAG_NONE, nullptr));
   output_ready_.notify();
 }
 

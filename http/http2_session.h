@@ -129,7 +129,8 @@ class Http2Session {
   int32_t head_stream_ = 0;
   SlidingCount resets_;   // in both directions (CVE-2023-44487, CVE-2025-8671)
   SlidingCount nothings_;  // frames that move nothing: PING, SETTINGS, PRIORITY, empty DATA
-  bool draining_ = false;
+  bool draining_ = false;  // drain() was called
+  bool pinged_ = false;    // and the peer will answer when it has seen the first step
   bool refusing_input_ = false;
   bool failed_ = false;  // not even a GOAWAY can be sent
 };
