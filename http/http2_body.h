@@ -42,7 +42,7 @@ class Http2Body : public BodyReader {
   bool begun_ = false;    // the handler has read
   bool response_begun_ = false;
   bool ended_ = false;
-  bool empty_ = false;    // there was no body at all
+  bool empty_ = false;  // there was no body at all
   bool broken_ = false;
 };
 

@@ -233,9 +233,9 @@ bool Http2Connection::begin_request(int32_t id) {
   // A stream that was reset counts until its handler has returned, or a client could start any
   // number of them. One that was answered in full does not: its handler is about to return.
   if (streams_.size() >= Http2Session::kMaxStreams) {
-    const auto busy =
-        std::count_if(streams_.begin(), streams_.end(),
-                      [](const auto& entry) { return !entry.second->response.complete(); });
+    const auto busy = std::count_if(streams_.begin(), streams_.end(), [](const auto& entry) {
+      return !entry.second->response.complete();
+    });
     if (static_cast<size_t>(busy) >= Http2Session::kMaxStreams) return false;
   }
   streams_.emplace(id, std::make_unique<Stream>(*this, id));

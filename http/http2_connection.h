@@ -62,7 +62,7 @@ class Http2Connection : public Connection, private Http2Events {
   base::TimePoint idle_until_ = base::kForever;
   base::TimePoint timer_at_ = base::kForever;
   std::optional<base::EventLoop::Timer> timer_;
-  bool finishing_ = false;      // finish() was called
+  bool finishing_ = false;  // finish() was called
   bool reading_ended_ = false;
   bool writing_ended_ = false;
   bool peer_left_ = false;  // it has ended its side

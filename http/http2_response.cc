@@ -87,8 +87,8 @@ base::Task<void> Http2Response::write(std::string_view data) {
 
 base::Task<void> Http2Response::write_file(int fd, uint64_t offset, uint64_t length) {
   if (bodiless_) co_return;
-  const auto buffer = std::make_unique_for_overwrite<char[]>(
-      static_cast<size_t>(std::min(length, kFileBuffer)));
+  const auto buffer =
+      std::make_unique_for_overwrite<char[]>(static_cast<size_t>(std::min(length, kFileBuffer)));
   while (length > 0) {
     const auto step = static_cast<size_t>(std::min(length, kFileBuffer));
     co_await read_file(pool_, fd, offset, buffer.get(), step);

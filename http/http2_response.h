@@ -59,9 +59,9 @@ class Http2Response : public ServerResponse {
   // while the windows are open, and a client that has everything need not open them.
   char tail_ = 0;
   bool has_tail_ = false;
-  bool bodiless_ = false;     // HEAD, 204, 304
-  bool bounded_ = false;      // the length was promised
-  bool last_ = false;         // the message ends with what is pending
+  bool bodiless_ = false;  // HEAD, 204, 304
+  bool bounded_ = false;   // the length was promised
+  bool last_ = false;      // the message ends with what is pending
   bool broken_ = false;
 };
 

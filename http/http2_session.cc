@@ -108,7 +108,7 @@ struct Http2Session::Library {
     return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE;
   }
 
-  static int on_begin_frame(nghttp2_session*, const nghttp2_frame_hd* head, void* user) {
+  static int on_begin_frame(nghttp2_session* session, const nghttp2_frame_hd* head, void* user) {
     Http2Session& s = self(user);
     const bool empty_data = head->type == NGHTTP2_DATA && head->length == 0 &&
                             (head->flags & NGHTTP2_FLAG_END_STREAM) == 0;
@@ -116,6 +116,14 @@ struct Http2Session::Library {
                          head->type == NGHTTP2_SETTINGS || head->type == NGHTTP2_PRIORITY;
     if (nothing && !s.tolerate(s.nothings_)) return NGHTTP2_ERR_CALLBACK_FAILURE;
     if (head->type == NGHTTP2_RST_STREAM && !s.tolerate(s.resets_)) {
+      return NGHTTP2_ERR_CALLBACK_FAILURE;
+    }
+    // A stream that was skipped can never be opened (RFC 9113 §5.1.1). nghttp2, which remembers
+    // those closed of late, would ignore its frames.
+    if (head->type == NGHTTP2_HEADERS &&
+        head->stream_id <= nghttp2_session_get_last_proc_stream_id(session) &&
+        nghttp2_session_find_stream(session, head->stream_id) == nullptr) {
+      s.terminate(Http2Error::protocol_error);
       return NGHTTP2_ERR_CALLBACK_FAILURE;
     }
     return 0;
@@ -143,8 +151,8 @@ struct Http2Session::Library {
     return 0;
   }
 
-  static int on_data(nghttp2_session* session, uint8_t, int32_t stream, const uint8_t* data, size_t size,
-                     void* user) {
+  static int on_data(nghttp2_session* session, uint8_t, int32_t stream, const uint8_t* data,
+                     size_t size, void* user) {
     if (!self(user).events_.add_body(stream, view(data, size))) {
       only_if_open(nghttp2_session_consume_connection(session, size));
     }
@@ -177,8 +185,8 @@ struct Http2Session::Library {
     return 0;
   }
 
-  static ssize_t read_data(nghttp2_session*, int32_t stream, uint8_t*, size_t size,
-                           uint32_t* flags, nghttp2_data_source*, void* user) {
+  static ssize_t read_data(nghttp2_session*, int32_t stream, uint8_t*, size_t size, uint32_t* flags,
+                           nghttp2_data_source*, void* user) {
     const Http2Output pending = self(user).events_.pending(stream);
     if (pending.bytes.empty() && !pending.last) return NGHTTP2_ERR_DEFERRED;
     *flags |= NGHTTP2_DATA_FLAG_NO_COPY;
@@ -215,15 +223,13 @@ Http2Session::Http2Session(base::EventLoop& loop, Http2Events& events, size_t ma
       library_(std::make_unique<Library>(this)),
       resets_(kMaxResets),
       nothings_(kMaxNothings) {
-  const std::array<nghttp2_settings_entry, 3> settings{{
+  const std::array<nghttp2_settings_entry, 2> settings{{
       {NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS, kMaxStreams},
       {NGHTTP2_SETTINGS_MAX_HEADER_LIST_SIZE, static_cast<uint32_t>(max_header_bytes)},
-      // Streams of one urgency take turns.
-      {NGHTTP2_SETTINGS_NO_RFC7540_PRIORITIES, 1},
   }};
   nghttp2_session* const session = library_->session;
-  CHECK_EQ(
-      nghttp2_submit_settings(session, NGHTTP2_FLAG_NONE, settings.data(), settings.size()), 0);
+  CHECK_EQ(nghttp2_submit_settings(session, NGHTTP2_FLAG_NONE, settings.data(), settings.size()),
+           0);
   CHECK_EQ(nghttp2_session_set_local_window_size(session, NGHTTP2_FLAG_NONE, 0, kConnectionWindow),
            0);
 }
@@ -334,8 +340,7 @@ void Http2Session::go_away() {
 }
 
 void Http2Session::terminate(Http2Error error) {
-  only_if_open(
-      nghttp2_session_terminate_session(library_->session, static_cast<uint32_t>(error)));
+  only_if_open(nghttp2_session_terminate_session(library_->session, static_cast<uint32_t>(error)));
   output_ready_.notify();
 }
 

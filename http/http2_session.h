@@ -1,6 +1,6 @@
-// The protocol of one HTTP/2 connection, server side (RFC 9113): frames, HPACK, windows, and what is
-// cut off as a flood. The only unit that sees nghttp2. No I/O: bytes go in by receive() and come out
-// of output(). Lives on one loop.
+// The protocol of one HTTP/2 connection, server side (RFC 9113): frames, HPACK, windows, and what
+// is cut off as a flood. The only unit that sees nghttp2. No I/O: bytes go in by receive() and come
+// out of output(). Lives on one loop.
 #pragma once
 
 #include <cstdint>
@@ -127,7 +127,7 @@ class Http2Session {
   std::string output_;
   std::optional<base::TimePoint> head_begun_;
   int32_t head_stream_ = 0;
-  SlidingCount resets_;   // in both directions (CVE-2023-44487, CVE-2025-8671)
+  SlidingCount resets_;    // in both directions (CVE-2023-44487, CVE-2025-8671)
   SlidingCount nothings_;  // frames that move nothing: PING, SETTINGS, PRIORITY, empty DATA
   bool draining_ = false;  // drain() was called
   bool pinged_ = false;    // and the peer will answer when it has seen the first step

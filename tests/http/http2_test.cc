@@ -1,5 +1,5 @@
-// What an HTTP/2 client sees: curl for what ordinary clients do, raw frames for what only a broken or
-// hostile one does.
+// What an HTTP/2 client sees: curl for what ordinary clients do, raw frames for what only a broken
+// or hostile one does.
 #include <curl/curl.h>
 #include <fcntl.h>
 #include <gmock/gmock.h>
@@ -375,8 +375,9 @@ TEST_F(Http2, ServesGetHeadAndStatuses) {
   const Fetched headed = Curl(server.port(), "/a", ca()).set(CURLOPT_NOBODY, 1L).run();
   EXPECT_EQ(headed.result, CURLE_OK);
   EXPECT_EQ(headed.body, "");
-  EXPECT_THAT(headed.fields, testing::HasSubstr("content-length: " +
-                                                std::to_string(got.body.size() + 1) + "\r\n"));
+  EXPECT_THAT(
+      headed.fields,
+      testing::HasSubstr("content-length: " + std::to_string(got.body.size() + 1) + "\r\n"));
   EXPECT_EQ(Curl(server.port(), "/missing", ca()).run().status, 404);
   for (const auto& [path, status] : {std::pair("/empty", 204), std::pair("/unchanged", 304)}) {
     const Fetched bodiless = Curl(server.port(), path, ca()).run();
@@ -389,9 +390,8 @@ TEST_F(Http2, ServesGetHeadAndStatuses) {
 
 TEST_F(Http2, SharesItsPortWithHttp11) {
   TestServer server(describe, with_tls());
-  const Fetched got = Curl(server.port(), "/a", ca())
-                          .set(CURLOPT_HTTP_VERSION, long{CURL_HTTP_VERSION_1_1})
-                          .run();
+  const Fetched got =
+      Curl(server.port(), "/a", ca()).set(CURLOPT_HTTP_VERSION, long{CURL_HTTP_VERSION_1_1}).run();
   EXPECT_EQ(got.status, 200);
   EXPECT_EQ(got.version, CURL_HTTP_VERSION_1_1);
   RawClient without_alpn(server.port(), {.ca = ca()});
@@ -400,9 +400,8 @@ TEST_F(Http2, SharesItsPortWithHttp11) {
 
 TEST_F(Http2, CanBeSwitchedOff) {
   TestServerOptions options;
-  options.tls = std::make_shared<TlsContext>(
-      TlsOptions{.certificates = {{.certificate = files_.certificate, .key = files_.key}},
-                 .http2 = false});
+  options.tls = std::make_shared<TlsContext>(TlsOptions{
+      .certificates = {{.certificate = files_.certificate, .key = files_.key}}, .http2 = false});
   TestServer server(describe, options);
   const Fetched got = Curl(server.port(), "/a", ca()).run();
   EXPECT_EQ(got.status, 200);
@@ -422,8 +421,8 @@ TEST_F(Http2, SendsLargeBodiesAndFiles) {
       co_await e->response.finish();
     }
   };
-  TestServer server(
-      [&](Exchange& e) { return SendFile::handle(&e, fd.get(), content.size()); }, with_tls());
+  TestServer server([&](Exchange& e) { return SendFile::handle(&e, fd.get(), content.size()); },
+                    with_tls());
   const Fetched got = Curl(server.port(), "/a", ca()).run();
   EXPECT_EQ(got.result, CURLE_OK);
   EXPECT_EQ(got.status, 206);
@@ -522,9 +521,9 @@ TEST_F(Http2, AuthorityAndHostMustAgree) {
   TestServer server(describe, with_tls());
   RawHttp2 client(server.port(), ca());
   const auto request = [&](uint32_t stream, const std::string& fields) {
-    client.send(frame(NGHTTP2_HEADERS, kEndStream | kEndHeaders, stream,
-                      literal(":method", "GET") + literal(":scheme", "https") +
-                          literal(":path", "/") + fields));
+    client.send(frame(
+        NGHTTP2_HEADERS, kEndStream | kEndHeaders, stream,
+        literal(":method", "GET") + literal(":scheme", "https") + literal(":path", "/") + fields));
     return client.status(stream);
   };
   EXPECT_EQ(request(1, literal(":authority", "a") + literal("host", "A")), "200");
@@ -545,6 +544,15 @@ TEST_F(Http2, RefusesMalformedFields) {
   }
   client.send(get(stream));
   EXPECT_EQ(client.status(stream), "200");
+}
+
+TEST_F(Http2, ASkippedStreamCannotBeOpened) {
+  TestServer server(describe, with_tls());
+  RawHttp2 client(server.port(), ca());
+  client.send(get(5));
+  EXPECT_EQ(client.status(5), "200");
+  client.send(get(3));
+  EXPECT_EQ(client.wait_for_going_away(), NGHTTP2_PROTOCOL_ERROR);
 }
 
 TEST_F(Http2, RefusesAHeadThatIsTooLarge) {
