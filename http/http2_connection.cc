@@ -200,6 +200,7 @@ base::Task<void> Http2Connection::refuse(Stream* stream) {
 
 void Http2Connection::break_off_streams() {
   std::vector<int32_t> ids;
+  ids.reserve(streams_.size());
   for (const auto& [id, stream] : streams_) ids.push_back(id);
   for (const int32_t id : ids) close_stream(id);
 }
