@@ -169,6 +169,9 @@ class FdWaiter {
   // Ends the wait for readability in progress, if there is one, with Ready::cancelled; resumes it
   // on a later turn, as cancel() does.
   void interrupt_read();
+  // True while a coroutine waits for that direction.
+  bool reading() const { return reading_.waiting != nullptr; }
+  bool writing() const { return writing_.waiting != nullptr; }
 
  private:
   struct Awaiter;

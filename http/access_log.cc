@@ -51,7 +51,7 @@ std::string word(std::string_view text) {
 struct Values {
   explicit Values(const AccessRecord& record)
       : client(record.request.client.empty() ? record.request.peer.address : record.request.client),
-        protocol(record.request.minor_version == 0 ? "HTTP/1.0" : "HTTP/1.1"),
+        protocol(version_name(record.request.version)),
         // 499 as nginx has it: the client left before the response was whole.
         status(std::to_string(record.complete ? record.status : 499)),
         bytes(std::to_string(record.body_bytes)),

@@ -1,8 +1,8 @@
 #include "http/http1_connection.h"
 
-#include <glog/logging.h>
-
 #include <algorithm>
+
+#include "http/exchange.h"
 
 namespace http {
 namespace {
@@ -11,34 +11,6 @@ namespace {
 constexpr size_t kFirstRead = 4 << 10;
 // Pipelined requests served before the loop's other connections have their turn.
 constexpr unsigned kTurnRequests = 32;
-
-// Counts a request from its head to the end of its response.
-class InFlight {
- public:
-  explicit InFlight(std::atomic<size_t>& count) : count_(count), position_(++count) {}
-  ~InFlight() { --count_; }
-  InFlight(const InFlight&) = delete;
-  InFlight& operator=(const InFlight&) = delete;
-  size_t position() const { return position_; }
-
- private:
-  std::atomic<size_t>& count_;
-  const size_t position_;
-};
-
-bool is_connection_error(const std::exception_ptr& failure) {
-  try {
-    std::rethrow_exception(failure);
-  } catch (const ConnectionError&) {
-    return true;
-  } catch (...) {
-    return false;  // looked at by ServerOptions::on_error
-  }
-}
-
-bool expects_continue(const Request& request) {
-  return request.minor_version > 0 && iequals(request.headers.joined("Expect"), "100-continue");
-}
 
 }  // namespace
 
@@ -58,28 +30,13 @@ void Http1Connection::finish() {
 
 base::Task<void> Http1Connection::run() {
   try {
-    const bool open = co_await shake_hands();
-    while (open && keep_alive_) co_await serve_one();
+    while (keep_alive_) co_await serve_one();
     idle_ = true;
     co_await transport_->close(peer_may_be_sending_);
   } catch (const ConnectionError&) {
     // Gone, too slow, or an answer that must not look whole.
     transport_->reset();
   }
-}
-
-// False if there is no connection to serve, but an alert that should still reach the peer.
-base::Task<bool> Http1Connection::shake_hands() {
-  try {
-    co_await transport_->handshake(peer_, loop_.after(server_.options.limits.header_timeout));
-  } catch (const TimedOut&) {
-    ++server_.failed_handshakes;
-    throw;
-  } catch (const ConnectionError&) {
-    ++server_.failed_handshakes;
-    co_return false;
-  }
-  co_return true;
 }
 
 base::Task<void> Http1Connection::serve_one() {
@@ -147,7 +104,7 @@ base::Task<void> Http1Connection::refuse(const Request& request, std::exception_
   const base::TimePoint begun = loop_.now();
   Response error = server_.options.on_error(nullptr, why);
   co_await response.send(std::move(error));
-  record(request, 0, response, begun);
+  record(server_, request, 0, response, loop_.now() - begun);
 }
 
 base::Task<void> Http1Connection::exchange(Request& request) {
@@ -158,8 +115,8 @@ base::Task<void> Http1Connection::exchange(Request& request) {
                  expects_continue(request));
   Http1Response response(server_.pool, *transport_, &body, request, keep_alive_);
   const base::TimePoint begun = loop_.now();
-  co_await answer(request, body, response);
-  record(request, body.received(), response, begun);
+  co_await answer(server_, request, body, response);
+  record(server_, request, body.received(), response, loop_.now() - begun);
   if (!response.complete()) throw ConnectionError("the response was not completed");
 
   if (keep_alive_) {
@@ -173,49 +130,6 @@ base::Task<void> Http1Connection::exchange(Request& request) {
   }
   if (finishing_) keep_alive_ = false;
   peer_may_be_sending_ = !parser_.done();
-}
-
-// Runs the handler, or refuses to, and turns what it throws into a response if it still can.
-base::Task<void> Http1Connection::answer(Request& request, Http1Body& body,
-                                         Http1Response& response) {
-  const InFlight in_flight(server_.requests_in_flight);
-  std::exception_ptr failure;
-  bool overloaded = false;
-  if (in_flight.position() > server_.options.limits.max_requests_in_flight) {
-    overloaded = true;
-    failure = std::make_exception_ptr(StatusError(503, "too many requests in flight"));
-  } else if (request.minor_version > 0 && request.headers.has("Expect") &&
-             !expects_continue(request)) {
-    failure = std::make_exception_ptr(StatusError(417, "only 100-continue may be expected"));
-  } else {
-    try {
-      Exchange parts{request, body, response};
-      co_await server_.options.handler(parts);
-    } catch (...) {
-      failure = std::current_exception();
-    }
-  }
-  if (!failure || response.started() || is_connection_error(failure)) co_return;
-  try {
-    Response error = server_.options.on_error(&request, failure);
-    if (overloaded) error.headers.set("Retry-After", "1");
-    co_await response.send(std::move(error));
-  } catch (const ConnectionError& e) {
-    // exchange() sees that the response is not complete.
-    VLOG(1) << "an error response did not reach its client: " << e.what();
-  }
-}
-
-void Http1Connection::record(const Request& request, uint64_t request_bytes,
-                             const Http1Response& response, base::TimePoint begun) const {
-  if (!server_.options.on_access) return;
-  server_.options.on_access({.request = request,
-                             .status = response.status(),
-                             .body_bytes = response.body_bytes(),
-                             .duration = loop_.now() - begun,
-                             .response_headers = response.headers(),
-                             .complete = response.complete(),
-                             .request_bytes = request_bytes});
 }
 
 }  // namespace http

@@ -1,9 +1,7 @@
 #include "http/http1_response.h"
 
-#include <algorithm>
 #include <array>
 #include <charconv>
-#include <ctime>
 
 namespace http {
 namespace {
@@ -14,37 +12,10 @@ constexpr uint64_t kHeadWaits = 64 << 10;
 // A file part this small is copied behind the head instead of being sent by a call of its own.
 constexpr uint64_t kCopiedFile = 16 << 10;
 
-// The Date field's value, made once a second (per loop thread).
-std::string_view current_date() {
-  thread_local std::time_t made_for = 0;
-  thread_local std::string text;
-  const std::time_t now = std::time(nullptr);
-  if (now != made_for) {
-    text = http_date(now);
-    made_for = now;
-  }
-  return text;
-}
-
 void append_number(std::string& out, uint64_t number, int base) {
   std::array<char, 20> digits;
   const auto result = std::to_chars(digits.data(), digits.data() + digits.size(), number, base);
   out.append(digits.data(), result.ptr);
-}
-
-// A line end in a field would let whoever chose its value write the response (CWE-113).
-void append_field_text(std::string& out, std::string_view text) {
-  const size_t begin = out.size();
-  out += text;
-  std::replace_if(
-      out.begin() + static_cast<std::ptrdiff_t>(begin), out.end(),
-      [](char c) { return c == '\r' || c == '\n' || c == '\0'; }, ' ');
-}
-
-// Fields that say how the message is framed are this unit's business.
-bool is_framing_field(std::string_view name) {
-  return iequals(name, "Content-Length") || iequals(name, "Transfer-Encoding") ||
-         iequals(name, "Connection") || iequals(name, "Date");
 }
 
 }  // namespace
@@ -61,7 +32,7 @@ void Http1Response::make_head(int status, Headers headers, std::optional<uint64_
     framing_ = Framing::none;
   } else if (length) {
     framing_ = Framing::length;
-  } else if (request_.minor_version > 0) {
+  } else if (request_.version != Version::http1_0) {
     framing_ = Framing::chunked;
   } else {
     framing_ = Framing::until_close;
@@ -81,9 +52,9 @@ void Http1Response::make_head(int status, Headers headers, std::optional<uint64_
   for (const Headers::Field& field : headers_) {
     if (is_framing_field(field.name)) continue;
     head_ += "\r\n";
-    append_field_text(head_, field.name);
+    head_ += field_text(field.name);
     head_ += ": ";
-    append_field_text(head_, field.value);
+    head_ += field_text(field.value);
   }
   if (length && !bodiless) {
     head_ += "\r\nContent-Length: ";
@@ -93,7 +64,7 @@ void Http1Response::make_head(int status, Headers headers, std::optional<uint64_
   }
   if (!keep_alive_) {
     head_ += "\r\nConnection: close";
-  } else if (request_.minor_version == 0) {
+  } else if (request_.version == Version::http1_0) {
     head_ += "\r\nConnection: keep-alive";
   }
   head_ += "\r\n\r\n";

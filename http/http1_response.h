@@ -1,13 +1,13 @@
 // The response of one HTTP/1.1 exchange: head, framing and the count of what was promised.
 #pragma once
 
-#include "http/body.h"
 #include "http/http1_body.h"
+#include "http/server_response.h"
 #include "http/transport.h"
 
 namespace http {
 
-class Http1Response : public ResponseWriter {
+class Http1Response : public ServerResponse {
  public:
   // `keep_alive` is the connection's: read when the response begins, cleared if the response cannot
   // be followed by another. `body` is the request's, nullptr if its head was refused. All must
@@ -26,14 +26,6 @@ class Http1Response : public ResponseWriter {
   base::Task<void> write_file(int fd, uint64_t offset, uint64_t length) override;
   base::Task<void> finish() override;
 
-  bool started() const override { return status_ != 0; }
-  uint64_t body_bytes() const override { return body_bytes_; }
-  int status() const override { return status_; }
-
-  const Headers& headers() const { return headers_; }
-  // True if the client has the whole message.
-  bool complete() const { return complete_; }
-
  private:
   enum class Framing { none, length, chunked, until_close };
 
@@ -47,13 +39,8 @@ class Http1Response : public ResponseWriter {
   const Request& request_;
   bool& keep_alive_;
 
-  int status_ = 0;
-  Headers headers_;
   Framing framing_ = Framing::none;
-  std::string head_;   // made and not yet sent
-  uint64_t left_ = 0;  // of the promised length
-  uint64_t body_bytes_ = 0;
-  bool complete_ = false;
+  std::string head_;  // made and not yet sent
 };
 
 }  // namespace http

@@ -111,6 +111,18 @@ std::vector<std::string> Request::query_values(std::string_view name) const {
   return all;
 }
 
+std::string_view version_name(Version version) {
+  switch (version) {
+    case Version::http1_0:
+      return "HTTP/1.0";
+    case Version::http1_1:
+      return "HTTP/1.1";
+    case Version::http2:
+      return "HTTP/2.0";
+  }
+  return "";
+}
+
 std::string_view reason_phrase(int status) {
   switch (status) {
     case 100:

@@ -50,6 +50,8 @@ struct Peer {
   std::vector<std::string> certificate_names;  // subjectAltName dNSName entries
 };
 
+enum class Version { http1_0, http1_1, http2 };
+
 struct Request {
   std::string method;
   std::string target;  // as received, origin-form
@@ -57,7 +59,7 @@ struct Request {
   std::string query;   // raw, without '?'
   Headers headers;
   Peer peer;
-  int minor_version = 1;  // HTTP/1.x
+  Version version = Version::http1_1;
 
   // What a handler finds out for the access log: the name by which the request goes in other logs
   // and events, the address it comes from in the first place, and the user. Empty if not known.
@@ -80,6 +82,8 @@ struct Response {
   std::string body;
 };
 
+// "HTTP/1.1", as the access log has it.
+std::string_view version_name(Version version);
 std::string_view reason_phrase(int status);
 bool iequals(std::string_view a, std::string_view b);
 std::string percent_decode(std::string_view text);

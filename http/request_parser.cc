@@ -9,6 +9,7 @@
 #include <limits>
 
 #include "http/body.h"
+#include "http/request_target.h"
 
 namespace http {
 namespace {
@@ -30,75 +31,6 @@ bool is_token_char(char c) {
          std::string_view("!#$%&'*+-.^_`|~").find(c) != std::string_view::npos;
 }
 
-bool is_host_char(char c) {
-  return digit(c) || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') ||
-         std::string_view("-._~:[]%").find(c) != std::string_view::npos;
-}
-
-bool is_hex(char c) { return digit(c) || (c >= 'a' && c <= 'f') || (c >= 'A' && c <= 'F'); }
-
-// Percent-decodes a path. "%2F" stays, or it would become a separator, and so does "%00".
-std::string decode_path(std::string_view raw) {
-  if (raw.find('%') == std::string_view::npos) return std::string(raw);
-  std::string decoded;
-  decoded.reserve(raw.size());
-  while (!raw.empty()) {
-    if (raw[0] != '%') {
-      decoded += raw[0];
-      raw.remove_prefix(1);
-      continue;
-    }
-    if (raw.size() < 3 || !is_hex(raw[1]) || !is_hex(raw[2])) {
-      throw StatusError(400, "bad percent-escape in the request target");
-    }
-    const std::string_view escape = raw.substr(0, 3);
-    if (escape == "%00" || iequals(escape, "%2f")) {
-      decoded += escape;
-    } else {
-      decoded += percent_decode(escape);
-    }
-    raw.remove_prefix(3);
-  }
-  return decoded;
-}
-
-// Fills target, path and query (RFC 9112 §3.2).
-void set_target(std::string_view target, Request& request) {
-  for (const char c : target) {
-    if (c <= 0x20 || c >= 0x7f || c == '#')
-      throw StatusError(400, "bad byte in the request target");
-  }
-  if (target != "*" && target[0] != '/') {
-    // absolute-form: this server is nobody's proxy, so it must name the host that Host names.
-    const size_t scheme_end = target.find("://");
-    const std::string_view scheme = target.substr(0, std::min(scheme_end, target.size()));
-    if (scheme_end == std::string_view::npos ||
-        (!iequals(scheme, "http") && !iequals(scheme, "https"))) {
-      throw StatusError(400, "the request target is neither a path nor a URL");
-    }
-    const std::string_view rest = target.substr(scheme_end + 3);
-    const size_t authority_end = std::min(rest.find_first_of("/?"), rest.size());
-    const std::optional<std::string_view> host = request.headers.get("Host");
-    if (!host || !iequals(rest.substr(0, authority_end), *host)) {
-      throw StatusError(421, "the request target and Host name different servers");
-    }
-    request.target = rest.substr(authority_end);
-    if (request.target.empty() || request.target[0] == '?') request.target.insert(0, "/");
-  } else {
-    if (target == "*" && request.method != "OPTIONS") {
-      throw StatusError(400, "the request target * is only for OPTIONS");
-    }
-    request.target = target;
-  }
-  const size_t question = std::min(request.target.find('?'), request.target.size());
-  request.path = decode_path(std::string_view(request.target).substr(0, question));
-  if (question < request.target.size()) {
-    request.query = request.target.substr(question + 1);
-  } else {
-    request.query.clear();
-  }
-}
-
 }  // namespace
 
 // The library's parser with a guard around it. Beast 1.74 is strict about everything lexical but
@@ -114,7 +46,8 @@ class RequestParser::Guarded : public beast::basic_parser<true> {
   // What the framing fields amount to; StatusError if they are ambiguous.
   void check_framing() const {
     if (transfer_encodings_ > 0) {
-      if (request->minor_version == 0) throw StatusError(400, "Transfer-Encoding in HTTP/1.0");
+      if (request->version == Version::http1_0)
+        throw StatusError(400, "Transfer-Encoding in HTTP/1.0");
       if (content_lengths_ > 0) {
         throw StatusError(400, "both Transfer-Encoding and Content-Length");
       }
@@ -124,7 +57,7 @@ class RequestParser::Guarded : public beast::basic_parser<true> {
       }
     }
     if (hosts_ > 1) throw StatusError(400, "more than one Host");
-    if (hosts_ == 0 && request->minor_version > 0) throw StatusError(400, "no Host");
+    if (hosts_ == 0 && request->version != Version::http1_0) throw StatusError(400, "no Host");
   }
 
  private:
@@ -133,7 +66,7 @@ class RequestParser::Guarded : public beast::basic_parser<true> {
   void on_request_impl(beast::verb, string_view method, string_view uri, int version,
                        error_code&) override {
     request->method = view(method);
-    request->minor_version = version % 10;
+    request->version = version % 10 == 0 ? Version::http1_0 : Version::http1_1;
     target = view(uri);
   }
 
@@ -150,7 +83,7 @@ class RequestParser::Guarded : public beast::basic_parser<true> {
         break;
       case beast::field::host:
         ++hosts_;
-        if (text.empty() || !std::all_of(text.begin(), text.end(), is_host_char)) refuse(ec);
+        if (!is_valid_host(text)) refuse(ec);
         break;
       default:
         break;
@@ -261,10 +194,6 @@ size_t RequestParser::parse_head(std::string_view bytes, Request& request) {
     throw StatusError(400, ec ? "malformed request: " + ec.message() : "malformed request");
   }
   parser_->check_framing();
-  // No tunnels and no echo of credentials (RFC 9110 §9.3.6, §9.3.8).
-  if (request.is("CONNECT") || request.is("TRACE")) {
-    throw StatusError(405, "CONNECT and TRACE are not served");
-  }
   set_target(parser_->target, request);
   parser_->request = nullptr;
   return end;

@@ -10,7 +10,7 @@
 #include <unordered_set>
 
 #include "base/signal.h"
-#include "http/http1_connection.h"
+#include "http/accepted_connection.h"
 #include "http/listener.h"
 
 namespace http {
@@ -48,7 +48,7 @@ struct LoopPart {
   ServerState& server;
   base::TaskScope scope;
   std::unordered_set<base::FdWaiter*> accepting;
-  std::unordered_set<Http1Connection*> connections;
+  std::unordered_set<Connection*> connections;
   bool stopping = false;
   base::Signal changed;  // stopping, or a connection ended while stopping
 
@@ -66,7 +66,7 @@ base::Task<void> serve_connection(LoopPart* part, base::UniqueFd socket, Peer pe
   std::unique_ptr<Transport> transport =
       tls ? Transport::tls(part->loop, pool, std::move(socket), send_timeout, tls->current())
           : Transport::plain(part->loop, pool, std::move(socket), send_timeout);
-  Http1Connection connection(part->loop, part->server, std::move(transport), std::move(peer));
+  AcceptedConnection connection(part->loop, part->server, std::move(transport), std::move(peer));
   part->connections.insert(&connection);
   co_await connection.run();
   part->connections.erase(&connection);
@@ -114,8 +114,8 @@ base::Task<void> accept_connections(LoopPart* part, base::UniqueFd listener,
 base::Task<void> drain_part(LoopPart* part, base::Duration limit, std::promise<void>* done) {
   part->stop_accepting();
   // finish() may end a connection at once, and change the set.
-  const std::vector<Http1Connection*> open(part->connections.begin(), part->connections.end());
-  for (Http1Connection* connection : open) {
+  const std::vector<Connection*> open(part->connections.begin(), part->connections.end());
+  for (Connection* connection : open) {
     if (part->connections.contains(connection)) connection->finish();
   }
   const base::TimePoint deadline = part->loop.after(limit);
@@ -130,8 +130,8 @@ base::Task<void> drain_part(LoopPart* part, base::Duration limit, std::promise<v
 
 // Resets what is still open and returns how many that were.
 size_t reset_connections(LoopPart* part) {
-  const std::vector<Http1Connection*> late(part->connections.begin(), part->connections.end());
-  for (Http1Connection* connection : late) {
+  const std::vector<Connection*> late(part->connections.begin(), part->connections.end());
+  for (Connection* connection : late) {
     if (part->connections.contains(connection)) connection->reset();
   }
   return late.size();

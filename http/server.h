@@ -1,5 +1,6 @@
-// The HTTP server: listeners on every worker loop (SO_REUSEPORT), HTTP/1.1 connections, limits,
-// access log and drain. Knows no OCI: what a request means is the handler's business.
+// The HTTP server: listeners on every worker loop (SO_REUSEPORT), HTTP/1.1 and, over TLS,
+// HTTP/2 connections, limits, access log and drain. Knows no OCI: what a request means is the
+// handler's business.
 #pragma once
 
 #include <atomic>

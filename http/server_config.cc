@@ -44,6 +44,10 @@ TlsOptions read_tls_options(const base::Section& tls) {
   return options;
 }
 
+bool read_http2(const base::Section& http) {
+  return !http.section("http2").boolean("disabled", false);
+}
+
 std::string read_secret(const base::Section& section, const std::string& key) {
   const std::string file = section.string(key + "_file");
   std::string secret = section.secret(key);

@@ -18,6 +18,10 @@ ServerLimits read_server_limits(const base::Section& server);
 // 1.1 are not spoken: a file that allows them is served with 1.2, which is logged.
 TlsOptions read_tls_options(const base::Section& tls);
 
+// http2.disabled: a section beside `tls`, as in Distribution's `http`. False: only HTTP/1.1 is
+// offered.
+bool read_http2(const base::Section& http);
+
 // A secret given as `<key>` or, to keep it out of the file, as `<key>_file`; empty if neither is.
 std::string read_secret(const base::Section& section, const std::string& key);
 

@@ -103,13 +103,18 @@ int choose_certificate(SSL* ssl, void* arg) {
   return 1;
 }
 
+// In the server's order of preference, as ALPN writes lists. Not constants: OpenSSL hands them on
+// as pointers to what may be changed.
+std::string_view both_versions = "\x02h2\x08http/1.1";
+std::string_view only_http1 = "\x08http/1.1";
+
 int choose_protocol(SSL*, const unsigned char** out, unsigned char* out_size,
-                    const unsigned char* in, unsigned in_size, void*) {
-  static constexpr std::string_view kProtocols = "\x08http/1.1";
+                    const unsigned char* in, unsigned in_size, void* arg) {
+  const std::string_view protocols = *static_cast<const std::string_view*>(arg);
   unsigned char* chosen = nullptr;
-  const int result = SSL_select_next_proto(
-      &chosen, out_size, reinterpret_cast<const unsigned char*>(kProtocols.data()),
-      static_cast<unsigned>(kProtocols.size()), in, in_size);
+  const int result = SSL_select_next_proto(&chosen, out_size,
+                                           reinterpret_cast<const unsigned char*>(protocols.data()),
+                                           static_cast<unsigned>(protocols.size()), in, in_size);
   *out = chosen;
   // RFC 7301 §3.2: a client that speaks nothing of ours is told so.
   return result == OPENSSL_NPN_NEGOTIATED ? SSL_TLSEXT_ERR_OK : SSL_TLSEXT_ERR_ALERT_FATAL;
@@ -190,7 +195,8 @@ std::shared_ptr<SSL_CTX> load(const TlsOptions& options) {
     fail(options.certificates.front().certificate, "OpenSSL does not accept it");
   }
   SSL_CTX_set_cert_cb(context, choose_certificate, identities.get());
-  SSL_CTX_set_alpn_select_cb(context, choose_protocol, nullptr);
+  SSL_CTX_set_alpn_select_cb(context, choose_protocol,
+                             options.http2 ? &both_versions : &only_http1);
   set_client_authorities(context, options);
   SSL_CTX_set_session_cache_mode(context, SSL_SESS_CACHE_SERVER);
   SSL_CTX_sess_set_cache_size(context, 4096);

@@ -21,6 +21,7 @@ struct TlsOptions {
   std::vector<std::filesystem::path> client_cas;  // empty: client certificates are not asked for
   bool require_client_certificate = false;        // else they are optional
   int minimum_version = 12;                       // 12: TLS 1.2, 13: TLS 1.3
+  bool http2 = true;                              // offered beside HTTP/1.1 (ALPN)
 
   // Allows this cipher suite, named as IANA does (TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256); with none
   // named, OpenSSL's choice is in force. False if there is no such suite.

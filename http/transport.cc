@@ -28,6 +28,7 @@ constexpr uint64_t kResidencyStep = 128 << 10;
 // File bytes in user space while TLS encrypts them; four records.
 constexpr size_t kTlsFileBuffer = 64 << 10;
 constexpr size_t kTlsRecord = 16 << 10;
+constexpr std::chrono::milliseconds kOtherWaits(10);
 // A peer that keeps sending although its connection is being closed.
 constexpr std::chrono::seconds kLingerTime(5);
 constexpr size_t kLingerBytes = 4 << 20;
@@ -213,6 +214,13 @@ class TlsTransport : public Transport {
     }
   }
 
+  std::string_view protocol() const override {
+    const unsigned char* name = nullptr;
+    unsigned size = 0;
+    SSL_get0_alpn_selected(ssl_.get(), &name, &size);
+    return {reinterpret_cast<const char*>(name), size};
+  }
+
   base::Task<void> send_file(int fd, uint64_t offset, uint64_t length) override {
     const auto buffer = std::make_unique_for_overwrite<char[]>(
         static_cast<size_t>(std::min<uint64_t>(length, kTlsFileBuffer)));
@@ -335,6 +343,11 @@ Transport::Transport(base::EventLoop& loop, base::ThreadPool& pool, base::Unique
 }
 
 base::Task<void> Transport::wait(Want want, base::TimePoint deadline) {
+  // TLS may have to write in order to read (a key update) while another coroutine waits to write.
+  if (want == Want::read ? waiter_.reading() : waiter_.writing()) {
+    co_await loop_.sleep(kOtherWaits);
+    co_return;
+  }
   base::Ready ready = base::Ready::ready;
   if (want == Want::read) {
     ready = co_await waiter_.readable(deadline);

@@ -1,7 +1,8 @@
 // A connected stream socket, plain or TLS, on one loop: what a server connection reads from and
 // writes to. With tls.cc the only unit that sees OpenSSL's connections.
 //
-// Lives on its loop; owns the socket. At most one coroutine reads and one writes. I/O is tried
+// Lives on its loop; owns the socket. At most one coroutine reads and one writes, at the same time
+// if they like. I/O is tried
 // first and waited for only when the kernel has nothing or is full. Whatever goes wrong is a
 // ConnectionError.
 #pragma once
@@ -50,6 +51,8 @@ class Transport {
 
   // The TLS handshake; fills the peer's TLS fields. Nothing to do on a plain socket.
   virtual base::Task<void> handshake(Peer& peer, base::TimePoint deadline) = 0;
+  // The protocol that the handshake agreed on (ALPN, RFC 7301); empty if none.
+  virtual std::string_view protocol() const { return {}; }
 
   // Returns when a read may find something; needs no buffer, so idle connections hold none.
   base::Task<void> wait_readable(base::TimePoint deadline);
@@ -68,6 +71,8 @@ class Transport {
   // Makes the socket end with a reset: the peer sees a failure, and no kernel memory is held for
   // one that does not read. Ends the waits in progress.
   void reset();
+  // Ends the wait to read in progress, if there is one, with ConnectionError.
+  void interrupt_read() { waiter_.interrupt_read(); }
   // Ends the waits in progress, and all later ones, with ConnectionError.
   void cancel() { waiter_.cancel(); }
 

@@ -137,12 +137,14 @@ void read_http(const base::Section& http, Config& config) {
   for (const std::string& name : headers.keys()) {
     for (const std::string& value : headers.strings(name)) config.headers.add(name, value);
   }
+  const bool http2 = http::read_http2(http);  // may be there without TLS, and is nothing then
   if (const base::Section tls = http.section("tls"); tls.present()) {
     if (tls.has("letsencrypt") && !tls.has("certificate")) {
       tls.fail("letsencrypt", "certificate and key: " +
                                   std::string(find_config_key("http.tls.letsencrypt")->note));
     }
     config.tls = http::read_tls_options(tls);
+    config.tls->http2 = http2;
     config.tls->require_client_certificate =
         certificate_required(tls) && !config.tls->client_cas.empty();
   }

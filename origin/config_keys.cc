@@ -95,6 +95,7 @@ constexpr auto kKeys = std::to_array<ConfigKey>({
     {"http.tls.ciphersuites[]", works, ""},
     {"http.tls.letsencrypt.**", refused,
      "certificates come from files; let certbot renew them and send SIGHUP"},
+    {"http.http2.disabled", works, ""},
     {"http.h2c.enabled", ignored, "HTTP/2 is spoken over TLS only"},
 
     {"health.storagedriver.enabled", works, ""},

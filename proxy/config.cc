@@ -47,7 +47,10 @@ EdgeConfig read_edge_config(const std::filesystem::path& path) {
 
   for (const base::Section& listen : root.sections("listen")) {
     EdgeListener listener{listen.required_string("addr"), std::nullopt};
-    if (listen.has("tls")) listener.tls = http::read_tls_options(listen.section("tls"));
+    if (listen.has("tls")) {
+      listener.tls = http::read_tls_options(listen.section("tls"));
+      listener.tls->http2 = http::read_http2(listen);
+    }
     config.listeners.push_back(std::move(listener));
   }
   if (config.listeners.empty()) root.fail("listen", "a list of {addr, tls}");

@@ -76,10 +76,12 @@ TEST_F(Tls, HonoursTheMinimumVersion) {
   EXPECT_EQ(RawClient(server.port(), client_options()).version(), 13);
 }
 
-TEST_F(Tls, ChoosesHttp11ByAlpn) {
+TEST_F(Tls, ChoosesTheProtocolByAlpn) {
   TestServer server(describe_peer, {.tls = context()});
   TlsClient options = client_options();
   options.protocols = {"h2", "http/1.1"};
+  EXPECT_EQ(RawClient(server.port(), options).protocol(), "h2");
+  options.protocols = {"http/1.1"};
   EXPECT_EQ(RawClient(server.port(), options).protocol(), "http/1.1");
   options.protocols = {"spdy/3"};
   EXPECT_THROW(RawClient(server.port(), options), std::runtime_error);

@@ -63,6 +63,7 @@ http:
   host: https://registry.example/
   relativeurls: true
   draintimeout: 5s
+  http2: {disabled: true}
   tls: {certificate: c.pem, key: k.pem, clientcas: [ca.pem], clientauth: verify-client-cert-if-given}
 redirect:
   url: https://cdn.example/
@@ -82,6 +83,7 @@ server: {loops: 2, threads: 3, trusted_proxies: [127.0.0.0/8], max_header: 32KiB
   EXPECT_EQ(config.drain_timeout, 5s);
   ASSERT_TRUE(config.tls);
   EXPECT_FALSE(config.tls->require_client_certificate);
+  EXPECT_FALSE(config.tls->http2);
   EXPECT_EQ(config.redirect.url, "https://cdn.example");
   EXPECT_EQ(config.redirect.status, 307);
   EXPECT_EQ(config.redirect.direct_below, 65536U);
@@ -101,6 +103,7 @@ TEST_F(ConfigTest, ClientCertificatesAreRequiredUnlessSaidOtherwise) {
   const Config config =
       read("http: {addr: ':1', tls: {certificate: c.pem, key: k.pem, clientcas: [ca.pem]}}\n");
   EXPECT_TRUE(config.tls->require_client_certificate);
+  EXPECT_TRUE(config.tls->http2);
 }
 
 TEST_F(ConfigTest, WhatAManifestNeeds) {

@@ -1,0 +1,33 @@
+// A connection just accepted: shakes hands, and is from then on the connection of the version of
+// HTTP that was agreed on. Lives on one loop.
+#pragma once
+
+#include <memory>
+
+#include "base/event_loop.h"
+#include "http/connection.h"
+#include "http/transport.h"
+
+namespace http {
+
+class AcceptedConnection : public Connection {
+ public:
+  AcceptedConnection(base::EventLoop& loop, ServerState& server,
+                     std::unique_ptr<Transport> transport, Peer peer);
+
+  base::Task<void> run() override;
+  void finish() override;
+  void reset() override;
+
+ private:
+  base::Task<bool> shake_hands();
+
+  base::EventLoop& loop_;
+  ServerState& server_;
+  std::unique_ptr<Transport> transport_;  // until version_ has it
+  Peer peer_;
+  std::unique_ptr<Connection> version_;
+  bool finishing_ = false;
+};
+
+}  // namespace http

@@ -1,0 +1,37 @@
+// One connection of the server, whatever version of HTTP it speaks. Lives on one loop; must outlive
+// run(), and the socket is closed with it.
+#pragma once
+
+#include <atomic>
+
+#include "base/task.h"
+#include "base/thread_pool.h"
+#include "http/server.h"
+
+namespace http {
+
+// What all connections of a server share, on all loops.
+struct ServerState {
+  const ServerOptions options;
+  base::ThreadPool& pool;
+  std::atomic<size_t> connections = 0;
+  std::atomic<size_t> requests_in_flight = 0;
+  std::atomic<uint64_t> failed_handshakes = 0;
+};
+
+class Connection {
+ public:
+  Connection() = default;
+  virtual ~Connection() = default;
+  Connection(const Connection&) = delete;
+  Connection& operator=(const Connection&) = delete;
+
+  // Serves the connection to its end. Throws nothing.
+  virtual base::Task<void> run() = 0;
+  // Ends the connection now if it is idle, else after the exchanges in progress.
+  virtual void finish() = 0;
+  // Ends it at once, by a reset. An exchange in progress fails at its next read or write.
+  virtual void reset() = 0;
+};
+
+}  // namespace http
