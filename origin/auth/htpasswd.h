@@ -31,8 +31,8 @@ class Users {
 // The file, read again when it has changed. Thread-safe.
 class HtpasswdFile {
  public:
-  // base::IoError if there is none or it cannot be read; a directory counts as a file without users,
-  // which is logged. Blocks.
+  // base::IoError if there is none or it cannot be read; a directory counts as a file without
+  // users, which is logged. Blocks.
   explicit HtpasswdFile(std::filesystem::path path);
 
   // True once a second, for the one caller that is to refresh() then.
