@@ -14,14 +14,14 @@
 namespace origin::auth {
 namespace {
 
-using std::chrono_literals::operator""s;
-using std::chrono_literals::operator""min;
-using std::chrono_literals::operator""h;
+using std::chrono::hours;
+using std::chrono::minutes;
+using std::chrono::seconds;
 
 // Longer ones are nobody's; bcrypt looks at 72 bytes of them.
 constexpr size_t kMaxGiven = 1024;
 // When to come again if too many are waiting for their turn.
-constexpr base::Duration kBusy = 1s;
+constexpr base::Duration kBusy = seconds(1);
 
 std::string random_secret() {
   std::array<unsigned char, 32> bytes{};
@@ -49,12 +49,12 @@ Passwords::Passwords(base::ThreadPool& pool, base::Clock& clock, Compare compare
       clock_(clock),
       compare_(std::move(compare)),
       secret_(random_secret()),
-      right_(4096, 60s),
-      known_pairs_(16384, 24h),
-      said_(1024, 10min),
-      by_client_(20, 5s),
-      by_user_(20, 5s),
-      by_pair_(20, 5s) {}
+      right_(4096, seconds(60)),
+      known_pairs_(16384, hours(24)),
+      said_(1024, minutes(10)),
+      by_client_(20, seconds(5)),
+      by_user_(20, seconds(5)),
+      by_pair_(20, seconds(5)) {}
 
 std::string Passwords::fingerprint(const UserPassword& given, const std::string& hash) const {
   // User and hash hold no line feed, so different parts never make the same text.
@@ -86,11 +86,12 @@ base::Duration Passwords::begin(const std::string& key, const Asker& asker,
   // Counted before the result is known, so that a thousand guesses at once are a thousand.
   const bool known = known_pairs_.contains(asker.pair(), now);
   if (known) {
-    if (const auto wait = by_pair_.wait(asker.pair(), now); wait > 0s) return wait;
+    if (const auto wait = by_pair_.wait(asker.pair(), now); wait > base::Duration::zero())
+      return wait;
     by_pair_.charge(asker.pair(), now);
   } else {
     const auto wait = std::max(by_client_.wait(asker.client, now), by_user_.wait(asker.user, now));
-    if (wait > 0s) return wait;
+    if (wait > base::Duration::zero()) return wait;
     by_client_.charge(asker.client, now);
     by_user_.charge(asker.user, now);
   }
@@ -175,7 +176,7 @@ base::Task<PasswordVerdict> Passwords::check(HtpasswdFile& file, const UserPassw
   std::shared_ptr<Check> check;
   bool mine = false;
   const base::Duration wait = begin(key, asker, check, mine);
-  if (wait > 0s) co_return PasswordVerdict{PasswordResult::later, wait};
+  if (wait > base::Duration::zero()) co_return PasswordVerdict{PasswordResult::later, wait};
   if (!mine) co_return co_await wait_for(check);
   const bool turn = co_await enter();
   std::exception_ptr failure;

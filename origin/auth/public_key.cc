@@ -11,6 +11,7 @@
 
 #include <algorithm>
 #include <array>
+#include <tuple>
 
 #include "base/base64.h"
 
@@ -139,8 +140,9 @@ std::string der_signature(std::string_view signature, const Curve& curve) {
   Owned<BIGNUM> r = number(signature.substr(0, curve.bytes));
   Owned<BIGNUM> s = number(signature.substr(curve.bytes));
   if (!parsed || !r || !s || ECDSA_SIG_set0(parsed.get(), r.get(), s.get()) != 1) return "";
-  r.release();
-  s.release();
+  // They are the signature's now.
+  std::ignore = r.release();
+  std::ignore = s.release();
   unsigned char* der = nullptr;
   const int size = i2d_ECDSA_SIG(parsed.get(), &der);
   if (size <= 0) return "";
@@ -154,6 +156,7 @@ std::string der_signature(std::string_view signature, const Curve& curve) {
 const std::vector<std::string>& signing_algorithms() {
   static const std::vector<std::string> names = [] {
     std::vector<std::string> all;
+    all.reserve(kAlgorithms.size());
     for (const SigningAlgorithm& algorithm : kAlgorithms) all.emplace_back(algorithm.name);
     return all;
   }();
