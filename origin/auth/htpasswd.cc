@@ -59,8 +59,11 @@ const std::string& Users::hash(const std::string& user) const {
   return found == hashes_.end() ? impossible_ : found->second;
 }
 
-HtpasswdFile::HtpasswdFile(std::filesystem::path path)
-    : path_(std::move(path)), users_(read()), stamp_(stamp()) {}
+HtpasswdFile::HtpasswdFile(std::filesystem::path path) : path_(std::move(path)) {
+  // In this order: a change in between is then seen at the next look.
+  stamp_ = stamp();
+  users_ = read();
+}
 
 HtpasswdFile::Stamp HtpasswdFile::stamp() const {
   struct stat status{};
