@@ -10,9 +10,8 @@
 #include "base/log.h"
 #include "base/service_manager.h"
 #include "cache/blob_store.h"
-#include "http/client.h"
 #include "http/server.h"
-#include "proxy/upstream.h"
+#include "proxy/upstream_config.h"
 
 namespace proxy {
 
@@ -24,8 +23,8 @@ struct EdgeListener {
 struct EdgeConfig {
   std::vector<EdgeListener> listeners;
   cache::BlobStoreOptions cache;
-  UpstreamOptions upstream;
-  http::ClientOptions client;
+  std::vector<UpstreamConfig> upstreams;
+  std::string name = "entrepot-edge";  // in Via and Cache-Status
   http::ServerLimits limits;
   size_t loops = 0;     // 0: one per core
   size_t threads = 16;  // of the pool

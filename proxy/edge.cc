@@ -21,6 +21,15 @@ std::vector<std::shared_ptr<http::TlsContext>> tls_contexts(const EdgeConfig& co
   return contexts;
 }
 
+std::vector<std::shared_ptr<Upstream>> upstreams(const EdgeConfig& config) {
+  std::vector<std::shared_ptr<Upstream>> upstreams;
+  upstreams.reserve(config.upstreams.size());
+  for (const UpstreamConfig& each : config.upstreams) {
+    upstreams.push_back(std::make_shared<Upstream>(each));
+  }
+  return upstreams;
+}
+
 }  // namespace
 
 http::Response error_response(const std::string& name, int status, std::string json) {
@@ -38,8 +47,10 @@ Edge::Edge(EdgeConfig config)
       loops_(config_.loops, *config_.clock),
       pool_(config_.threads),
       store_(config_.cache),
-      fills_(loops_, pool_, store_, config_.client, config_.upstream),
-      blobs_(pool_, store_, fills_, config_.upstream.via),
+      routing_(upstreams(config_)),
+      workers_(loops_, config_.name),
+      fills_(workers_, pool_, store_),
+      blobs_(pool_, store_, fills_, config_.name),
       tls_(tls_contexts(config_)) {
   if (!config_.sockets.empty() && config_.sockets.size() != config_.listeners.size()) {
     throw std::runtime_error("the service manager gives " + std::to_string(config_.sockets.size()) +
@@ -77,10 +88,14 @@ void Edge::stop() {
   if (std::exchange(stopped_, true)) return;
   if (server_) {
     // Readers that wait for a fill see it end at the deadline, and so can be reset.
-    server_->drain(config_.drain_timeout, [this] { fills_.cancel(); });
+    server_->drain(config_.drain_timeout, [this] {
+      fills_.cancel();
+      workers_.cancel();
+    });
     server_.reset();
   }
-  fills_.stop();
+  fills_.cancel();
+  workers_.stop();
 }
 
 void Edge::reload() {
@@ -100,12 +115,13 @@ base::Task<void> Edge::handle(http::Exchange& exchange) {
   const oci::Route route = oci::parse_route(request.path);
   const bool read = request.is("GET") || request.is("HEAD");
   if (!read) {
-    http::Response response = error_response(config_.upstream.via, 405,
-                                             oci::error_json({{oci::ErrorCode::unsupported, ""}}));
+    http::Response response =
+        error_response(config_.name, 405, oci::error_json({{oci::ErrorCode::unsupported, ""}}));
     response.headers.set("Allow", "GET, HEAD");
     co_await exchange.response.send(std::move(response));
   } else if (const auto* blob = std::get_if<oci::BlobRoute>(&route)) {
-    co_await blobs_.serve(exchange, *blob);
+    const Routing::Destination to = destination(request, blob->repository);
+    co_await blobs_.serve(exchange, to, blob->digest);
   } else if (std::holds_alternative<oci::BaseRoute>(route)) {
     http::Response response;
     response.headers.set("Content-Type", "application/json");
@@ -119,9 +135,16 @@ base::Task<void> Edge::handle(http::Exchange& exchange) {
   }
 }
 
+Routing::Destination Edge::destination(const http::Request& request,
+                                       const std::string& repository) const {
+  std::optional<Routing::Destination> found = routing_.find(request, repository);
+  if (!found) throw oci::Error(oci::ErrorCode::name_unknown, "no upstream of this name");
+  return std::move(*found);
+}
+
 http::Response Edge::answer_to(const http::Request* request,
                                const std::exception_ptr& thrown) const {
-  const std::string& name = config_.upstream.via;
+  const std::string& name = config_.name;
   const std::string target = request == nullptr ? "" : base::printable(request->target);
   try {
     std::rethrow_exception(thrown);

@@ -1,6 +1,7 @@
 // Edge: the CDN node put together: store, fills, routes, error answers, server.
 //
-//   main → Edge → Edge::handle → Blobs::serve → cache::BlobStore (hit) | Fills (miss) → Upstream
+//   main → Edge → Edge::handle → Blobs::serve → cache::BlobStore (hit) | Fills (miss) →
+//   UpstreamClient
 #pragma once
 
 #include <memory>
@@ -13,6 +14,8 @@
 #include "proxy/blobs.h"
 #include "proxy/config.h"
 #include "proxy/fill.h"
+#include "proxy/routing.h"
+#include "proxy/worker.h"
 
 namespace proxy {
 
@@ -38,12 +41,17 @@ class Edge {
 
  private:
   base::Task<void> handle(http::Exchange& exchange);
+  // Where the request goes; oci::Error (NAME_UNKNOWN) if no upstream is meant.
+  Routing::Destination destination(const http::Request& request,
+                                   const std::string& repository) const;
   http::Response answer_to(const http::Request* request, const std::exception_ptr& thrown) const;
 
   const EdgeConfig config_;
   base::LoopGroup loops_;
   base::ThreadPool pool_;
   cache::BlobStore store_;
+  const Routing routing_;
+  Workers workers_;
   Fills fills_;
   Blobs blobs_;
   std::vector<std::shared_ptr<http::TlsContext>> tls_;
