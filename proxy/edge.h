@@ -11,9 +11,11 @@
 #include "base/thread_pool.h"
 #include "cache/blob_store.h"
 #include "http/server.h"
+#include "proxy/admin.h"
 #include "proxy/blobs.h"
 #include "proxy/config.h"
 #include "proxy/fill.h"
+#include "proxy/monitor.h"
 #include "proxy/routing.h"
 #include "proxy/worker.h"
 
@@ -37,6 +39,7 @@ class Edge {
 
   uint16_t port(size_t listener = 0) const { return server_->port(listener); }
   base::LoopGroup& loops() { return loops_; }
+  uint16_t admin_port() const { return admin_->port(); }
   cache::StoreStats stats() const { return store_.stats(); }
 
  private:
@@ -55,7 +58,9 @@ class Edge {
   Fills fills_;
   Blobs blobs_;
   std::vector<std::shared_ptr<http::TlsContext>> tls_;
+  Monitor monitor_;
   std::unique_ptr<http::Server> server_;
+  std::unique_ptr<Admin> admin_;  // if it is configured
   bool stopped_ = false;
 };
 

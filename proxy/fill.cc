@@ -65,7 +65,7 @@ Fills::Joined Fills::join(const BlobName& name) {
     const std::lock_guard lock(mutex_);
     std::shared_ptr<Fill>& entry = fills_[name.digest];
     if (entry) return {entry, false};
-    entry = fill = std::make_shared<Fill>(name);
+    entry = fill = std::make_shared<Fill>(name, base::EventLoop::current()->now());
   }
   Worker& here = workers_.here();
   here.tasks.spawn(run(fill, &here));
@@ -76,6 +76,14 @@ std::shared_ptr<Fill> Fills::find(const oci::Digest& digest) {
   const std::lock_guard lock(mutex_);
   const auto found = fills_.find(digest);
   return found == fills_.end() ? nullptr : found->second;
+}
+
+std::vector<std::shared_ptr<Fill>> Fills::all() const {
+  const std::lock_guard lock(mutex_);
+  std::vector<std::shared_ptr<Fill>> all;
+  all.reserve(fills_.size());
+  for (const auto& [digest, fill] : fills_) all.push_back(fill);
+  return all;
 }
 
 // ---- the fill itself ------------------------------------------------------------------------

@@ -29,9 +29,10 @@ namespace proxy {
 // Shared between its runs and its readers. Everything but `progress` and the constants is touched
 // by the fill's own tasks only.
 struct Fill {
-  explicit Fill(BlobName blob) : name(std::move(blob)) {}
+  Fill(BlobName blob, base::TimePoint now) : name(std::move(blob)), began(now) {}
 
   const BlobName name;
+  const base::TimePoint began;
   Progress progress;
   base::UniqueFd file;  // set before progress.start(), constant from then on
   // Once stored: readers of the fill hold it, and so the store does not evict what they read.
@@ -70,6 +71,8 @@ class Fills {
   Joined join(const BlobName& name);
   // The fill of this digest if one is under way.
   std::shared_ptr<Fill> find(const oci::Digest& digest);
+  // Every fill under way.
+  std::vector<std::shared_ptr<Fill>> all() const;
 
   // Waits until the fill knows its size; nullopt if it ended before.
   base::Task<std::optional<uint64_t>> size(Fill& fill);
@@ -105,7 +108,7 @@ class Fills {
   cache::BlobStore& store_;
   std::atomic<bool> stopping_ = false;
 
-  std::mutex mutex_;
+  mutable std::mutex mutex_;
   std::unordered_map<oci::Digest, std::shared_ptr<Fill>> fills_;  // guarded by mutex_
 };
 
