@@ -23,7 +23,7 @@ header{display:flex;flex-wrap:wrap;gap:.25rem 1rem;align-items:baseline}
 h1{font-size:1.25rem;margin:0;overflow-wrap:anywhere}
 h2{font-size:1rem;margin:1.75rem 0 .5rem}
 .dim{color:var(--dim)}
-.cards{display:grid;grid-template-columns:repeat(auto-fit,minmax(10.5rem,1fr));gap:.75rem}
+.cards{display:grid;grid-template-columns:repeat(auto-fit,minmax(10rem,1fr));gap:.75rem}
 .card{background:var(--card);border:1px solid var(--line);border-radius:.5rem;padding:.75rem .9rem}
 .card b{display:block;font-size:1.5rem;font-weight:600;font-variant-numeric:tabular-nums}
 .bar{height:.5rem;border-radius:.25rem;background:var(--line);overflow:hidden;min-width:4rem}
@@ -186,7 +186,7 @@ std::string status_page(const Status& status) {
   page += fmt::format("<span class=\"dim\">entrepot-edge {}, up {}</span>", escape(status.version),
                       human_time(status.uptime_seconds));
   if (status.totals.failed > 0) {
-    page += fmt::format("<span class=\"bad\">{} requests failed</span>", status.totals.failed);
+    page += fmt::format("<span class=\"bad\">failed requests: {}</span>", status.totals.failed);
   }
   page += "</header>\n<main>\n" + cards(status) + fills(status) + serving(status) +
           upstreams(status) + "</main></body></html>\n";
