@@ -117,6 +117,14 @@ std::vector<oci::ErrorEntry> missing_references(const Storage& storage,
   return missing;
 }
 
+void check_urls(const Validation& validation, const oci::Manifest& manifest) {
+  for (const oci::Descriptor& layer : manifest.blobs) {
+    if (validation.allows_urls(layer)) continue;
+    throw oci::Error(ErrorCode::manifest_invalid,
+                     "this registry does not allow the URLs of layer " + layer.digest.str());
+  }
+}
+
 // What a PUT asks for, checked as far as that needs no storage.
 struct Push {
   oci::Digest digest;
@@ -154,6 +162,7 @@ Push check_push(const http::Request& request, const oci::ManifestRoute& route, s
 // Pool. The manifest, and only then the tags.
 void store(Storage& storage, const Validation& validation, const std::string& repository,
            const Push& push) {
+  check_urls(validation, push.manifest);
   auto missing = missing_references(storage, validation, repository, push.manifest);
   if (!missing.empty()) throw oci::Error(std::move(missing));
   std::optional<oci::Digest> subject;
