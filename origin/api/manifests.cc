@@ -72,7 +72,7 @@ base::Task<void> serve(const Context& context, http::Exchange& exchange,
   info.headers.set("Docker-Content-Digest", stored->digest.str());
   BytesSource source(stored->bytes);
   co_await http::serve_content(exchange, std::move(info), source);
-  if (exchange.response.status() == 304) co_return;
+  if (exchange.response.status() == 304 || exchange.response.status() == 416) co_return;
   const auto* tag = std::get_if<std::string>(&reference);
   manifest_pulled(context, exchange.request,
                   {route.repository, stored->digest, stored->bytes.size(), stored->manifest},

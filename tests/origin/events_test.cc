@@ -156,6 +156,8 @@ TEST_F(EventsTest, OfBlobs) {
     EXPECT_EQ(pull.at("action"), "pull");
     EXPECT_EQ(pull.at("target"), hello);
   }
+  const auto beyond = fields({{"Range", "bytes=5-"}});
+  EXPECT_EQ(call(port, "GET", blob, "", beyond).status, 416);
   push_blob(port, "a/b", large);
   EXPECT_EQ(call(port, "GET", "/v2/a/b/blobs/" + sha256(large).str()).status, 302);
   EXPECT_EQ(next(2)[1].at("target"), blob_target(port, "a/b", large));
@@ -187,6 +189,7 @@ TEST_F(EventsTest, OfManifests) {
 
   const std::string etag = '"' + sha256(manifest).str() + '"';
   EXPECT_EQ(call(port, "GET", by_digest, "", fields({{"If-None-Match", etag}})).status, 304);
+  EXPECT_EQ(call(port, "GET", by_digest, "", fields({{"Range", "bytes=9999-"}})).status, 416);
   EXPECT_EQ(call(port, "GET", "/v2/a/b/manifests/v1").status, 200);
   EXPECT_EQ(call(port, "HEAD", by_digest).status, 200);
   const auto pulls = next(2);
