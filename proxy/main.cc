@@ -21,9 +21,10 @@ int serve(const std::string& path) {
     http::Service service;
     config.sockets = service.sockets();
     proxy::Edge edge(std::move(config));
-    edge.start();
-    service.run(edge.loops(),
-                {.reload = [&] { edge.reload(); }, .leave = {}, .drain = [&] { edge.stop(); }});
+    service.run(edge.loops(), {.start = [&] { edge.start(); },
+                               .reload = [&] { edge.reload(); },
+                               .leave = {},
+                               .drain = [&] { edge.stop(); }});
     return http::kExitOk;
   } catch (const base::ConfigError& e) {
     LOG(ERROR) << e.what();
