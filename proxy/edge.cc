@@ -78,6 +78,7 @@ Edge::Edge(EdgeConfig config)
 Edge::~Edge() { stop(); }
 
 void Edge::start() {
+  workers_.use(routing_.upstreams());
   server_->start();
   for (size_t i = 0; i < config_.listeners.size(); ++i) {
     LOG(INFO) << "listening on " << server_->address(i) << (tls_[i] ? " (TLS)" : "");
