@@ -22,10 +22,10 @@ std::string read_url(const base::Section& section, std::string_view key) {
   return url;
 }
 
-std::vector<Network> read_networks(const base::Section& section, std::string_view key) {
-  std::vector<Network> networks;
+std::vector<http::Network> read_networks(const base::Section& section, std::string_view key) {
+  std::vector<http::Network> networks;
   for (const std::string& text : section.strings(key)) {
-    const auto network = Network::parse(text);
+    const auto network = http::Network::parse(text);
     if (!network) section.fail(key, "networks such as 10.16.169.0/24 or 2001:db8::/32");
     networks.push_back(*network);
   }

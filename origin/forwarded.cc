@@ -85,10 +85,11 @@ bool fit_for_url(std::string_view host) {
 
 }  // namespace
 
-std::string client_address(const http::Request& request, const std::vector<Network>& trusted) {
+std::string client_address(const http::Request& request,
+                           const std::vector<http::Network>& trusted) {
   std::string client = request.peer.address;
   std::vector<std::string> seen = forwarded_for(request.headers);
-  while (contains_address(trusted, client) && !seen.empty()) {
+  while (http::contains_address(trusted, client) && !seen.empty()) {
     client = seen.back();
     seen.pop_back();
   }

@@ -6,13 +6,13 @@
 #include <vector>
 
 #include "http/message.h"
-#include "origin/network.h"
+#include "http/network.h"
 
 namespace origin {
 
 // The client's address: the peer's, or if the peer is a trusted proxy, the last address in
 // X-Forwarded-For (without it, in Forwarded) that is not a trusted proxy's.
-std::string client_address(const http::Request& request, const std::vector<Network>& trusted);
+std::string client_address(const http::Request& request, const std::vector<http::Network>& trusted);
 
 // "https://registry.example", as the client sees this registry: the scheme and host that the first
 // proxy saw, else the connection's and the Host field. Empty if no host is known or it is not fit

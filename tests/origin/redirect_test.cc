@@ -15,7 +15,8 @@ RedirectConfig fedora() {
   config.url = "https://cdn.example";
   config.via = {"cloudfront"};
   config.hosts = {"registry-no-cdn.example"};
-  config.networks = {*Network::parse("10.16.169.0/24"), *Network::parse("2001:db8::/33")};
+  config.networks = {*http::Network::parse("10.16.169.0/24"),
+                     *http::Network::parse("2001:db8::/33")};
   config.certificates = {"CN=edge-1", "edge-2.example"};
   config.bearer = "secret";
   return config;
@@ -110,13 +111,13 @@ TEST(Redirect, BlobsBelowTheLimitAreServedHere) {
 TEST(Network, Parsing) {
   for (const std::string bad : {"", "10.0.0.0/33", "10.0.0/8", "10.0.0.0/", "10.0.0.0/8x", "::/129",
                                 "host", "10.0.0.0/-1"}) {
-    EXPECT_FALSE(Network::parse(bad)) << bad;
+    EXPECT_FALSE(http::Network::parse(bad)) << bad;
   }
-  EXPECT_TRUE(Network::parse("10.1.2.3")->contains("10.1.2.3"));
-  EXPECT_FALSE(Network::parse("10.1.2.3")->contains("10.1.2.2"));
-  EXPECT_TRUE(Network::parse("0.0.0.0/0")->contains("10.1.2.2"));
-  EXPECT_FALSE(Network::parse("0.0.0.0/0")->contains("2001:db8::1"));
-  EXPECT_FALSE(Network::parse("0.0.0.0/0")->contains("unix"));
+  EXPECT_TRUE(http::Network::parse("10.1.2.3")->contains("10.1.2.3"));
+  EXPECT_FALSE(http::Network::parse("10.1.2.3")->contains("10.1.2.2"));
+  EXPECT_TRUE(http::Network::parse("0.0.0.0/0")->contains("10.1.2.2"));
+  EXPECT_FALSE(http::Network::parse("0.0.0.0/0")->contains("2001:db8::1"));
+  EXPECT_FALSE(http::Network::parse("0.0.0.0/0")->contains("unix"));
 }
 
 http::Request forwarded(const std::string& peer, const std::string& name,
@@ -129,8 +130,8 @@ http::Request forwarded(const std::string& peer, const std::string& name,
 }
 
 TEST(Forwarded, OnlyTrustedProxiesSayWhoTheClientIs) {
-  const std::vector<Network> trusted = {*Network::parse("127.0.0.0/8"),
-                                        *Network::parse("10.0.0.0/8")};
+  const std::vector<http::Network> trusted = {*http::Network::parse("127.0.0.0/8"),
+                                              *http::Network::parse("10.0.0.0/8")};
   const std::string list = "198.51.100.7, 203.0.113.5, 10.0.0.1";
   EXPECT_EQ(client_address(forwarded("127.0.0.1", "X-Forwarded-For", list), trusted),
             "203.0.113.5");
