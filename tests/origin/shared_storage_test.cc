@@ -128,6 +128,19 @@ TEST_F(SharedStorageTest, ARepositoryThatWasMissingIsThere) {
   EXPECT_EQ(catalog(b_), Strings{"a"});
 }
 
+// What a crash may leave: links without what they lead to.
+TEST_F(SharedStorageTest, BytesThatWereLostAreThereOnceTheyArePushedAgain) {
+  const std::string bytes = push_image(a_, "a", "tag", "layer");
+  for (const std::string& lost : {bytes, std::string("layer")}) {
+    std::filesystem::remove_all(layout().blob(sha256(lost)).parent_path());
+  }
+  EXPECT_EQ(status(b_, "GET", manifest("tag")), 404);
+  EXPECT_EQ(status(b_, "GET", blob("layer")), 404);
+  EXPECT_EQ(push_image(a_, "a", "tag", "layer"), bytes);
+  EXPECT_EQ(get(b_, manifest("tag")), bytes);
+  EXPECT_EQ(get(b_, blob("layer")), "layer");
+}
+
 TEST_F(SharedStorageTest, WhatWasMissingCanBeUsedInAPush) {
   EXPECT_EQ(status(b_, "HEAD", blob("layer")), 404);
   EXPECT_EQ(status(b_, "HEAD", "/v2/b/blobs/" + digest_of("layer")), 404);
@@ -234,14 +247,15 @@ TEST_F(SharedStorageTest, ATagThatIsDeletedWhileItIsReadIsListedNoMore) {
   push_image(a_, "a", "tag", "layer");
   EXPECT_EQ(tags(b_), Strings{"tag"});
   {
-    // A request of the same host has the link open: it stays under another name, and keeps the
-    // tag's directory.
+    // A request of the same host has the link open: it stays under another name until that ends,
+    // and keeps the tag's directory.
     const auto link = std::filesystem::relative(layout().tag_current_link("a", "tag"), root());
     const base::UniqueFd open = base::open_file(hosts_[0]->seen(link), O_RDONLY);
     EXPECT_TRUE(open);
     EXPECT_EQ(status(a_, "DELETE", manifest("tag")), 202);
-    EXPECT_EQ(tags(b_), Strings{});
+    EXPECT_EQ(status(a_, "GET", manifest("tag")), 404);
   }
+  EXPECT_TRUE(std::filesystem::exists(layout().tag("a", "tag")));
   EXPECT_EQ(tags(b_), Strings{});
   EXPECT_EQ(tags(a_), Strings{});
 }

@@ -357,6 +357,15 @@ void release_file(fuse_req_t request, fuse_ino_t number, fuse_file_info* info) {
   fuse_reply_err(request, 0);
 }
 
+// The next one to use the name asks the server; what is known below it stays known. Kernels before
+// 6.2 can only forget both.
+void expire(fuse_ino_t directory, const std::string& name) {
+  if (fuse_lowlevel_notify_expire_entry(session, directory, name.data(), name.size(),
+                                        FUSE_LL_EXPIRE_ONLY) == -ENOSYS) {
+    fuse_lowlevel_notify_inval_entry(session, directory, name.data(), name.size());
+  }
+}
+
 // The client sees that the directory has changed, and asks for its names anew.
 void open_directory(fuse_req_t request, fuse_ino_t number, fuse_file_info* info) {
   const int handle = handle_of(number);
@@ -374,9 +383,7 @@ void open_directory(fuse_req_t request, fuse_ino_t number, fuse_file_info* info)
     const std::lock_guard lock(mutex);
     names.swap(node_of(number).names);
   }
-  for (const std::string& name : names) {
-    fuse_lowlevel_notify_inval_entry(session, number, name.data(), name.size());
-  }
+  for (const std::string& name : names) expire(number, name);
   fuse_lowlevel_notify_inval_inode(session, number, -1, 0);
   info->fh = reinterpret_cast<uint64_t>(directory);
   fuse_reply_open(request, info);
