@@ -128,6 +128,9 @@ TEST_F(NfsClientTest, LocksHoldOnOneHost) {
   EXPECT_EQ(lock(first), 0);
   EXPECT_EQ(lock(second), -1);
   EXPECT_EQ(lock(elsewhere), 0);
+  const std::string boot_id = "/proc/sys/kernel/random/boot_id";
+  const std::string there = "/proc/" + std::to_string(client_->pid()) + "/root";
+  EXPECT_NE(content(there + boot_id), content(boot_id));
 }
 
 TEST_F(NfsClientTest, TheMountIsTheProgramsAlone) {

@@ -14,6 +14,7 @@
 #include "origin/storage/layout.h"
 #include "tests/origin/client.h"
 #include "tests/support/nfs_mount.h"
+#include "tests/support/raw_client.h"
 #include "tests/support/temp_dir.h"
 
 namespace origin {
@@ -278,6 +279,25 @@ TEST_F(SharedStorageTest, AnUploadGoesOnWhereItWasNotKnown) {
   EXPECT_EQ(status(a_, "PUT", url + "&digest=" + digest_of(bytes)), 201);
   EXPECT_EQ(get(b_, blob(bytes)), bytes);
   EXPECT_EQ(status(b_, "GET", url), 404);
+}
+
+TEST_F(SharedStorageTest, AnUploadThatOneIsWritingIsNotWrittenByTheOther) {
+  std::string url = location(call(a_, "POST", "/v2/a/blobs/uploads/"));
+  test::RawClient writer(a_);
+  writer.send("PATCH " + url +
+              " HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\nExpect: 100-continue\r\n\r\n");
+  EXPECT_EQ(writer.response().status, 100);
+  for (const uint16_t port : {a_, b_}) {
+    EXPECT_EQ(call(port, "PATCH", url, "two").status, 503);
+    EXPECT_EQ(status(port, "DELETE", url), 503);
+  }
+  writer.send("one");
+  EXPECT_EQ(writer.response().status, 202);
+  url = location(call(b_, "GET", url.substr(0, url.find('?'))));
+  const auto patch = call(b_, "PATCH", url, "two");
+  EXPECT_EQ(patch.status, 202) << patch.body;
+  EXPECT_EQ(status(a_, "PUT", location(patch) + "&digest=" + digest_of("onetwo")), 201);
+  EXPECT_EQ(get(b_, blob("onetwo")), "onetwo");
 }
 
 TEST_F(SharedStorageTest, AnUploadThatTheOtherEndedIsOver) {

@@ -28,7 +28,8 @@
 // - A file that this client has open and unlinks, or renames another to, stays as ".nfs…" in its
 //   directory until it is closed; so long that name cannot be unlinked (EBUSY).
 // - A listing says names, not types. An append goes where this client believes the end to be.
-// - Locks (flock, fcntl) hold among the processes of one client only, as with "nolock".
+// - Locks (flock, fcntl) hold among the processes of one client only, as with "nolock"; and boot_id
+//   is another on each.
 //
 // What does not: the server's timestamps are as fine as the changes, so that an opened directory
 // never looks unchanged when it is not; writes reach the server at once, where NFS may wait for
@@ -491,6 +492,11 @@ int main(int argc, char** argv) {
       "fd=" + std::to_string(device) + ",rootmode=40000,user_id=0,group_id=0";
   if (::mount("nfs_client", directory, "fuse", MS_NOSUID | MS_NODEV, options.c_str()) != 0) {
     die("mounting FUSE", kNotHere);
+  }
+  // Random for each who asks: a host of its own has a boot of its own.
+  if (::mount("/proc/sys/kernel/random/uuid", "/proc/sys/kernel/random/boot_id", nullptr, MS_BIND,
+              nullptr) != 0) {
+    die("boot_id");
   }
   const pid_t program = ::getpid();
   const pid_t server = ::fork();
