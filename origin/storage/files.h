@@ -13,7 +13,7 @@
 // - That a name leads to a file is believed likewise, but open(2) of the name asks the server for
 //   the file; one that was replaced or removed is stale there, and the name is looked up again. So
 //   links are read by open(2) alone, and a tag that was moved is seen at once without refresh().
-//   stat(2) does not ask, so nothing here uses it: sizes are taken after open(2).
+//   stat(2) does not ask, so sizes are taken after open(2).
 // - A file that was moved is not stale, and still found under its old name. That is done to the
 //   data of an upload alone, so its directory is opened before it is.
 // - The server is not asked to unlink a name that is believed to be missing.

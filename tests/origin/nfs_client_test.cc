@@ -1,5 +1,5 @@
 // The stand-in for NFS that shared_storage_test.cc stands on: that it shows a program what it says
-// it does (tests/support/nfs_client.cc).
+// it does (tests/support/nfs_caching.h).
 #include <fcntl.h>
 #include <gtest/gtest.h>
 #include <sys/file.h>

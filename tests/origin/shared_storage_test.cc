@@ -1,5 +1,5 @@
 // Two replicas, each a process of its own that sees the storage as an NFSv3 client of its own would
-// (tests/support/nfs_client.cc: names and attributes are believed for ever): what one has
+// (tests/support/nfs_caching.h: names and attributes are believed for ever): what one has
 // acknowledged, the other goes by at once.
 #include <fcntl.h>
 #include <gtest/gtest.h>
