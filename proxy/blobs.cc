@@ -8,6 +8,7 @@
 #include "http/range.h"
 #include "oci/error.h"
 #include "proxy/edge.h"
+#include "proxy/fill_source.h"
 
 namespace proxy {
 namespace {
@@ -117,7 +118,8 @@ base::Task<void> Blobs::serve_head(http::Exchange& exchange, BlobName name) {
 
 base::Task<void> Blobs::serve_miss(http::Exchange& exchange, BlobName name) {
   while (true) {
-    const Fills::Joined joined = fills_.join(name);
+    const bool by_ranges = exchange.request.headers.has("Range");
+    const Fills::Joined joined = fills_.join(name, by_ranges);
     const std::shared_ptr<Fill> fill = joined.fill;
     const std::optional<uint64_t> size = co_await fills_.size(*fill);
 
@@ -127,9 +129,10 @@ base::Task<void> Blobs::serve_miss(http::Exchange& exchange, BlobName name) {
       co_await fills_.readable(fill, part.first, part.end(), deadline);
     }
     const Ending ending = fill->progress.ending();
-    if (ending.outcome == Outcome::filling || ending.outcome == Outcome::verified) {
-      const std::string status =
-          joined.started ? "fwd=uri-miss; stored" : "fwd=uri-miss; collapsed";
+    const bool passes = size && passes_through(ending.outcome);
+    if (ending.outcome == Outcome::filling || ending.outcome == Outcome::verified || passes) {
+      std::string status = "fwd=uri-miss";
+      if (!passes) status += joined.started ? "; stored" : "; collapsed";
       FillSource source(fills_, fill);
       co_await http::serve_content(exchange, content(name.digest, *size, status), source);
       co_return;

@@ -10,7 +10,8 @@
 #include "base/crash_point.h"
 #include "base/durable_file.h"
 #include "base/error.h"
-#include "proxy/attempts.h"
+#include "proxy/download.h"
+#include "proxy/pass_through.h"
 
 namespace proxy {
 namespace {
@@ -40,34 +41,20 @@ Ending known_absent(const BlobName& name) {
 
 }  // namespace
 
-// One run's state over its retries.
+// One run: the front one, or that of a range.
 struct Fills::Run {
-  explicit Run(const BlobName& name)
-      : attempts(*name.upstream, name.upstream->config().rounds, &name.digest) {}
-
-  Attempts attempts;
-  std::optional<Transfer> transfer;  // at the run's position
-  oci::Hasher* hasher = nullptr;     // the digest cursor; the front run has it
-
-  // Reads to the transfer's end, where it stands, so that its connection can be used again.
-  base::Task<void> close_transfer() {
-    if (!transfer) co_return;
-    try {
-      co_await transfer->read();
-    } catch (const http::TransferError&) {
-      VLOG(1) << "the connection broke after the last byte";
-    }
-    transfer.reset();
-  }
+  Download download;
+  oci::Hasher* hasher = nullptr;  // the digest cursor; the front run has it
 };
 
-Fills::Joined Fills::join(const BlobName& name) {
+Fills::Joined Fills::join(const BlobName& name, bool by_ranges) {
   std::shared_ptr<Fill> fill;
   {
     const std::lock_guard lock(mutex_);
     std::shared_ptr<Fill>& entry = fills_[name.digest];
     if (entry) return {entry, false};
     entry = fill = std::make_shared<Fill>(name, base::EventLoop::current()->now());
+    fill->by_ranges = by_ranges;
   }
   Worker& here = workers_.here();
   here.tasks.spawn(run(fill, &here));
@@ -105,6 +92,9 @@ base::Task<void> Fills::run(std::shared_ptr<Fill> fill, Worker* worker) {
   if (ending.outcome == Outcome::digest_mismatch) {
     LOG(ERROR) << fill->name.digest.str() << ": " << ending.why
                << "; the bytes were thrown away and every client still reading them was cut off";
+  } else if (passes_through(ending.outcome)) {
+    LOG(WARNING) << fill->name.digest.str()
+                 << " is not stored, only passed through: " << ending.why;
   } else if (ending.outcome != Outcome::verified && ending.outcome != Outcome::absent) {
     LOG(WARNING) << fill->name.digest.str() << " of " << fill->name.repository
                  << " could not be fetched: " << ending.why;
@@ -135,41 +125,84 @@ base::Task<void> Fills::run(std::shared_ptr<Fill> fill, Worker* worker) {
 base::Task<Ending> Fills::fill_blob(Fill& fill, Worker& worker) {
   base::crash_point("fill.started");
   // Another fill may have stored the blob between the caller's look-up and join().
-  fill.blob = co_await pool_.run([&] { return store_.open(fill.name.digest); });
-  if (fill.blob) {
-    fill.file.reset(::fcntl(fill.blob->fd(), F_DUPFD_CLOEXEC, 0));
-    if (!fill.file) throw base::IoError("dup");
-    fill.progress.start(fill.blob->size(), {{0, fill.blob->size()}});
-    fill.progress.verify();
-    co_return Ending{Outcome::verified, "", ""};
-  }
-
+  std::optional<Ending> unstorable = co_await open_stored(fill);
+  if (fill.progress.size()) co_return Ending{Outcome::verified, "", ""};
   if (fill.name.upstream->known_absent(fill.name, worker.loop.now())) {
     co_return known_absent(fill.name);
   }
 
   // A partial blob of a former process tells the size; else the first answer does.
-  Run first(fill.name);
+  Run first{Download(worker, fill.name, stopping_)};
   std::optional<uint64_t> size = store_.partial_size(fill.name.digest);
   if (!size) {
-    std::optional<Ending> failed = co_await open_transfer(fill, worker, first, {0, UINT64_MAX});
+    std::optional<Ending> failed = co_await open_first(fill, first.download);
     if (failed) co_return std::move(*failed);
-    size = first.transfer->blob_size();
+    size = first.download.blob_size();
   }
-  std::optional<Ending> refused = co_await open_writer(fill, *size);
-  if (refused) co_return std::move(*refused);
+  if (!unstorable) unstorable = co_await open_writer(fill, *size);
+  if (unstorable) {
+    // The readers go on without the store; for that they need to know the size.
+    if (!fill.progress.size()) fill.progress.start(*size, {});
+    co_return std::move(*unstorable);
+  }
   co_return co_await fetch_front(fill, worker, std::move(first));
 }
 
-base::Task<std::optional<Ending>> Fills::open_writer(Fill& fill, uint64_t size) {
-  auto writer = co_await pool_.run([&] { return store_.write(fill.name.digest, size); });
-  if (!writer) {
-    co_return Ending{Outcome::no_space,
-                     "no room for " + std::to_string(size) + " bytes beside what is in use", ""};
+// Takes the blob from the store if it is there after all. An Ending if the store cannot be read.
+base::Task<std::optional<Ending>> Fills::open_stored(Fill& fill) {
+  try {
+    co_await pool_.run([&] {
+      fill.blob = store_.open(fill.name.digest);
+      if (!fill.blob) return;
+      fill.file.reset(::fcntl(fill.blob->fd(), F_DUPFD_CLOEXEC, 0));
+      if (!fill.file) throw base::IoError("dup");
+    });
+  } catch (const base::IoError& e) {
+    fill.blob.reset();
+    co_return Ending{Outcome::storage_failed, e.what(), ""};
   }
-  fill.writer = std::move(*writer);
-  fill.file.reset(::fcntl(fill.writer->fd(), F_DUPFD_CLOEXEC, 0));
-  if (!fill.file) throw base::IoError("dup");
+  if (fill.blob) {
+    fill.progress.start(fill.blob->size(), {{0, fill.blob->size()}});
+    fill.progress.verify();
+  }
+  co_return std::nullopt;
+}
+
+// The transfer that tells the size. If ranges are wanted it brings no more than a run of blocks.
+base::Task<std::optional<Ending>> Fills::open_first(Fill& fill, Download& download) {
+  if (fill.by_ranges) {
+    const std::optional<Ending> failed = co_await download.open({0, kRangeRun}, std::nullopt);
+    if (!failed) {
+      // The whole blob came instead: other runs would get no ranges either.
+      const uint64_t asked = std::min(kRangeRun, download.blob_size());
+      fill.ranges_failed = download.end() > asked;
+      co_return std::nullopt;
+    }
+    // An empty blob has no range (416).
+    if (failed->outcome != Outcome::digest_mismatch) co_return failed;
+  }
+  const std::optional<Ending> failed =
+      co_await download.open({0, Download::kToTheEnd}, std::nullopt);
+  co_return failed;
+}
+
+base::Task<std::optional<Ending>> Fills::open_writer(Fill& fill, uint64_t size) {
+  try {
+    std::optional<Ending> refused = co_await pool_.run([&]() -> std::optional<Ending> {
+      auto writer = store_.write(fill.name.digest, size);
+      if (!writer) {
+        return Ending{Outcome::no_space,
+                      "no room for " + std::to_string(size) + " bytes beside what is in use", ""};
+      }
+      fill.writer = std::move(*writer);
+      fill.file.reset(::fcntl(fill.writer->fd(), F_DUPFD_CLOEXEC, 0));
+      if (!fill.file) throw base::IoError("dup");
+      return std::nullopt;
+    });
+    if (refused) co_return std::move(*refused);
+  } catch (const base::IoError& e) {
+    co_return Ending{Outcome::storage_failed, e.what(), ""};
+  }
   fill.progress.start(size, present_spans(*fill.writer));
   co_return std::nullopt;
 }
@@ -193,18 +226,18 @@ base::Task<Ending> Fills::fetch_front(Fill& fill, Worker& worker, Run run) {
         }
         hasher.update(block);
       });
-      run.transfer.reset();  // whatever was open began before these bytes
+      run.download.close();  // whatever was open began before these bytes
       continue;
     }
-    Claim claim = fill.progress.claim(at, at + kFrontReach);
+    Claim claim = fill.progress.claim(at, at + (fill.by_ranges ? kRangeRun : kFrontReach));
     if (!claim) {
       co_await fill.progress.changed().wait(ticket);  // a range run is fetching them
       continue;
     }
-    std::optional<Ending> failed = co_await fetch(fill, worker, run, claim);
+    std::optional<Ending> failed = co_await fetch(fill, run, claim);
     if (failed) co_return std::move(*failed);
   }
-  co_await run.close_transfer();
+  co_await run.download.finish();
   co_return co_await finish(fill, worker, hasher.digest());
 }
 
@@ -242,78 +275,43 @@ Ending Fills::wrong_bytes(Fill& fill, Worker& worker, const oci::Digest& found) 
 
 // ---- runs -----------------------------------------------------------------------------------
 
-// Asks the upstream's URLs in turn until one gives bytes from span.begin on. An Ending when all of
-// them say no or none has given a byte for `rounds` rounds.
-base::Task<std::optional<Ending>> Fills::open_transfer(Fill& fill, Worker& worker, Run& run,
-                                                       Span span) {
-  while (true) {
-    if (stopping_) co_return Ending{Outcome::cancelled, "the edge is stopping", ""};
-    const std::variant<Attempts::Next, Ending> next = run.attempts.next(worker.loop.now());
-    if (const auto* ending = std::get_if<Ending>(&next)) co_return *ending;
-    const auto [url, delay] = std::get<Attempts::Next>(next);
-    if (delay > base::Duration::zero()) co_await worker.loop.sleep(delay);
-
-    const std::optional<uint64_t> size = fill.progress.size();
-    const std::optional<uint64_t> end = size ? std::optional(span.end) : std::nullopt;
-    std::variant<Transfer, Ending> answer =
-        co_await worker.client(fill.name.upstream).get(url, fill.name, span.begin, end, size);
-    if (auto* transfer = std::get_if<Transfer>(&answer)) {
-      run.transfer.emplace(std::move(*transfer));
-      co_return std::nullopt;
-    }
-    Ending ending = std::get<Ending>(std::move(answer));
-    VLOG(1) << fill.name.digest.str() << ": " << ending.why;
-    run.attempts.failed(std::move(ending));
-  }
-}
-
-// Fetches what is claimed into the partial blob; the front run lengthens its claim as it goes.
-// nullopt when all of it is there.
-base::Task<std::optional<Ending>> Fills::fetch(Fill& fill, Worker& worker, Run& run, Claim& claim) {
-  const UpstreamConfig& upstream = fill.name.upstream->config();
+// Fetches what is claimed into the partial blob; the front run lengthens its claim as it goes, as
+// far as its transfer brings bytes. nullopt when all of it is there.
+base::Task<std::optional<Ending>> Fills::fetch(Fill& fill, Run& run, Claim& claim) {
+  Download& download = run.download;
   const bool front = run.hasher != nullptr;
   uint64_t at = claim.span().begin;
   while (true) {
-    if (front) fill.progress.extend(claim, at + kFrontReach);
-    if (at == claim.span().end) co_return std::nullopt;
-    if (!run.transfer) {
-      const Span wanted{at, front ? fill.progress.gap_end(at) : claim.span().end};
-      std::optional<Ending> failed = co_await open_transfer(fill, worker, run, wanted);
-      if (failed) co_return failed;
+    if (front && download.is_open()) {
+      fill.progress.extend(claim, std::min(at + kFrontReach, download.end()));
     }
-    if (run.transfer->skip > 0 && !front) {
+    if (at == claim.span().end) break;
+    if (!download.is_open()) {
+      const bool all = front && !fill.by_ranges;
+      const Span wanted{at, all ? fill.progress.gap_end(at) : claim.span().end};
+      std::optional<Ending> failed = co_await download.open(wanted, fill.progress.size());
+      if (failed) co_return failed;
+      continue;
+    }
+    if (download.ignores_range() && !front) {
       co_return Ending{Outcome::unreachable, "the upstream does not answer ranges", ""};
     }
 
-    std::string_view bytes;
-    std::string broken = "the answer ended early";
-    try {
-      bytes = co_await run.transfer->read();
-    } catch (const http::TransferError& e) {
-      broken = e.what();
-    }
-    if (bytes.empty()) {
-      broken.insert(0, upstream.urls[run.transfer->url()] + ": ");
-      LOG(INFO) << fill.name.digest.str() << ": " << broken << " before byte " << at
-                << "; resuming there";
-      run.attempts.failed({Outcome::unreachable, broken, ""}, run.transfer->worthwhile());
-      run.transfer.reset();
-      continue;
-    }
-
-    const uint64_t skipped = std::min<uint64_t>(run.transfer->skip, bytes.size());
-    run.transfer->skip -= skipped;
-    bytes.remove_prefix(skipped);
+    const size_t url = download.url();
+    std::string_view bytes = co_await download.read(at);
+    if (bytes.empty()) continue;
     if (front) fill.progress.extend(claim, at + bytes.size());
     const bool beyond = bytes.size() > claim.span().end - at;
     bytes = bytes.substr(0, claim.span().end - at);
     if (bytes.empty()) continue;
-    fill.sources |= UrlSet{1} << run.transfer->url();
+    fill.sources |= UrlSet{1} << url;
     co_await pool_.run([&] { store_bytes(fill, at, bytes, run.hasher); });
     at += bytes.size();
     // The rest of what was read is another run's, so this transfer is out of step with its claim.
-    if (beyond) run.transfer.reset();
+    if (beyond) download.close();
   }
+  if (download.is_open() && at == download.end()) co_await download.finish();
+  co_return std::nullopt;
 }
 
 // One write, on the pool: to the file, to the readers, to the digest, to the block map.
@@ -336,10 +334,10 @@ void Fills::store_bytes(Fill& fill, uint64_t offset, std::string_view bytes, oci
 }
 
 base::Task<void> Fills::fetch_range(std::shared_ptr<Fill> fill, Worker* worker, Claim claim) {
-  Run run(fill->name);
+  Run run{Download(*worker, fill->name, stopping_)};
   std::optional<Ending> failed;
   try {
-    failed = co_await fetch(*fill, *worker, run, claim);
+    failed = co_await fetch(*fill, run, claim);
   } catch (const base::IoError& e) {
     failed = Ending{Outcome::storage_failed, e.what(), ""};
   }
@@ -349,7 +347,7 @@ base::Task<void> Fills::fetch_range(std::shared_ptr<Fill> fill, Worker* worker, 
     LOG(INFO) << fill->name.digest.str() << ": a range from byte " << claim.span().begin
               << " could not be fetched on its own: " << failed->why;
   } else {
-    co_await run.close_transfer();
+    co_await run.download.finish();
   }
 }
 
@@ -380,6 +378,7 @@ base::Task<uint64_t> Fills::readable(std::shared_ptr<Fill> fill, uint64_t offset
       const uint64_t limit = std::min(align_down(end + cache::kBlockSize - 1), block + kRangeRun);
       Claim claim = progress.claim(begin, limit);
       if (claim) {
+        fill->by_ranges = true;
         Worker& here = workers_.here();
         here.tasks.spawn(fetch_range(fill, &here, std::move(claim)));
       }
@@ -389,18 +388,8 @@ base::Task<uint64_t> Fills::readable(std::shared_ptr<Fill> fill, uint64_t offset
   }
 }
 
-base::Task<void> FillSource::send(http::ResponseWriter& response, uint64_t offset,
-                                  uint64_t length) {
-  const uint64_t end = offset + length;
-  while (offset < end) {
-    const uint64_t ready = co_await fills_.readable(fill_, offset, end, base::kForever);
-    if (ready == 0) {
-      throw http::ConnectionError("the fill failed: " + fill_->progress.ending().why);
-    }
-    const uint64_t step = std::min(ready, end - offset);
-    co_await response.write_file(fill_->file.get(), offset, step);
-    offset += step;
-  }
+std::unique_ptr<PassThrough> Fills::pass_through(std::shared_ptr<Fill> fill) {
+  return std::make_unique<PassThrough>(workers_.here(), pool_, std::move(fill), stopping_);
 }
 
 base::Task<std::variant<uint64_t, Ending>> Fills::head(BlobName name) {

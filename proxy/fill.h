@@ -26,6 +26,9 @@
 
 namespace proxy {
 
+class Download;
+class PassThrough;
+
 // Shared between its runs and its readers. Everything but `progress` and the constants is touched
 // by the fill's own tasks only.
 struct Fill {
@@ -42,19 +45,9 @@ struct Fill {
   std::unique_ptr<cache::BlobWriter> writer;  // guarded by writer_mutex once there are runs
   std::atomic<UrlSet> sources = 0;            // whose bytes are in it
   std::atomic<bool> ranges_failed = false;    // a range run failed: only the front run fetches now
-};
-
-// The body of a response from a blob that is being filled. Throws http::ConnectionError when the
-// fill fails, which resets the client's connection.
-class FillSource : public http::ContentSource {
- public:
-  FillSource(class Fills& fills, std::shared_ptr<Fill> fill)
-      : fills_(fills), fill_(std::move(fill)) {}
-  base::Task<void> send(http::ResponseWriter& response, uint64_t offset, uint64_t length) override;
-
- private:
-  Fills& fills_;
-  std::shared_ptr<Fill> fill_;
+  // Somebody reads it by ranges: the front run asks for no more than it has claimed, so that no
+  // byte comes twice.
+  std::atomic<bool> by_ranges = false;
 };
 
 // Thread-safe. The workers are stopped, and with them every fill, before it is destroyed.
@@ -67,9 +60,10 @@ class Fills {
     std::shared_ptr<Fill> fill;
     bool started = false;  // false: the fill was under way, this request is coalesced with it
   };
-  // The fill of this digest, started on the calling loop if there is none. A fill under way may be
-  // asking for another repository's name; if that ends `absent`, join again.
-  Joined join(const BlobName& name);
+  // The fill of this digest, started on the calling loop if there is none; `by_ranges` says that
+  // ranges of it are wanted. A fill under way may be asking for another repository's name; if that
+  // ends `absent`, join again.
+  Joined join(const BlobName& name, bool by_ranges = false);
   // The fill of this digest if one is under way.
   std::shared_ptr<Fill> find(const oci::Digest& digest);
   // Every fill under way.
@@ -86,6 +80,10 @@ class Fills {
   // The size of a blob that is not held, asked of the upstream's URLs in turn by HEAD.
   base::Task<std::variant<uint64_t, Ending>> head(BlobName name);
 
+  // A way past the store for one reader of a fill that has ended with passes_through(). On the
+  // reader's loop.
+  std::unique_ptr<PassThrough> pass_through(std::shared_ptr<Fill> fill);
+
   // Has every fill end as `cancelled`, once its transfer fails (Workers::cancel); partial blobs
   // stay for a resume. Any thread; does not wait.
   void cancel() { stopping_ = true; }
@@ -96,11 +94,12 @@ class Fills {
 
   base::Task<void> run(std::shared_ptr<Fill> fill, Worker* worker);
   base::Task<Ending> fill_blob(Fill& fill, Worker& worker);
+  base::Task<std::optional<Ending>> open_stored(Fill& fill);
+  base::Task<std::optional<Ending>> open_first(Fill& fill, Download& download);
   base::Task<std::optional<Ending>> open_writer(Fill& fill, uint64_t size);
   base::Task<Ending> fetch_front(Fill& fill, Worker& worker, Run run);
   base::Task<void> fetch_range(std::shared_ptr<Fill> fill, Worker* worker, Claim claim);
-  base::Task<std::optional<Ending>> open_transfer(Fill& fill, Worker& worker, Run& run, Span span);
-  base::Task<std::optional<Ending>> fetch(Fill& fill, Worker& worker, Run& run, Claim& claim);
+  base::Task<std::optional<Ending>> fetch(Fill& fill, Run& run, Claim& claim);
   void store_bytes(Fill& fill, uint64_t offset, std::string_view bytes, oci::Hasher* hasher);
   base::Task<Ending> finish(Fill& fill, Worker& worker, const oci::Digest& found);
   Ending wrong_bytes(Fill& fill, Worker& worker, const oci::Digest& found);

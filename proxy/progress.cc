@@ -7,14 +7,10 @@
 #include "cache/blob_store.h"
 
 namespace proxy {
-namespace {
 
-// Where the last block begins: its bytes are closed until the digest is verified.
 uint64_t last_block(uint64_t size) {
   return size == 0 ? 0 : (size - 1) / cache::kBlockSize * cache::kBlockSize;
 }
-
-}  // namespace
 
 void Progress::start(uint64_t size, const std::vector<Span>& present) {
   {

@@ -34,6 +34,11 @@ enum class Outcome {
   cancelled,        // shutdown
 };
 
+// The store is what failed: readers who know the size can have the bytes without it.
+constexpr bool passes_through(Outcome outcome) {
+  return outcome == Outcome::no_space || outcome == Outcome::storage_failed;
+}
+
 struct Ending {
   Outcome outcome = Outcome::filling;
   std::string why;          // for the log and the client
@@ -46,6 +51,9 @@ struct Span {
   uint64_t end = 0;
   uint64_t size() const { return end - begin; }
 };
+
+// Where the last block begins: its bytes are closed until the digest is verified.
+uint64_t last_block(uint64_t size);
 
 class Progress;
 

@@ -128,6 +128,7 @@ base::Task<std::variant<Transfer, Ending>> UpstreamClient::get(size_t url, BlobN
     co_return requests_.failed(url, Failure::broken, why);
   }
   std::optional<uint64_t> blob_size = response.content_length();
+  std::optional<uint64_t> range_end;
   if (status == 206) {
     const auto field = response.headers().get("Content-Range");
     const auto range = parse_content_range(field.value_or(""));
@@ -136,6 +137,7 @@ base::Task<std::variant<Transfer, Ending>> UpstreamClient::get(size_t url, BlobN
                                  "status 206 with a Content-Range that was not asked for");
     }
     blob_size = range->size;
+    range_end = range->last + 1;
   } else if (!blob_size && size) {
     blob_size = size;  // a body of unknown length; whether it is the blob's will be seen
   } else if (!blob_size) {
@@ -153,6 +155,7 @@ base::Task<std::variant<Transfer, Ending>> UpstreamClient::get(size_t url, BlobN
   }
   Transfer transfer(requests_, upstream_, url, std::move(reply), *blob_size);
   if (status == 200) transfer.skip = begin;
+  transfer.end = range_end.value_or(*blob_size);
   co_return transfer;
 }
 

@@ -26,6 +26,8 @@ class Transfer {
   // True, and from now on false again, if it began at byte 0 because the upstream ignored the
   // range: so many bytes are to be thrown away first.
   uint64_t skip = 0;
+  // Where its bytes end: that of the range, or of the blob.
+  uint64_t end = 0;
   size_t url() const { return url_; }
   // What has come by it was worth its connection: if it breaks now, that counts as a new beginning.
   bool worthwhile() const;
