@@ -79,12 +79,14 @@ base::Task<void> Blobs::serve(http::Exchange& exchange, Routing::Destination fro
   if (!blob && store_.contains(*digest)) {
     blob = co_await pool_.run([&] { return store_.open(*digest); });
   }
+  BlobName name{from.upstream, from.repository, *digest,
+                exchange.request.headers.joined("CDN-Loop")};
   if (blob) {
     co_await serve_hit(exchange, *digest, std::move(blob));
   } else if (exchange.request.is("HEAD")) {
-    co_await serve_head(exchange, {from.upstream, from.repository, *digest});
+    co_await serve_head(exchange, std::move(name));
   } else {
-    co_await serve_miss(exchange, {from.upstream, from.repository, *digest});
+    co_await serve_miss(exchange, std::move(name));
   }
 }
 

@@ -1,12 +1,28 @@
 #include "proxy/config.h"
 
 #include <glog/logging.h>
+#include <unistd.h>
+
+#include <array>
+#include <climits>
 
 #include "base/durable_file.h"
 #include "base/yaml_config.h"
+#include "http/cdn_loop.h"
 #include "http/server_config.h"
 
 namespace proxy {
+namespace {
+
+// The host's name: nodes need different ones, or a chain of them looks like a loop.
+std::string default_name() {
+  std::array<char, HOST_NAME_MAX + 1> name{};
+  if (::gethostname(name.data(), name.size() - 1) != 0) return "entrepot-edge";
+  return http::is_token(name.data()) ? name.data() : "entrepot-edge";
+}
+
+}  // namespace
+
 EdgeConfig read_edge_config(const std::filesystem::path& path) {
   const base::ConfigFile file(path);
   const base::Section root = file.root();
@@ -31,7 +47,8 @@ EdgeConfig read_edge_config(const std::filesystem::path& path) {
     config.upstreams.push_back(read_upstream(upstream));
   }
   if (config.upstreams.empty()) root.fail("upstreams", "a list of registries, such as {urls}");
-  config.name = root.string("name", config.name);
+  config.name = root.string("name", default_name());
+  if (!http::is_token(config.name)) root.fail("name", "a name without spaces, such as edge-1");
 
   const base::Section server = root.section("server");
   config.limits = http::read_server_limits(server);

@@ -25,7 +25,8 @@ struct EdgeConfig {
   std::vector<EdgeListener> listeners;
   cache::BlobStoreOptions cache;
   std::vector<UpstreamConfig> upstreams;
-  std::string name = "entrepot-edge";  // in Via and Cache-Status
+  // In Via, Cache-Status and CDN-Loop: no two edges that ask each other may have the same.
+  std::string name = "entrepot-edge";
   http::ServerLimits limits;
   size_t loops = 0;     // 0: one per core
   size_t threads = 16;  // of the pool

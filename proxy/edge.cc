@@ -6,6 +6,7 @@
 
 #include "base/error.h"
 #include "http/access_log.h"
+#include "http/cdn_loop.h"
 #include "oci/error.h"
 #include "oci/name.h"
 
@@ -143,6 +144,9 @@ void Edge::reload() {
 
 base::Task<void> Edge::handle(http::Exchange& exchange) {
   const http::Request& request = exchange.request;
+  if (http::has_passed(request.headers.joined("CDN-Loop"), config_.name)) {
+    throw http::StatusError(508, "the request has passed this edge before");
+  }
   const oci::Route route = oci::parse_route(request.path);
   const Activity::InProgress in_progress(monitor_.activity(), exchange, kind_of(route));
   const bool read = request.is("GET") || request.is("HEAD");

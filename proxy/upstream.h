@@ -2,6 +2,7 @@
 // configuration, and what is known of its state. Nothing here sends a request (upstream_client.h).
 #pragma once
 
+#include <atomic>
 #include <memory>
 #include <string>
 #include <variant>
@@ -12,6 +13,7 @@
 #include "proxy/request_slots.h"
 #include "proxy/retry_budget.h"
 #include "proxy/short_memory.h"
+#include "proxy/tokens.h"
 #include "proxy/upstream_config.h"
 
 namespace proxy {
@@ -47,6 +49,11 @@ class Upstream {
   Health& health() { return health_; }
   RetryBudget& retries() { return retries_; }
   RequestSlots& slots() { return slots_; }
+  Tokens& tokens() { return tokens_; }
+
+  // Whether this URL has asked for user name and password themselves, not for a token.
+  bool wants_basic(size_t url) const { return (wants_basic_ >> url & 1) != 0; }
+  void learn_basic(size_t url) { wants_basic_ |= UrlSet{1} << url; }
 
   // Whether all URLs said, a moment ago, that they have no such blob.
   bool known_absent(const BlobName& blob, base::TimePoint now) const;
@@ -68,6 +75,8 @@ class Upstream {
   Health health_;
   RetryBudget retries_;
   RequestSlots slots_;
+  Tokens tokens_;
+  std::atomic<UrlSet> wants_basic_ = 0;
   ShortMemory<std::monostate> absent_;
   ShortMemory<UrlSet> suspects_;
 };

@@ -46,8 +46,6 @@ Ending refusal(const std::string& url, int status) {
   } else if (status == 416) {
     // We only ask for bytes inside the blob, so its size is not what another answer said.
     ending.outcome = Outcome::digest_mismatch;
-  } else if (status >= 300 && status < 400) {
-    ending.why += " (a redirect: the origin does not know this edge, see redirect.except there)";
   }
   return ending;
 }

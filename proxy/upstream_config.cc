@@ -1,6 +1,7 @@
 #include "proxy/upstream_config.h"
 
 #include "http/server_config.h"
+#include "http/url.h"
 #include "oci/name.h"
 
 namespace proxy {
@@ -12,12 +13,32 @@ std::string base_url(const base::Section& section, std::string url) {
     section.fail("urls", "URLs that begin with https:// or http://");
   }
   while (url.ends_with('/')) url.pop_back();
+  if (!http::parse_url(url) || url.find_first_of("?#") != url.npos) {
+    section.fail("urls", "URLs of a host, without a user and a query");
+  }
   return url;
 }
 
 std::string host_of(const std::string& url) {
   const std::string host = url.substr(url.find("://") + 3);
   return host.substr(0, host.find('/'));
+}
+
+void read_credentials(const base::Section& section, UpstreamConfig& config) {
+  config.bearer = http::read_secret(section, "bearer");
+  config.username = section.string("username");
+  config.password = http::read_secret(section, "password");
+  if (config.username.contains(':')) section.fail("username", "a name without ':'");
+  if (config.username.empty() != config.password.empty()) {
+    section.fail("username", "username and password together");
+  }
+  if (!config.username.empty() && !config.bearer.empty()) {
+    section.fail("username", "either username and password or bearer");
+  }
+  config.realm_hosts = section.strings("realm_hosts");
+  const std::optional<RedirectRules> rules = RedirectRules::parse(section.strings("redirect_to"));
+  if (!rules) section.fail("redirect_to", "host names and networks, such as 10.0.0.0/8");
+  config.redirects = *rules;
 }
 
 size_t count(const base::Section& section, std::string_view key, size_t fallback, size_t min) {
@@ -75,7 +96,7 @@ UpstreamConfig read_upstream(const base::Section& section) {
     section.fail("prefix", "the beginning of a repository's name, such as fedora");
   }
   config.images = section.boolean("images", false);
-  config.bearer = http::read_secret(section, "bearer");
+  read_credentials(section, config);
 
   read_failover(section, config);
 
@@ -87,6 +108,7 @@ UpstreamConfig read_upstream(const base::Section& section) {
   if (client.certificate.empty() != client.key.empty()) {
     section.fail("certificate", "certificate and key together");
   }
+  client.http2 = section.boolean("http2", client.http2);
   client.connect_timeout = section.duration("connect_timeout", client.connect_timeout);
   client.first_byte_timeout = section.duration("first_byte_timeout", client.first_byte_timeout);
   client.stall_timeout = section.duration("stall_timeout", client.stall_timeout);

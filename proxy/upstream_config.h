@@ -9,6 +9,7 @@
 #include "base/event_loop.h"
 #include "base/yaml_config.h"
 #include "http/client.h"
+#include "proxy/redirect_rules.h"
 
 namespace proxy {
 
@@ -26,7 +27,13 @@ struct UpstreamConfig {
   // True: manifests, tags and referrers are served too, not only blobs.
   bool images = false;
 
-  std::string bearer;  // shared secret that shows the origin this is the edge; may be empty
+  // How we show who we are; all may be empty. They go to these URLs and nowhere else, but for the
+  // user name and password, which also go where tokens are made (token_request.h).
+  std::string bearer;  // a shared secret that shows the origin this is the edge
+  std::string username;
+  std::string password;
+  std::vector<std::string> realm_hosts;  // more hosts whose tokens are asked for with the password
+  RedirectRules redirects;
 
   // Attempts without progress on every URL before a fill is given up, and the pause between two
   // rounds over the URLs, doubled each round.
