@@ -1,9 +1,14 @@
 #include "cache/holdings.h"
 
+#include <fcntl.h>
 #include <glog/logging.h>
 
 #include <algorithm>
-#include <chrono>
+
+#include "base/durable_file.h"
+#include "base/error.h"
+#include "cache/block_map.h"
+#include "cache/files.h"
 
 namespace cache {
 namespace {
@@ -16,9 +21,27 @@ constexpr size_t kManyUses = 1024;
 class Holdings::OpenBlob final : public Blob {
  public:
   OpenBlob(const IndexRecord& record, std::shared_ptr<const Space::Reservation> space,
-           base::UniqueFd file)
-      : record_(record), space_(std::move(space)), file_(std::move(file)) {}
-  int fd() const override { return file_.get(); }
+           OpenContent content)
+      : record_(record), space_(std::move(space)), content_(std::move(content)) {}
+  int fd() const override {
+    const auto* file = std::get_if<base::UniqueFd>(&content_);
+    return file == nullptr ? -1 : file->get();
+  }
+  std::optional<std::string_view> bytes() const override {
+    const auto* bytes = std::get_if<std::string>(&content_);
+    return bytes == nullptr ? std::nullopt : std::optional<std::string_view>(*bytes);
+  }
+  base::UniqueFd duplicate() const override {
+    base::UniqueFd copy;
+    if (const auto in_memory = bytes()) {
+      copy = memory_file(in_memory->size());
+      base::write_at(copy.get(), 0, *in_memory);
+    } else {
+      copy.reset(::fcntl(fd(), F_DUPFD_CLOEXEC, 0));
+      if (!copy) throw base::IoError("dup");
+    }
+    return copy;
+  }
   uint64_t size() const override { return record_.size; }
   int64_t stored_at() const override { return record_.stored_at; }
 
@@ -26,7 +49,7 @@ class Holdings::OpenBlob final : public Blob {
   const IndexRecord record_;
   // Shared with the entry: an unlinked file takes space until its last reader has closed it.
   const std::shared_ptr<const Space::Reservation> space_;
-  const base::UniqueFd file_;  // after space_: closed before the space is given back
+  const OpenContent content_;  // after space_: closed before the space is given back
 };
 
 struct Holdings::Entry {
@@ -40,6 +63,8 @@ struct Holdings::Entry {
   bool used = false;                      // is in used_
 };
 
+bool Holdings::Taken::inside() const { return blob && blob->record.inside; }
+
 Holdings::Pin::~Pin() {
   if (!entry_) return;
   const std::lock_guard lock(holdings_->mutex_);
@@ -47,21 +72,31 @@ Holdings::Pin::~Pin() {
 }
 
 uint64_t Holdings::Pin::size() const { return entry_->record.size; }
+bool Holdings::Pin::inside() const { return entry_->record.inside; }
 
-Holdings::Holdings(uint64_t capacity, size_t hot_blobs) : hot_blobs_(hot_blobs), space_(capacity) {}
+Holdings::Holdings(uint64_t capacity, size_t hot_blobs, WallClock wall_clock)
+    : hot_blobs_(hot_blobs), wall_clock_(std::move(wall_clock)), space_(capacity) {}
 
 Holdings::~Holdings() { CHECK(writing_.empty()) << "BlobStore destroyed before a BlobWriter"; }
 
 void Holdings::load(const oci::Digest& digest, const IndexRecord& record) {
-  auto space = std::make_shared<Space::Reservation>(space_.cover(record.size));
   const std::lock_guard lock(mutex_);
-  last_use_ = std::max(last_use_, record.last_used);
-  insert(std::make_shared<Entry>(digest, record, std::move(space)));
+  load_locked(digest, record);
 }
 
-void Holdings::load_partial(const oci::Digest& digest, uint64_t size, int64_t last_used) {
+bool Holdings::load_found(const oci::Digest& digest, const IndexRecord& record) {
   const std::lock_guard lock(mutex_);
-  insert_partial(digest, {size, last_used, space_.cover(size)});
+  if (blobs_.contains(digest) || writing_.contains(digest)) return false;
+  load_locked(digest, record);
+  return true;
+}
+
+void Holdings::load_partial(const oci::Digest& digest, uint64_t size, uint64_t allocated,
+                            int64_t last_used) {
+  const uint64_t bytes = partial_on_disk(size);
+  const std::lock_guard lock(mutex_);
+  insert_partial(digest,
+                 {size, last_used, space_.cover(bytes, bytes - std::min(allocated, bytes))});
 }
 
 // ---- blobs ----------------------------------------------------------------------------------
@@ -87,13 +122,13 @@ std::optional<Holdings::Pin> Holdings::pin(const oci::Digest& digest) {
   return Pin(this, found->second);
 }
 
-std::shared_ptr<const Blob> Holdings::opened(const Pin& pin, base::UniqueFd file) {
+std::shared_ptr<const Blob> Holdings::opened(const Pin& pin, OpenContent content) {
   std::shared_ptr<const OpenBlob> cooled;
   const std::lock_guard lock(mutex_);
   Entry& entry = *pin.entry_;
   std::shared_ptr<const OpenBlob> blob = entry.open.lock();
   if (!blob) {
-    blob = std::make_shared<OpenBlob>(entry.record, entry.space, std::move(file));
+    blob = std::make_shared<OpenBlob>(entry.record, entry.space, std::move(content));
     entry.open = blob;
   }
   // The blob may have been removed since it was pinned; its bytes are good all the same.
@@ -106,9 +141,9 @@ std::shared_ptr<const Blob> Holdings::opened(const Pin& pin, base::UniqueFd file
 }
 
 std::shared_ptr<const Blob> Holdings::admit(const oci::Digest& digest, const IndexRecord& record,
-                                            Space::Reservation space, base::UniqueFd file) {
+                                            Space::Reservation space, OpenContent content) {
   auto shared_space = std::make_shared<Space::Reservation>(std::move(space));
-  auto blob = std::make_shared<const OpenBlob>(record, shared_space, std::move(file));
+  auto blob = std::make_shared<const OpenBlob>(record, shared_space, std::move(content));
   std::shared_ptr<const OpenBlob> cooled;
   const std::lock_guard lock(mutex_);
   CHECK_EQ(writing_.erase(digest), 1U) << digest.str();
@@ -124,11 +159,18 @@ bool Holdings::contains(const oci::Digest& digest) const {
   return blobs_.contains(digest);
 }
 
-std::optional<uint64_t> Holdings::size_of(const oci::Digest& digest) const {
+std::optional<IndexRecord> Holdings::record_of(const oci::Digest& digest) const {
   const std::lock_guard lock(mutex_);
   const auto found = blobs_.find(digest);
   if (found == blobs_.end()) return std::nullopt;
-  return found->second->record.size;
+  return found->second->record;
+}
+
+void Holdings::cool() {
+  std::vector<std::shared_ptr<const OpenBlob>> cooled;
+  const std::lock_guard lock(mutex_);
+  for (Entry* entry : hot_) cooled.push_back(std::move(entry->hot));
+  hot_.clear();
 }
 
 // ---- partial blobs and writers --------------------------------------------------------------
@@ -169,13 +211,13 @@ std::optional<uint64_t> Holdings::partial_size(const oci::Digest& digest) const 
 
 // ---- space ----------------------------------------------------------------------------------
 
-std::optional<std::vector<Holdings::Taken>> Holdings::take_victims(uint64_t size) {
-  if (Space::on_disk(size) > space_.capacity()) return std::nullopt;
+std::optional<std::vector<Holdings::Taken>> Holdings::take_victims(uint64_t bytes,
+                                                                   bool as_far_as_possible) {
   const std::lock_guard lock(mutex_);
-  const uint64_t missing = space_.missing(size);
   std::vector<Eviction::Candidate> chosen;
-  for (uint64_t freed = 0; freed < missing;) {
+  for (uint64_t freed = 0; freed < bytes;) {
     const auto victim = eviction_.pop_victim([&](const oci::Digest& d) { return in_use(d); });
+    if (!victim && as_far_as_possible && !chosen.empty()) break;
     if (!victim) {
       for (const Eviction::Candidate& candidate : chosen) eviction_.insert(candidate);
       return std::nullopt;
@@ -198,6 +240,13 @@ std::optional<Holdings::Taken> Holdings::take(const oci::Digest& digest, const P
   return take_out(digest);
 }
 
+std::optional<Holdings::Taken> Holdings::take_opened(const oci::Digest& digest, const Blob& blob) {
+  const std::lock_guard lock(mutex_);
+  const auto found = blobs_.find(digest);
+  if (found == blobs_.end() || found->second->open.lock().get() != &blob) return std::nullopt;
+  return take_out(digest);
+}
+
 void Holdings::put_back(std::vector<Taken> taken) {
   const std::lock_guard lock(mutex_);
   for (Taken& each : taken) {
@@ -212,6 +261,11 @@ void Holdings::put_back(std::vector<Taken> taken) {
 void Holdings::count_evicted(uint64_t blobs) {
   const std::lock_guard lock(mutex_);
   evicted_ += blobs;
+}
+
+void Holdings::set_index_room(uint64_t bytes) {
+  const std::lock_guard lock(mutex_);
+  if (bytes != index_room_.bytes()) index_room_ = space_.cover(bytes);
 }
 
 // ---- last uses ------------------------------------------------------------------------------
@@ -239,12 +293,14 @@ StoreStats Holdings::stats() const {
   const std::lock_guard lock(mutex_);
   StoreStats stats{.blobs = blobs_.size(),
                    .blob_bytes = blob_bytes_,
+                   .index_bytes = index_room_.bytes(),
                    .capacity = space_.capacity(),
                    .evicted = evicted_};
   for (const auto& [digest, bytes] : writing_) stats.reserved_bytes += bytes;
   for (const auto& [digest, partial] : partials_) stats.reserved_bytes += partial.space.bytes();
   // Never negative: what leaves the holdings gives its space back later.
-  stats.unlinked_bytes = space_.used() - stats.blob_bytes - stats.reserved_bytes;
+  stats.unlinked_bytes =
+      space_.used() - stats.blob_bytes - stats.reserved_bytes - stats.index_bytes;
   return stats;
 }
 
@@ -258,13 +314,15 @@ bool Holdings::in_use(const oci::Digest& digest) const {
   return entry.opening > 0 || entry.open.use_count() > (entry.hot ? 1 : 0);
 }
 
-// Strictly increasing, so that the order of eviction is exact and survives a restart.
-int64_t Holdings::next_use() {
-  const int64_t now = std::chrono::duration_cast<std::chrono::microseconds>(
-                          std::chrono::system_clock::now().time_since_epoch())
-                          .count();
-  return last_use_ = std::max(now, last_use_ + 1);
+void Holdings::load_locked(const oci::Digest& digest, const IndexRecord& record) {
+  last_use_ = std::max(last_use_, record.last_used);
+  const uint64_t bytes = record.inside ? Index::on_disk(record.size) : Space::on_disk(record.size);
+  insert(std::make_shared<Entry>(digest, record,
+                                 std::make_shared<Space::Reservation>(space_.cover(bytes))));
 }
+
+// Strictly increasing, so that the order of eviction is exact and survives a restart.
+int64_t Holdings::next_use() { return last_use_ = std::max(wall_clock_(), last_use_ + 1); }
 
 void Holdings::touch(Entry& entry) {
   entry.record.last_used = next_use();

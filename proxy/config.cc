@@ -9,6 +9,12 @@
 namespace proxy {
 namespace {
 
+// What a cache leaves of its disk to others, and to its own index.
+constexpr uint64_t kMinFree = 256 << 20;
+// The index is no place for large blobs: it needs pages in a row for them, and they are held in
+// memory.
+constexpr uint64_t kMostInline = 64 << 10;
+
 // An upstream's base URL, without a trailing slash, so that a path can be put behind it.
 std::string base_url(const base::Section& section, std::string url) {
   if (!url.starts_with("https://") && !url.starts_with("http://")) {
@@ -59,6 +65,11 @@ EdgeConfig read_edge_config(const std::filesystem::path& path) {
   config.cache.root = cache.required_string("directory");
   config.cache.capacity = cache.size("size", 0);
   if (config.cache.capacity == 0) cache.fail("size", "the most bytes to keep, such as 100GiB");
+  config.cache.min_free = cache.size("min_free", kMinFree);
+  config.cache.inline_limit = cache.size("inline_limit", cache::kInlineLimit);
+  if (config.cache.inline_limit > kMostInline) {
+    cache.fail("inline_limit", "at most 64KiB, or 0 for a file for each blob");
+  }
 
   read_upstream(root.section("upstream"), config);
   config.upstream.via = root.string("name", "entrepot-edge");

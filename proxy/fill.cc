@@ -164,8 +164,7 @@ base::Task<Ending> Fills::fill_blob(Fill& fill, Worker& worker) {
   // Another fill may have stored the blob between the caller's look-up and join().
   fill.blob = co_await pool_.run([&] { return store_.open(fill.name.digest); });
   if (fill.blob) {
-    fill.file.reset(::fcntl(fill.blob->fd(), F_DUPFD_CLOEXEC, 0));
-    if (!fill.file) throw base::IoError("dup");
+    fill.file = fill.blob->duplicate();
     fill.progress.start(fill.blob->size(), {{0, fill.blob->size()}});
     fill.progress.verify();
     co_return Ending{Outcome::verified, "", ""};
@@ -186,10 +185,11 @@ base::Task<Ending> Fills::fill_blob(Fill& fill, Worker& worker) {
 
 base::Task<std::optional<Ending>> Fills::open_writer(Fill& fill, uint64_t size) {
   auto writer = co_await pool_.run([&] { return store_.write(fill.name.digest, size); });
-  if (!writer) {
+  if (!writer && writer.error() == cache::NoWriter::no_space) {
     co_return Ending{Outcome::no_space,
                      "no room for " + std::to_string(size) + " bytes beside what is in use", ""};
   }
+  if (!writer) co_return Ending{Outcome::storage_failed, "nothing can be stored now", ""};
   fill.writer = std::move(*writer);
   fill.file.reset(::fcntl(fill.writer->fd(), F_DUPFD_CLOEXEC, 0));
   if (!fill.file) throw base::IoError("dup");

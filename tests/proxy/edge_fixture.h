@@ -46,7 +46,9 @@ class EdgeTest : public ::testing::Test {
   EdgeConfig config() {
     EdgeConfig config;
     config.listeners.push_back({"127.0.0.1:0", std::nullopt});
-    config.cache = {.root = directory.path() / "cache", .capacity = 1ULL << 30};
+    config.cache = {.root = directory.path() / "cache",
+                    .capacity = 1ULL << 30,
+                    .inline_limit = cache::kInlineLimit};
     config.upstream.urls = {upstream.url()};
     config.upstream.via = "edge-1";
     config.upstream.round_delay = std::chrono::nanoseconds(0);
