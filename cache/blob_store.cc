@@ -33,21 +33,36 @@ base::UniqueFd lock_directory(const Layout& layout) {
   return file;
 }
 
+// In the order of their places.
+std::vector<const std::pair<const oci::Digest, IndexRecord>*> in_order(
+    const std::unordered_map<oci::Digest, IndexRecord>& blobs) {
+  std::vector<const std::pair<const oci::Digest, IndexRecord>*> order;
+  order.reserve(blobs.size());
+  for (const auto& blob : blobs) order.push_back(&blob);
+  std::ranges::sort(order, {}, [](const auto* blob) { return blob->second.place.since; });
+  return order;
+}
+
 }  // namespace
 
 BlobStore::Impl::Impl(const BlobStoreOptions& options)
     : layout(options.root),
       lock(lock_directory(layout)),
-      holdings(options.capacity, options.hot_blobs) {
+      holdings({.capacity = options.capacity,
+                .hot_blobs = options.hot_blobs,
+                .eviction = {.small_blob = options.small_blob, .small_share = options.small_share},
+                .quotas = options.quotas}) {
   Recovered recovered = recover(layout);
   index = std::move(recovered.index);
-  for (const auto& [digest, record] : recovered.blobs) holdings.load(digest, record);
+  for (const auto* blob : in_order(recovered.blobs)) holdings.load(blob->first, blob->second);
   for (const Recovered::Partial& partial : recovered.partials) {
     holdings.load_partial(partial.digest, partial.size, partial.last_used);
   }
-  // The capacity may be smaller than it was. Nothing is in use yet.
+  // Capacity and quotas may be smaller than they were. Nothing is in use yet.
   const std::lock_guard room(room_mutex);
-  CHECK(make_room(0));
+  evict(holdings.take_above_quotas());
+  LOG_IF(WARNING, !make_room(0)) << "cache: the pinned blobs take more than the capacity of "
+                                 << options.capacity << " bytes; nothing else can be kept";
   const StoreStats stats = holdings.stats();
   LOG(INFO) << "cache: " << stats.blobs << " blobs of " << stats.blob_bytes << " bytes and "
             << recovered.partials.size() << " partial blobs of " << stats.reserved_bytes
@@ -60,7 +75,7 @@ void BlobStore::Impl::save_uses() {
   try {
     apply({});
   } catch (const base::IoError& error) {
-    LOG(ERROR) << "the last uses of blobs are lost: " << error.what();
+    LOG(ERROR) << "the uses of blobs since they were last written are lost: " << error.what();
   }
 }
 
@@ -79,11 +94,23 @@ std::optional<Space::Reservation> BlobStore::Impl::make_room(uint64_t size) {
     if (space) return space;
     std::optional<std::vector<Holdings::Taken>> victims = holdings.take_victims(size);
     if (!victims) return std::nullopt;
-    const auto blobs =
-        std::ranges::count_if(*victims, [](const auto& each) { return each.blob != nullptr; });
-    remove_files(std::move(*victims));
-    holdings.count_evicted(static_cast<uint64_t>(blobs));
+    evict(std::move(*victims));
   }
+}
+
+bool BlobStore::Impl::fit_quota(const oci::Digest& digest, uint64_t size) {
+  std::optional<std::vector<Holdings::Taken>> victims = holdings.take_own_victims(digest, size);
+  if (!victims) return false;
+  evict(std::move(*victims));
+  return true;
+}
+
+void BlobStore::Impl::evict(std::vector<Holdings::Taken> victims) {
+  if (victims.empty()) return;
+  const auto blobs =
+      std::ranges::count_if(victims, [](const auto& each) { return each.blob != nullptr; });
+  remove_files(std::move(victims));
+  holdings.count_evicted(static_cast<uint64_t>(blobs));
 }
 
 std::optional<Space::Reservation> BlobStore::Impl::space_for_write(const oci::Digest& digest,
@@ -96,9 +123,23 @@ std::optional<Space::Reservation> BlobStore::Impl::space_for_write(const oci::Di
     remove_files(std::move(replaced));
   }
   std::optional<Partial> partial = holdings.take_partial(digest);
-  if (partial && partial->size == size) return std::move(partial->space);
-  if (partial) discard_partial(digest, std::move(partial->space));
-  return make_room(size);
+  if (partial && partial->size != size) {
+    discard_partial(digest, std::move(partial->space));
+    partial.reset();
+  }
+  std::optional<Space::Reservation> space;
+  try {
+    if (fit_quota(digest, size)) space = partial ? std::move(partial->space) : make_room(size);
+  } catch (const base::IoError&) {
+    if (partial) discard_partial(digest, std::move(partial->space));
+    throw;
+  }
+  if (space) {
+    holdings.set_reserved(digest, space->bytes());
+  } else if (partial) {
+    discard_partial(digest, std::move(partial->space));
+  }
+  return space;
 }
 
 void BlobStore::Impl::remove_files(std::vector<Holdings::Taken> taken) {
@@ -198,8 +239,9 @@ std::optional<uint64_t> BlobStore::size_of(const oci::Digest& digest) const {
 }
 
 std::expected<std::unique_ptr<BlobWriter>, NoWriter> BlobStore::write(const oci::Digest& digest,
-                                                                      uint64_t size) {
-  impl_->holdings.begin_write(digest);
+                                                                      uint64_t size,
+                                                                      std::string_view account) {
+  impl_->holdings.begin_write(digest, account);
   try {
     std::optional<Space::Reservation> space = impl_->space_for_write(digest, size);
     if (space) return BlobWriter::open(*impl_, digest, size, std::move(*space));
@@ -222,6 +264,14 @@ bool BlobStore::remove(const oci::Digest& digest) {
   std::vector<Holdings::Taken> removed;
   removed.push_back(std::move(*taken));
   impl_->remove_files(std::move(removed));
+  return true;
+}
+
+bool BlobStore::pin(const oci::Digest& digest, bool pinned) {
+  const std::lock_guard room(impl_->room_mutex);
+  if (!contains(digest)) return false;
+  impl_->apply({.pin = {{digest, pinned}}});
+  impl_->holdings.set_pinned(digest, pinned);
   return true;
 }
 

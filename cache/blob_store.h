@@ -8,8 +8,11 @@
 #include <cstdint>
 #include <expected>
 #include <filesystem>
+#include <map>
 #include <memory>
 #include <optional>
+#include <string>
+#include <string_view>
 
 #include "base/unique_fd.h"
 #include "oci/digest.h"
@@ -34,6 +37,18 @@ struct BlobStoreOptions {
   std::filesystem::path root;
   uint64_t capacity = 0;    // bytes, of blobs and partial blobs together
   size_t hot_blobs = 4096;  // blobs kept open
+  // Blobs that take fewer bytes than this are small, and this share of the capacity is kept for
+  // them: large ones do not push them out of it.
+  uint64_t small_blob = 1 << 20;
+  double small_share = 0.05;
+  // The most bytes of the blobs of an account, by its name. An account is whoever write() says,
+  // such as an upstream; one that is not here has no bound but the capacity.
+  std::map<std::string, uint64_t> quotas;
+};
+
+struct AccountStats {
+  uint64_t blobs = 0;
+  uint64_t bytes = 0;  // of blobs and partial blobs
 };
 
 // Bytes are what files take on disk: each is rounded up to 4 KiB. The first three never exceed the
@@ -45,10 +60,11 @@ struct StoreStats {
   uint64_t unlinked_bytes = 0;  // of blobs that are gone but still being read or removed
   uint64_t capacity = 0;
   uint64_t evicted = 0;
+  std::map<std::string, AccountStats> accounts;  // by name; "" is who has none
 };
 
 // Why there is no writer.
-enum class NoWriter { no_space /* the blob does not fit beside what is in use */ };
+enum class NoWriter { no_space /* the blob does not fit beside what is in use or pinned */ };
 
 class BlobStore {
  public:
@@ -73,10 +89,12 @@ class BlobStore {
 
   // A writer for a blob of `size` bytes: resumes the partial blob that was left behind if its size
   // is the same, else starts one. Reserves the space first and evicts for it, idle partial blobs
-  // included. A blob of this digest that is held is removed first, to be replaced. At most one
-  // writer per digest at a time (CHECK). Blocks; IoError.
+  // included; blobs of its own account alone if that is at its quota. A blob of this digest that is
+  // held is removed first, to be replaced. At most one writer per digest at a time (CHECK). Blocks;
+  // IoError.
   std::expected<std::unique_ptr<BlobWriter>, NoWriter> write(const oci::Digest& digest,
-                                                             uint64_t size);
+                                                             uint64_t size,
+                                                             std::string_view account = "");
   // The size of a partial blob left by a former process or an abandoned writer, so that a fill can
   // resume without asking. Never blocks.
   std::optional<uint64_t> partial_size(const oci::Digest& digest) const;
@@ -84,6 +102,10 @@ class BlobStore {
   // Removes the blob; readers keep their bytes, and the space counts until the last one is gone.
   // False if it was not held. Blocks; IoError.
   bool remove(const oci::Digest& digest);
+
+  // A pinned blob is never evicted. It stays pinned until it is not, or removed; restarts change
+  // nothing. False if it is not held. Blocks; IoError.
+  bool pin(const oci::Digest& digest, bool pinned);
 
   StoreStats stats() const;
 

@@ -84,10 +84,10 @@ std::unique_ptr<BlobWriter> BlobWriter::open(BlobStore::Impl& store, const oci::
     impl->open_file();
   } catch (const base::IoError&) {
     impl->file.reset();
+    store.holdings.set_reserved(digest, 0);
     store.discard_partial(digest, std::move(space));
     throw;
   }
-  store.holdings.set_reserved(digest, space.bytes());
   impl->space = std::move(space);
   return std::unique_ptr<BlobWriter>(new BlobWriter(std::move(impl)));
 }
@@ -140,7 +140,8 @@ std::shared_ptr<const Blob> BlobWriter::commit() {
   const int64_t now = std::chrono::duration_cast<std::chrono::microseconds>(
                           std::chrono::system_clock::now().time_since_epoch())
                           .count();
-  const IndexRecord record{size(), now / 1'000'000, now};
+  const IndexRecord record{
+      size(), now / 1'000'000, now, {.since = now}, w.store.holdings.account_of_writer(w.digest)};
   const std::filesystem::path place = w.store.layout.blob(w.digest);
   bool placed = false;
   try {

@@ -1,5 +1,8 @@
 // Holdings: what the store holds, in memory: every blob, the open ones among them, idle partial
-// blobs, who is writing, the space each takes and the order of eviction.
+// blobs, who is writing, the space each takes, the order of eviction and what is whose.
+//
+// What is held and what is being written counts as its account's; a blob that was removed and is
+// still read counts for the capacity alone.
 //
 // This is where "in use" is decided: a blob is in use while someone outside holds its open Blob, or
 // is opening it. All of it changes under one mutex and none of it does I/O (but for closing files),
@@ -7,10 +10,14 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <list>
+#include <map>
 #include <memory>
 #include <mutex>
 #include <optional>
+#include <string>
+#include <string_view>
 #include <unordered_map>
 #include <utility>
 #include <vector>
@@ -29,10 +36,33 @@ struct Partial {
   uint64_t size;
   int64_t last_used;  // Unix microseconds
   Space::Reservation space;
+  std::string account;
+  Place place = {};
+};
+
+// Whose blobs may take how much; without a quota no bound but the capacity.
+using Quotas = std::map<std::string, uint64_t>;
+
+struct HoldingsOptions {
+  uint64_t capacity = 0;
+  size_t hot_blobs = 0;
+  EvictionOptions eviction = {};
+  Quotas quotas = {};
 };
 
 class Holdings {
+  struct Account {
+    uint64_t quota;
+    Eviction::Account number;
+    uint64_t blobs = 0;
+    uint64_t bytes = 0;
+  };
   struct Entry;
+  struct IdlePartial;
+  struct Writing {
+    uint64_t bytes;  // reserved
+    std::map<std::string, Account, std::less<>>::value_type& account;
+  };
 
  public:
   // Something taken out of the holdings, whose files are to be removed. Its space stays reserved
@@ -59,10 +89,11 @@ class Holdings {
     std::shared_ptr<Entry> entry_;  // null once moved from
   };
 
-  Holdings(uint64_t capacity, size_t hot_blobs);
+  explicit Holdings(const HoldingsOptions& options);
   ~Holdings();
 
-  // At start: what is on disk, whether the capacity allows it or not.
+  // At start: what is on disk, whether capacity and quotas allow it or not. In the order of the
+  // places.
   void load(const oci::Digest& digest, const IndexRecord& record);
   void load_partial(const oci::Digest& digest, uint64_t size, int64_t last_used);
 
@@ -84,10 +115,11 @@ class Holdings {
   // ---- partial blobs and writers
 
   // REQUIRES: nobody is writing it.
-  void begin_write(const oci::Digest& digest);
-  // How much space the writer has.
+  void begin_write(const oci::Digest& digest, std::string_view account);
+  // How much space the writer has, and takes of its account.
   void set_reserved(const oci::Digest& digest, uint64_t bytes);
   void end_write(const oci::Digest& digest);
+  std::string account_of_writer(const oci::Digest& digest) const;
   // The idle partial blob goes to the writer, with its space.
   std::optional<Partial> take_partial(const oci::Digest& digest);
   // The other way, and ends the write.
@@ -100,28 +132,38 @@ class Holdings {
   // What to evict so that a file of this size fits; nullopt if that is impossible beside what is in
   // use, and then nothing is taken.
   std::optional<std::vector<Taken>> take_victims(uint64_t size);
+  // The same of the account of the writer's alone, so that the file fits its quota.
+  std::optional<std::vector<Taken>> take_own_victims(const oci::Digest& writing, uint64_t size);
+  // Of all accounts that are above their quotas: what to evict so that they are not.
+  std::vector<Taken> take_above_quotas();
   // One blob, used or not; with `pin`, only if it is the one that was pinned.
   std::optional<Taken> take(const oci::Digest& digest, const Pin* pin = nullptr);
   // Undoes a take: the files could not be removed from the index.
   void put_back(std::vector<Taken> taken);
   void count_evicted(uint64_t blobs);
+  // Pinned blobs are never victims.
+  void set_pinned(const oci::Digest& digest, bool pinned);
 
-  // ---- last uses, to be stored
+  // ---- uses and places, to be stored
 
   bool many_uses() const;
-  std::vector<std::pair<oci::Digest, int64_t>> take_uses();
+  std::vector<std::pair<oci::Digest, Index::Use>> take_uses();
 
   StoreStats stats() const;
 
  private:
   class OpenBlob;
 
-  bool in_use(const oci::Digest& digest) const;
+  std::map<std::string, Account, std::less<>>::value_type& account_named(std::string_view name);
+  std::optional<std::vector<Taken>> take_chosen(uint64_t bytes,
+                                                const std::function<Eviction::Item*()>& pop_victim);
+  Eviction::InUse in_use() const;
+  Account& end_writing(const oci::Digest& digest);
   int64_t next_use();
   void touch(Entry& entry);
   std::shared_ptr<const OpenBlob> make_hot(Entry& entry, std::shared_ptr<const OpenBlob> blob);
-  void insert(std::shared_ptr<Entry> entry);
-  void insert_partial(const oci::Digest& digest, Partial partial);
+  void add(std::shared_ptr<Entry> entry);
+  IdlePartial& add_partial(const oci::Digest& digest, Partial partial);
   Taken take_out(const oci::Digest& digest);
 
   const size_t hot_blobs_;
@@ -129,12 +171,12 @@ class Holdings {
 
   mutable std::mutex mutex_;  // guards all that follows
   std::unordered_map<oci::Digest, std::shared_ptr<Entry>> blobs_;
-  std::unordered_map<oci::Digest, Partial> partials_;
-  std::unordered_map<oci::Digest, uint64_t> writing_;  // bytes reserved
-  Eviction eviction_;                                  // of blobs_ and partials_
-  std::list<Entry*> hot_;                              // most recently used first
-  std::vector<oci::Digest> used_;                      // since the last take_uses()
-  int64_t last_use_ = 0;                               // Unix microseconds; only goes forward
+  std::unordered_map<oci::Digest, IdlePartial> partials_;
+  std::unordered_map<oci::Digest, Writing> writing_;
+  std::map<std::string, Account, std::less<>> accounts_;  // by name; never fewer
+  Eviction eviction_;                                     // of blobs_ and partials_
+  std::list<Entry*> hot_;                                 // most recently used first
+  int64_t last_use_ = 0;                                  // Unix microseconds; only goes forward
   uint64_t blob_bytes_ = 0;
   uint64_t evicted_ = 0;
 };

@@ -12,15 +12,20 @@
 
 // Three named databases:
 //   meta        "format" → u32, the version of all this
-//   blobs       algorithm byte + raw digest → u64 size, i64 stored_at, i64 last_used (kRecordSize)
+//   blobs       algorithm byte + raw digest → u64 size, i64 stored_at, i64 last_used, i64 since,
+//               u8 queue, uses and pinned (kRecordSize), the name of the account
 //   tombstones  algorithm byte + raw digest → nothing
 
 namespace cache {
 namespace {
 
-constexpr uint32_t kFormat = 1;
+constexpr uint32_t kFormat = 2;
 constexpr std::string_view kFormatKey = "format";
-constexpr size_t kRecordSize = 24;
+constexpr size_t kRecordSize = 33;
+// In the byte of a place; the two lowest bits are the uses.
+constexpr uint8_t kUses = 3;
+constexpr uint8_t kInMain = 4;
+constexpr uint8_t kPinned = 8;
 constexpr size_t kFirstMapSize = 16 << 20;
 
 struct LmdbError {
@@ -31,6 +36,11 @@ struct LmdbError {
     if (code > 0) return {code, "cache index"};
     return {EIO, std::string("cache index: ") + mdb_strerror(code)};
   }
+};
+
+// The index of an older or a newer program.
+struct OtherFormat {
+  uint32_t format;
 };
 
 void check(int code) {
@@ -78,13 +88,22 @@ std::string encode_record(const IndexRecord& record) {
   append_u64(out, record.size);
   append_u64(out, static_cast<uint64_t>(record.stored_at));
   append_u64(out, static_cast<uint64_t>(record.last_used));
+  append_u64(out, static_cast<uint64_t>(record.place.since));
+  out += static_cast<char>(record.place.uses | (record.place.queue == Queue::main ? kInMain : 0) |
+                           (record.place.pinned ? kPinned : 0));
+  out += record.account;
   return out;
 }
 
 IndexRecord decode_record(std::string_view bytes) {
-  if (bytes.size() != kRecordSize) throw LmdbError{MDB_CORRUPTED};
+  if (bytes.size() < kRecordSize) throw LmdbError{MDB_CORRUPTED};
+  const auto bits = static_cast<uint8_t>(bytes[kRecordSize - 1]);
+  const Place place{.queue = (bits & kInMain) != 0 ? Queue::main : Queue::probation,
+                    .uses = static_cast<uint8_t>(bits & kUses),
+                    .pinned = (bits & kPinned) != 0,
+                    .since = static_cast<int64_t>(read_u64(bytes, 24))};
   return {read_u64(bytes, 0), static_cast<int64_t>(read_u64(bytes, 8)),
-          static_cast<int64_t>(read_u64(bytes, 16))};
+          static_cast<int64_t>(read_u64(bytes, 16)), place, std::string(bytes.substr(kRecordSize))};
 }
 
 void put(MDB_txn* txn, MDB_dbi db, std::string_view key, std::string_view bytes) {
@@ -191,9 +210,8 @@ struct Index::Environment {
     Transaction transaction(env, MDB_RDONLY);
     open_databases(transaction.get(), 0);
     const auto format = get(transaction.get(), meta, kFormatKey);
-    if (!format || format->size() != 4 || read_u32(*format, 0) != kFormat) {
-      throw LmdbError{MDB_VERSION_MISMATCH};
-    }
+    if (!format || format->size() != 4) throw LmdbError{MDB_CORRUPTED};
+    if (read_u32(*format, 0) != kFormat) throw OtherFormat{read_u32(*format, 0)};
     Content content;
     for_each(transaction.get(), blobs, [&](std::string_view key, std::string_view record) {
       content.blobs.emplace(decode_key(key), decode_record(record));
@@ -205,15 +223,29 @@ struct Index::Environment {
     return content;
   }
 
+  // If it is there; it may have been removed since.
+  void change_record(MDB_txn* txn, const oci::Digest& digest,
+                     const std::function<void(IndexRecord&)>& change) {
+    const std::string key = encode_key(digest);
+    const auto bytes = get(txn, blobs, key);
+    if (!bytes) return;
+    IndexRecord record = decode_record(*bytes);
+    change(record);
+    put(txn, blobs, key, encode_record(record));
+  }
+
   void apply(MDB_txn* txn, const Changes& changes) {
     for (const oci::Digest& digest : changes.forget) erase(txn, tombstones, encode_key(digest));
-    for (const auto& [digest, last_used] : changes.use) {
-      const std::string key = encode_key(digest);
-      const auto bytes = get(txn, blobs, key);
-      if (!bytes) continue;  // removed since
-      IndexRecord record = decode_record(*bytes);
-      record.last_used = std::max(record.last_used, last_used);
-      put(txn, blobs, key, encode_record(record));
+    for (const auto& [digest, use] : changes.use) {
+      change_record(txn, digest, [&](IndexRecord& record) {
+        const bool pinned = record.place.pinned;
+        record.last_used = std::max(record.last_used, use.last_used);
+        record.place = use.place;
+        record.place.pinned = pinned;
+      });
+    }
+    for (const auto& [digest, pinned] : changes.pin) {
+      change_record(txn, digest, [&](IndexRecord& record) { record.place.pinned = pinned; });
     }
     for (const auto& [digest, record] : changes.put) {
       put(txn, blobs, encode_key(digest), encode_record(record));
@@ -239,6 +271,9 @@ std::expected<Index::Opened, std::string> Index::open(const std::filesystem::pat
   } catch (const LmdbError& error) {
     if (!error.unreadable()) throw error.io_error();
     return std::unexpected(mdb_strerror(error.code));
+  } catch (const OtherFormat& other) {
+    return std::unexpected("its format is " + std::to_string(other.format) +
+                           ", that of this program " + std::to_string(kFormat));
   }
 }
 

@@ -21,6 +21,7 @@
 #include <vector>
 
 #include "base/error.h"
+#include "cache/eviction.h"
 #include "oci/digest.h"
 
 namespace cache {
@@ -29,6 +30,8 @@ struct IndexRecord {
   uint64_t size;
   int64_t stored_at;  // Unix seconds
   int64_t last_used;  // Unix microseconds
+  Place place = {};   // in the order of eviction
+  std::string account = {};
   bool operator==(const IndexRecord&) const = default;
 };
 
@@ -39,13 +42,22 @@ class Index {
     std::vector<oci::Digest> tombstones;
   };
 
+  // What changes when a blob is used, or eviction passes it over.
+  struct Use {
+    int64_t last_used;
+    Place place;
+  };
+
   // Made in this order.
   struct Changes {
     std::vector<oci::Digest> forget;                       // tombstones
-    std::vector<std::pair<oci::Digest, int64_t>> use;      // last_used; of blobs that are held
+    std::vector<std::pair<oci::Digest, Use>> use;          // of blobs that are held; not `pinned`
+    std::vector<std::pair<oci::Digest, bool>> pin;         // of blobs that are held
     std::vector<std::pair<oci::Digest, IndexRecord>> put;  // also clears the tombstone
     std::vector<oci::Digest> remove;                       // leaves a tombstone
-    bool empty() const { return forget.empty() && use.empty() && put.empty() && remove.empty(); }
+    bool empty() const {
+      return forget.empty() && use.empty() && pin.empty() && put.empty() && remove.empty();
+    }
   };
 
   struct Opened;

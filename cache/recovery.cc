@@ -18,7 +18,8 @@ namespace {
 constexpr uint64_t kMapLimit = 1 << 20;
 
 IndexRecord record_of(const FileFacts& file) {
-  return {file.size, file.modified, file.modified * 1'000'000};
+  const int64_t modified = file.modified * 1'000'000;
+  return {file.size, file.modified, modified, {.since = modified}};
 }
 
 // Every file that is in its right place was verified before it got there.

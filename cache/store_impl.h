@@ -20,14 +20,19 @@ struct BlobStore::Impl {
   explicit Impl(const BlobStoreOptions& options);
   ~Impl();
 
-  // One durable transaction. Last uses and tombstones that are no longer needed ride along.
+  // One durable transaction. Uses and tombstones that are no longer needed ride along.
   // IoError.
   void apply(Index::Changes changes);
-  // Stores the last uses; a failure is logged, because they are worth no more.
+  // Stores the uses; a failure is logged, because they are worth no more.
   void save_uses();
   // Space for a file of this size, evicting for it; nullopt if that cannot be. IoError. REQUIRES:
   // room_mutex.
   std::optional<Space::Reservation> make_room(uint64_t size);
+  // Evicts blobs of the writer's account so that the file fits its quota; false if that cannot be.
+  // IoError. REQUIRES: room_mutex.
+  bool fit_quota(const oci::Digest& digest, uint64_t size);
+  // Removes what was evicted. IoError. REQUIRES: room_mutex.
+  void evict(std::vector<Holdings::Taken> victims);
   // The space of the writer that begins: that of the partial blob it resumes, or new. IoError.
   std::optional<Space::Reservation> space_for_write(const oci::Digest& digest, uint64_t size);
   // Removes what was taken out of the holdings from the index and the disk. IoError: nothing was

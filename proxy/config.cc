@@ -59,6 +59,8 @@ EdgeConfig read_edge_config(const std::filesystem::path& path) {
   config.cache.root = cache.required_string("directory");
   config.cache.capacity = cache.size("size", 0);
   if (config.cache.capacity == 0) cache.fail("size", "the most bytes to keep, such as 100GiB");
+  config.cache.small_blob = cache.size("small_blob", config.cache.small_blob);
+  config.cache.small_share = static_cast<double>(cache.integer("small_share", 5, 0, 100)) / 100;
 
   read_upstream(root.section("upstream"), config);
   config.upstream.via = root.string("name", "entrepot-edge");
