@@ -6,6 +6,17 @@
 
 namespace cache {
 
+void guess_queues(std::vector<Unplaced> blobs, double probation_share) {
+  std::ranges::sort(blobs, std::greater(), [](const Unplaced& blob) { return blob.place->since; });
+  double all = 0;
+  for (const Unplaced& blob : blobs) all += static_cast<double>(blob.bytes);
+  double newer = 0;
+  for (const Unplaced& blob : blobs) {
+    newer += static_cast<double>(blob.bytes);
+    blob.place->queue = newer <= probation_share * all ? Queue::probation : Queue::main;
+  }
+}
+
 template <Eviction::Item::Hook Eviction::Item::* hook>
 void Eviction::Order<hook>::link(Item& item, SizeClass size_class, bool in_front) {
   auto& segment = segments[size_class];
@@ -107,10 +118,12 @@ Eviction::Item* Eviction::pop(Order& order, uint64_t newcomer, const InUse& in_u
   }
   if (victim == nullptr) return nullptr;
   unlink(*victim);
-  const SizeClass size_class = class_of(victim->bytes_);
   if (victim->place_.queue == Queue::probation) {
-    ghosts_[size_class].add(victim->digest_, victim->bytes_);
-    ghosts_[size_class].trim(all_.segments[size_class].bytes_in(Queue::main));
+    const SizeClass size_class = class_of(victim->bytes_);
+    auto& segment = all_.segments[size_class];
+    // As many ghosts as there are blobs.
+    ghosts_[size_class].add(victim->digest_, segment.queue(Queue::probation).size() +
+                                                 segment.queue(Queue::main).size());
   }
   return victim;
 }

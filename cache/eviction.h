@@ -49,6 +49,16 @@ struct Place {
   bool operator==(const Place&) const = default;
 };
 
+// A blob of which nothing is known but when it came, which is place.since.
+struct Unplaced {
+  uint64_t bytes;
+  Place* place;
+};
+// Says in which queues they would be: what is as new as to fit on probation is there, what is older
+// has been used. It costs half a point of hits beside what was known (bench/eviction).
+void guess_queues(std::vector<Unplaced> blobs,
+                  double probation_share = EvictionOptions{}.probation_share);
+
 class Eviction {
  public:
   using Account = size_t;  // a number that add_account() gave

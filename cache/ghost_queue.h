@@ -13,21 +13,18 @@ namespace cache {
 
 class GhostQueue {
  public:
-  void add(const oci::Digest& digest, uint64_t bytes);
+  // Remembers it, and no more than `most` in all: the oldest are forgotten.
+  void add(const oci::Digest& digest, size_t most);
   // Forgets it; false if it was not there.
   bool take(const oci::Digest& digest);
-  // Forgets the oldest until no more than so many bytes of blobs are remembered.
-  void trim(uint64_t bytes);
 
  private:
   struct Ghost {
     uint64_t hash;
-    uint64_t bytes;
     uint64_t number;
   };
   std::deque<Ghost> queue_;                         // also what was taken or added again since
   std::unordered_map<uint64_t, uint64_t> numbers_;  // by hash
-  uint64_t bytes_ = 0;                              // in queue_
   uint64_t next_number_ = 0;
 };
 

@@ -46,8 +46,8 @@ using Quotas = std::map<std::string, uint64_t>;
 struct HoldingsOptions {
   uint64_t capacity = 0;
   size_t hot_blobs = 0;
-  EvictionOptions eviction = {};
-  Quotas quotas = {};
+  EvictionOptions eviction;
+  Quotas quotas;
 };
 
 class Holdings {

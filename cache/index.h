@@ -31,7 +31,7 @@ struct IndexRecord {
   int64_t stored_at;  // Unix seconds
   int64_t last_used;  // Unix microseconds
   Place place = {};   // in the order of eviction
-  std::string account = {};
+  std::string account;
   bool operator==(const IndexRecord&) const = default;
 };
 

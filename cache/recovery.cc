@@ -35,6 +35,10 @@ Index::Content read_tree(const Layout& layout) {
       LOG(WARNING) << entry.path() << " is not a blob; left alone";
     }
   }
+  std::vector<Unplaced> unplaced;
+  unplaced.reserve(content.blobs.size());
+  for (auto& [digest, record] : content.blobs) unplaced.push_back({record.size, &record.place});
+  guess_queues(std::move(unplaced));
   return content;
 }
 

@@ -151,6 +151,21 @@ TEST_F(EvictionTest, WhatComesBackSoonGoesToTheMainQueue) {
   EXPECT_EQ(blobs_.all.at("y")->place.queue, Queue::probation);
 }
 
+TEST_F(EvictionTest, SomeOfALoopThatIsLargerThanTheCacheStays) {
+  int hits = 0;
+  for (int i = 0; i < 1000; ++i) {
+    const std::string name = std::to_string(i % 15);
+    if (blobs_.all.contains(name)) {
+      ++hits;
+      blobs_.use(name);
+    } else {
+      if (blobs_.all.size() == 10) blobs_.pop();
+      blobs_.insert(name);
+    }
+  }
+  EXPECT_GT(hits, 300) << "at most 600 could be; a plain queue has none";
+}
+
 TEST_F(EvictionTest, PassesOverWhatIsInUse) {
   for (const char* name : {"a", "b", "c", "d"}) blobs_.insert(name);
   blobs_.use("a");
@@ -253,6 +268,17 @@ TEST_F(EvictionTest, TimesGoForwardWhateverTheClockSays) {
   EXPECT_EQ(blobs_.all.at("a")->place.since, 1001);
   EXPECT_EQ(blobs_.all.at("b")->place.since, 1002);
   EXPECT_EQ(blobs_.drain(), "ab");
+}
+
+TEST(GuessQueuesTest, TheNewestAreOnProbation) {
+  Place old{.since = 1};
+  Place middle{.since = 2};
+  Place fresh{.since = 3};
+  guess_queues({{50, &middle}, {10, &fresh}, {40, &old}}, 0.5);
+  EXPECT_EQ(old.queue, Queue::main);
+  EXPECT_EQ(middle.queue, Queue::main);
+  EXPECT_EQ(fresh.queue, Queue::probation);
+  guess_queues({}, 0.5);
 }
 
 // Random operations. What always holds, whatever the order; and another run that begins with the

@@ -19,10 +19,9 @@ TEST(GhostQueueTest, AGhostIsTakenOnce) {
   EXPECT_FALSE(ghosts.take(blob("a")));
 }
 
-TEST(GhostQueueTest, ForgetsTheOldestBeyondItsBytes) {
+TEST(GhostQueueTest, ForgetsTheOldest) {
   GhostQueue ghosts;
-  for (const char* name : {"a", "b", "c"}) ghosts.add(blob(name), 10);
-  ghosts.trim(20);
+  for (const char* name : {"a", "b", "c"}) ghosts.add(blob(name), 2);
   EXPECT_FALSE(ghosts.take(blob("a")));
   EXPECT_TRUE(ghosts.take(blob("b")));
   EXPECT_TRUE(ghosts.take(blob("c")));
@@ -30,20 +29,17 @@ TEST(GhostQueueTest, ForgetsTheOldestBeyondItsBytes) {
 
 TEST(GhostQueueTest, WhatIsAddedAgainIsNewAgain) {
   GhostQueue ghosts;
-  ghosts.add(blob("a"), 10);
-  EXPECT_TRUE(ghosts.take(blob("a")));
-  ghosts.add(blob("b"), 10);
-  ghosts.add(blob("a"), 10);
-  ghosts.trim(20);
-  EXPECT_TRUE(ghosts.take(blob("b")));
-  ghosts.trim(10);
+  ghosts.add(blob("a"), 3);
+  ghosts.add(blob("b"), 3);
+  ghosts.add(blob("a"), 3);
+  ghosts.add(blob("c"), 2);
+  EXPECT_FALSE(ghosts.take(blob("b")));
   EXPECT_TRUE(ghosts.take(blob("a")));
 }
 
-TEST(GhostQueueTest, TrimmedToNothingItIsEmpty) {
+TEST(GhostQueueTest, MayBeToldToRememberNothing) {
   GhostQueue ghosts;
-  ghosts.add(blob("a"), 10);
-  ghosts.trim(0);
+  ghosts.add(blob("a"), 0);
   EXPECT_FALSE(ghosts.take(blob("a")));
 }
 
