@@ -54,10 +54,11 @@ std::optional<uint64_t> BlobStore::size_of(const oci::Digest& digest) const {
 }
 
 std::expected<std::unique_ptr<BlobWriter>, NoWriter> BlobStore::write(const oci::Digest& digest,
-                                                                      uint64_t size) {
+                                                                      uint64_t size,
+                                                                      std::string_view account) {
   if (size > kLargestBlob) return std::unexpected(NoWriter::no_space);
   if (impl_->is_read_only()) return std::unexpected(NoWriter::read_only);
-  impl_->holdings.begin_write(digest);
+  impl_->holdings.begin_write(digest, account);
   NoWriter why{};
   try {
     std::expected<std::unique_ptr<BlobWriter>, NoWriter> writer = impl_->open_writer(digest, size);
@@ -77,7 +78,7 @@ std::optional<uint64_t> BlobStore::partial_size(const oci::Digest& digest) const
 }
 
 bool BlobStore::remove(const oci::Digest& digest) {
-  if (!impl_->complete) impl_->adopt(digest);
+  if (!impl_->complete) impl_->adopt(digest, Queue::main);
   const std::lock_guard room(impl_->room_mutex);
   std::optional<Holdings::Taken> taken = impl_->holdings.take(digest);
   if (!taken) return false;
@@ -93,6 +94,15 @@ void BlobStore::report_bad(const oci::Digest& digest, const Blob& blob) {
 }
 
 void BlobStore::keep_limits() { impl_->keep_limits_or_log(); }
+
+bool BlobStore::pin(const oci::Digest& digest, bool pinned) {
+  if (!impl_->complete) impl_->adopt(digest, Queue::main);
+  const std::lock_guard room(impl_->room_mutex);
+  if (!contains(digest)) return false;
+  impl_->apply({.pin = {{digest, pinned}}});
+  impl_->holdings.set_pinned(digest, pinned);
+  return true;
+}
 
 StoreStats BlobStore::stats() const {
   StoreStats stats = impl_->holdings.stats();

@@ -21,8 +21,10 @@
 #include <expected>
 #include <filesystem>
 #include <functional>
+#include <map>
 #include <memory>
 #include <optional>
+#include <string>
 #include <string_view>
 
 #include "base/event_loop.h"
@@ -62,10 +64,22 @@ struct BlobStoreOptions {
   uint64_t min_free = 0;      // bytes to leave free on the file system, whoever fills it
   uint64_t inline_limit = 0;  // blobs of at most so many bytes are kept in the index
   size_t hot_blobs = 4096;    // blobs kept open
+  // Blobs that take fewer bytes than this are small, and this share of the capacity is kept for
+  // them: large ones do not push them out of it.
+  uint64_t small_blob = 1 << 20;
+  double small_share = 0.05;
+  // The most bytes of the blobs of an account, by its name. An account is whoever write() says,
+  // such as an upstream; one that is not here has no bound but the capacity.
+  std::map<std::string, uint64_t> quotas;
   // For tests.
   WallClock wall_clock = unix_microseconds;
   base::Clock* clock = &base::Clock::system();
   std::function<uint64_t()> free_bytes;  // of the file system; by default the system's word
+};
+
+struct AccountStats {
+  uint64_t blobs = 0;
+  uint64_t bytes = 0;  // of blobs and partial blobs
 };
 
 // Bytes are what files take on disk: each is rounded up to 4 KiB. The first four never exceed the
@@ -80,14 +94,15 @@ struct StoreStats {
   uint64_t index_bytes = 0;     // that small blobs have left in the index, for others to use
   uint64_t capacity = 0;
   uint64_t evicted = 0;
+  std::map<std::string, AccountStats> accounts;  // by name; "" is who has none
   bool complete = true;    // false while the tree is read because the index was lost
   bool read_only = false;  // nothing can be stored; what is held is served
 };
 
 // Why there is no writer. The log says more.
 enum class NoWriter {
-  no_space,        // not beside what is in use, or not above the floor, or the disk says so
-  read_only,       // the disk has taken no writes a short while ago
+  no_space,   // not beside what is in use or pinned, or not above the floor, or the disk is full
+  read_only,  // the disk has taken no writes a short while ago
   storage_failed,  // the disk, or the process has no descriptors left
 };
 
@@ -116,10 +131,12 @@ class BlobStore {
 
   // A writer for a blob of `size` bytes: resumes the partial blob that was left behind if its size
   // is the same, else starts one. Reserves the space first and evicts for it, idle partial blobs
-  // included. A blob of this digest that is held is removed first, to be replaced. At most one
-  // writer per digest at a time (CHECK). Blocks; throws nothing.
+  // included; blobs of its own account alone if that is at its quota. A blob of this digest that is
+  // held is removed first, to be replaced. At most one writer per digest at a time (CHECK). Blocks;
+  // IoError.
   std::expected<std::unique_ptr<BlobWriter>, NoWriter> write(const oci::Digest& digest,
-                                                             uint64_t size);
+                                                             uint64_t size,
+                                                             std::string_view account = "");
   // The size of a partial blob left by a former process or an abandoned writer, so that a fill can
   // resume without asking. Never blocks.
   std::optional<uint64_t> partial_size(const oci::Digest& digest) const;
@@ -134,6 +151,10 @@ class BlobStore {
   // Evicts what the capacity and the floor do not allow, as far as it is not in use. The store does
   // so by itself every second. Blocks; throws nothing.
   void keep_limits();
+
+  // A pinned blob is never evicted. It stays pinned until it is not, or removed; restarts change
+  // nothing. False if it is not held. Blocks; IoError.
+  bool pin(const oci::Digest& digest, bool pinned);
 
   StoreStats stats() const;
 

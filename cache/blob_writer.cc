@@ -116,10 +116,10 @@ std::unique_ptr<BlobWriter> BlobWriter::open(BlobStore::Impl& store, const oci::
     }
   } catch (const base::IoError&) {
     w.file.reset();
+    store.holdings.set_reserved(digest, 0);
     store.discard_partial(digest, std::move(*w.space));
     throw;
   }
-  store.holdings.set_reserved(digest, w.space->bytes());
   return std::unique_ptr<BlobWriter>(new BlobWriter(std::move(impl)));
 }
 
@@ -217,8 +217,12 @@ std::shared_ptr<const Blob> BlobWriter::commit() {
   Impl& w = *impl_;
   CHECK(w.space) << "commit() of " << w.digest.str() << ", which is committed or discarded";
   const int64_t now = w.store.options.wall_clock();
-  const IndexRecord record{
-      .size = size(), .stored_at = now / 1'000'000, .last_used = now, .inside = w.inside};
+  const IndexRecord record{.size = size(),
+                           .stored_at = now / 1'000'000,
+                           .last_used = now,
+                           .place = {.since = now},
+                           .account = w.store.holdings.account_of_writer(w.digest),
+                           .inside = w.inside};
   OpenContent content;
   try {
     w.attempt([&] { content = w.inside ? w.put_inside(record) : w.put_in_place(record); });

@@ -16,8 +16,8 @@
 // Four named databases:
 //   meta        "format" → u32, the version of all this; "incomplete" → nothing, while the tree may
 //               have blobs that are not here
-//   blobs       algorithm byte + raw digest → u64 size (and kInside), i64 stored_at, i64 last_used
-//               (kRecordSize)
+//   blobs       algorithm byte + raw digest → u64 size (and kInside), i64 stored_at, i64 last_used,
+//               i64 since, u8 queue, uses and pinned (kRecordSize), the name of the account
 //   contents    algorithm byte + raw digest → the bytes of a blob that is inside
 //   tombstones  algorithm byte + raw digest → nothing
 
@@ -27,8 +27,12 @@ namespace {
 constexpr uint32_t kFormat = 2;
 constexpr std::string_view kFormatKey = "format";
 constexpr std::string_view kIncompleteKey = "incomplete";
-constexpr size_t kRecordSize = 24;
+constexpr size_t kRecordSize = 33;
 constexpr uint64_t kInside = uint64_t{1} << 63;  // in a record's size
+// In the byte of a place; the two lowest bits are the uses.
+constexpr uint8_t kUses = 3;
+constexpr uint8_t kInMain = 4;
+constexpr uint8_t kPinned = 8;
 constexpr uint64_t kPageHeader = 16;
 // Free pages that come and go with transactions, and are not counted.
 constexpr uint64_t kFreeAnyway = 1 << 20;
@@ -42,6 +46,11 @@ struct LmdbError {
     if (code > 0) return {code, "cache index"};
     return {EIO, std::string("cache index: ") + mdb_strerror(code)};
   }
+};
+
+// The index of an older or a newer program.
+struct OtherFormat {
+  uint32_t format;
 };
 
 void check(int code) {
@@ -89,14 +98,27 @@ std::string encode_record(const IndexRecord& record) {
   append_u64(out, record.size | (record.inside ? kInside : 0));
   append_u64(out, static_cast<uint64_t>(record.stored_at));
   append_u64(out, static_cast<uint64_t>(record.last_used));
+  append_u64(out, static_cast<uint64_t>(record.place.since));
+  out += static_cast<char>(record.place.uses | (record.place.queue == Queue::main ? kInMain : 0) |
+                           (record.place.pinned ? kPinned : 0));
+  out += record.account;
   return out;
 }
 
 IndexRecord decode_record(std::string_view bytes) {
-  if (bytes.size() != kRecordSize) throw LmdbError{MDB_CORRUPTED};
+  if (bytes.size() < kRecordSize) throw LmdbError{MDB_CORRUPTED};
   const uint64_t size = read_u64(bytes, 0);
-  return {size & ~kInside, static_cast<int64_t>(read_u64(bytes, 8)),
-          static_cast<int64_t>(read_u64(bytes, 16)), (size & kInside) != 0};
+  const auto bits = static_cast<uint8_t>(bytes[kRecordSize - 1]);
+  const Place place{.queue = (bits & kInMain) != 0 ? Queue::main : Queue::probation,
+                    .uses = static_cast<uint8_t>(bits & kUses),
+                    .pinned = (bits & kPinned) != 0,
+                    .since = static_cast<int64_t>(read_u64(bytes, 24))};
+  return {.size = size & ~kInside,
+          .stored_at = static_cast<int64_t>(read_u64(bytes, 8)),
+          .last_used = static_cast<int64_t>(read_u64(bytes, 16)),
+          .place = place,
+          .account = std::string(bytes.substr(kRecordSize)),
+          .inside = (size & kInside) != 0};
 }
 
 void put(MDB_txn* txn, MDB_dbi db, std::string_view key, std::string_view bytes) {
@@ -243,9 +265,8 @@ struct Index::Environment {
     Transaction transaction(env, MDB_RDONLY);
     open_databases(transaction.get(), 0);
     const auto format = get(transaction.get(), meta, kFormatKey);
-    if (!format || format->size() != 4 || read_u32(*format, 0) != kFormat) {
-      throw LmdbError{MDB_VERSION_MISMATCH};
-    }
+    if (!format || format->size() != 4) throw LmdbError{MDB_CORRUPTED};
+    if (read_u32(*format, 0) != kFormat) throw OtherFormat{read_u32(*format, 0)};
     Content content;
     content.complete = !get(transaction.get(), meta, kIncompleteKey);
     for_each(transaction.get(), blobs, [&](std::string_view key, std::string_view record) {
@@ -258,15 +279,29 @@ struct Index::Environment {
     return content;
   }
 
+  // If it is there; it may have been removed since.
+  void change_record(MDB_txn* txn, const oci::Digest& digest,
+                     const std::function<void(IndexRecord&)>& change) {
+    const std::string key = encode_key(digest);
+    const auto bytes = get(txn, blobs, key);
+    if (!bytes) return;
+    IndexRecord record = decode_record(*bytes);
+    change(record);
+    put(txn, blobs, key, encode_record(record));
+  }
+
   void apply(MDB_txn* txn, const Changes& changes) {
     for (const oci::Digest& digest : changes.forget) erase(txn, tombstones, encode_key(digest));
-    for (const auto& [digest, last_used] : changes.use) {
-      const std::string key = encode_key(digest);
-      const auto bytes = get(txn, blobs, key);
-      if (!bytes) continue;  // removed since
-      IndexRecord record = decode_record(*bytes);
-      record.last_used = std::max(record.last_used, last_used);
-      put(txn, blobs, key, encode_record(record));
+    for (const auto& [digest, use] : changes.use) {
+      change_record(txn, digest, [&](IndexRecord& record) {
+        const bool pinned = record.place.pinned;
+        record.last_used = std::max(record.last_used, use.last_used);
+        record.place = use.place;
+        record.place.pinned = pinned;
+      });
+    }
+    for (const auto& [digest, pinned] : changes.pin) {
+      change_record(txn, digest, [&](IndexRecord& record) { record.place.pinned = pinned; });
     }
     for (const auto& [digest, bytes] : changes.content) {
       put(txn, contents, encode_key(digest), bytes);
@@ -297,6 +332,9 @@ std::expected<Index::Opened, std::string> Index::open(const std::filesystem::pat
   } catch (const LmdbError& error) {
     if (!error.unreadable()) throw error.io_error();
     return std::unexpected(mdb_strerror(error.code));
+  } catch (const OtherFormat& other) {
+    return std::unexpected("its format is " + std::to_string(other.format) +
+                           ", that of this program " + std::to_string(kFormat));
   }
 }
 

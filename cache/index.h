@@ -25,14 +25,17 @@
 #include <vector>
 
 #include "base/error.h"
+#include "cache/eviction.h"
 #include "oci/digest.h"
 
 namespace cache {
 
 struct IndexRecord {
   uint64_t size;
-  int64_t stored_at;    // Unix seconds
-  int64_t last_used;    // Unix microseconds
+  int64_t stored_at;  // Unix seconds
+  int64_t last_used;  // Unix microseconds
+  Place place = {};   // in the order of eviction
+  std::string account;
   bool inside = false;  // its content is in the index, not in a file
   bool operator==(const IndexRecord&) const = default;
 };
@@ -45,17 +48,24 @@ class Index {
     bool complete = true;  // false: blobs of the tree that it does not name may be there
   };
 
+  // What changes when a blob is used, or eviction passes it over.
+  struct Use {
+    int64_t last_used;
+    Place place;
+  };
+
   // Made in this order.
   struct Changes {
-    std::vector<oci::Digest> forget;                           // tombstones
-    std::vector<std::pair<oci::Digest, int64_t>> use;          // last_used; of blobs that are held
-    std::vector<std::pair<oci::Digest, IndexRecord>> put;      // also clears the tombstone
+    std::vector<oci::Digest> forget;                       // tombstones
+    std::vector<std::pair<oci::Digest, Use>> use;          // of blobs that are held; not `pinned`
+    std::vector<std::pair<oci::Digest, bool>> pin;         // of blobs that are held
+    std::vector<std::pair<oci::Digest, IndexRecord>> put;  // also clears the tombstone
     std::vector<std::pair<oci::Digest, std::string>> content;  // of blobs that are put inside
     std::vector<oci::Digest> remove;  // leaves a tombstone, if it had a file
     bool complete = false;            // nothing of the tree is missing now
     bool empty() const {
-      return forget.empty() && use.empty() && put.empty() && content.empty() && remove.empty() &&
-             !complete;
+      return forget.empty() && use.empty() && pin.empty() && put.empty() && content.empty() &&
+             remove.empty() && !complete;
     }
   };
 

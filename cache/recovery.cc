@@ -103,7 +103,8 @@ Recovered recover_files(const Layout& layout) {
 }  // namespace
 
 IndexRecord record_of(const FileFacts& file) {
-  return {file.size, file.modified, file.modified * 1'000'000};
+  const int64_t modified = file.modified * 1'000'000;
+  return {file.size, file.modified, modified, {.since = modified}};
 }
 
 Recovered recover(const Layout& layout) {

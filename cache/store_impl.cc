@@ -35,6 +35,16 @@ base::UniqueFd lock_directory(const Layout& layout) {
   return file;
 }
 
+// In the order of their places.
+std::vector<const std::pair<const oci::Digest, IndexRecord>*> in_order(
+    const std::unordered_map<oci::Digest, IndexRecord>& blobs) {
+  std::vector<const std::pair<const oci::Digest, IndexRecord>*> order;
+  order.reserve(blobs.size());
+  for (const auto& blob : blobs) order.push_back(&blob);
+  std::ranges::sort(order, {}, [](const auto* blob) { return blob->second.place.since; });
+  return order;
+}
+
 // Between two batches of a walk through the tree: at most some 25,000 files a second, so that disk
 // and index have time for others.
 constexpr std::chrono::milliseconds kWalkPause(10);
@@ -46,16 +56,20 @@ BlobStore::Impl::Impl(const BlobStoreOptions& its_options)
     : options(its_options),
       layout(options.root),
       lock(lock_directory(layout)),
-      holdings(options.capacity, options.hot_blobs, options.wall_clock) {
+      holdings({.capacity = options.capacity,
+                .hot_blobs = options.hot_blobs,
+                .eviction = {.small_blob = options.small_blob, .small_share = options.small_share},
+                .quotas = options.quotas,
+                .wall_clock = options.wall_clock}) {
   Recovered recovered = recover(layout);
   index = std::move(recovered.index);
   complete = recovered.complete;
-  for (const auto& [digest, record] : recovered.blobs) holdings.load(digest, record);
+  for (const auto* blob : in_order(recovered.blobs)) holdings.load(blob->first, blob->second);
   for (const Recovered::Partial& partial : recovered.partials) {
     holdings.load_partial(partial.digest, partial.size, partial.allocated, partial.last_used);
   }
   {
-    // The limits may be other ones than they were. Nothing is in use yet.
+    // The limits and quotas may be other ones than they were. Nothing is in use yet.
     const std::lock_guard room(room_mutex);
     keep_limits();
   }
@@ -77,7 +91,7 @@ void BlobStore::Impl::save_uses() {
   try {
     apply({});
   } catch (const base::IoError& error) {
-    LOG(ERROR) << "the last uses of blobs are lost: " << error.what();
+    LOG(ERROR) << "the uses of blobs since they were last written are lost: " << error.what();
   }
 }
 
@@ -101,14 +115,26 @@ uint64_t BlobStore::Impl::below_floor() const {
   return wanted > free ? wanted - free : 0;
 }
 
-bool BlobStore::Impl::evict(uint64_t bytes, bool as_far_as_possible) {
-  std::optional<std::vector<Holdings::Taken>> victims =
-      holdings.take_victims(bytes, as_far_as_possible);
-  if (!victims) return false;
+void BlobStore::Impl::evict(std::vector<Holdings::Taken> victims) {
+  if (victims.empty()) return;
   const auto blobs =
-      std::ranges::count_if(*victims, [](const auto& each) { return each.blob != nullptr; });
-  remove_files(std::move(*victims));
+      std::ranges::count_if(victims, [](const auto& each) { return each.blob != nullptr; });
+  remove_files(std::move(victims));
   holdings.count_evicted(static_cast<uint64_t>(blobs));
+}
+
+bool BlobStore::Impl::evict_bytes(uint64_t bytes, uint64_t newcomer, bool as_far_as_possible) {
+  std::optional<std::vector<Holdings::Taken>> victims =
+      holdings.take_victims(bytes, newcomer, as_far_as_possible);
+  if (!victims) return false;
+  evict(std::move(*victims));
+  return true;
+}
+
+bool BlobStore::Impl::fit_quota(const oci::Digest& digest, uint64_t bytes) {
+  std::optional<std::vector<Holdings::Taken>> victims = holdings.take_own_victims(digest, bytes);
+  if (!victims) return false;
+  evict(std::move(*victims));
   return true;
 }
 
@@ -116,21 +142,22 @@ std::optional<Space::Reservation> BlobStore::Impl::make_room(uint64_t bytes) {
   if (bytes > holdings.capacity()) return std::nullopt;
   std::optional<Space::Reservation> space;
   while (!(space = holdings.try_reserve(bytes))) {
-    if (!evict(holdings.missing(bytes))) return std::nullopt;
+    if (!evict_bytes(holdings.missing(bytes), bytes)) return std::nullopt;
   }
   // What is unlinked may take the file system a while to count as free. So this evicts what it
   // lacks, and not until it agrees.
   const uint64_t below = below_floor();
-  if (below > 0 && (!evict(below) || below_floor() > 0)) return std::nullopt;
+  if (below > 0 && (!evict_bytes(below, bytes) || below_floor() > 0)) return std::nullopt;
   return space;
 }
 
 void BlobStore::Impl::keep_limits() {
   if (!unindexed.empty()) remove_files({});
+  evict(holdings.take_above_quotas());
   while (const uint64_t over = holdings.missing(0)) {
-    if (!evict(over, /*as_far_as_possible=*/true)) break;
+    if (!evict_bytes(over, 0, /*as_far_as_possible=*/true)) break;
   }
-  if (const uint64_t below = below_floor()) evict(below, /*as_far_as_possible=*/true);
+  if (const uint64_t below = below_floor()) evict_bytes(below, 0, /*as_far_as_possible=*/true);
 }
 
 std::optional<Space::Reservation> BlobStore::Impl::space_for_write(const oci::Digest& digest,
@@ -144,10 +171,25 @@ std::optional<Space::Reservation> BlobStore::Impl::space_for_write(const oci::Di
     remove_files(std::move(replaced));
   }
   const bool inside = fits_inside(size);
+  const uint64_t bytes = inside ? Index::on_disk(size) : partial_on_disk(size);
   std::optional<Partial> partial = holdings.take_partial(digest);
-  if (partial && partial->size == size && !inside) return std::move(partial->space);
-  if (partial) discard_partial(digest, std::move(partial->space));
-  return make_room(inside ? Index::on_disk(size) : partial_on_disk(size));
+  if (partial && (partial->size != size || inside)) {
+    discard_partial(digest, std::move(partial->space));
+    partial.reset();
+  }
+  std::optional<Space::Reservation> space;
+  try {
+    if (fit_quota(digest, bytes)) space = partial ? std::move(partial->space) : make_room(bytes);
+  } catch (const base::IoError&) {
+    if (partial) discard_partial(digest, std::move(partial->space));
+    throw;
+  }
+  if (space) {
+    holdings.set_reserved(digest, space->bytes());
+  } else if (partial) {
+    discard_partial(digest, std::move(partial->space));
+  }
+  return space;
 }
 
 void BlobStore::Impl::remove_files(std::vector<Holdings::Taken> taken) {
@@ -238,7 +280,7 @@ void BlobStore::Impl::drop(std::optional<Holdings::Taken> taken, const std::stri
 std::optional<Holdings::Pin> BlobStore::Impl::pin(const oci::Digest& digest) {
   std::optional<Holdings::Pin> pin = holdings.pin(digest);
   if (pin || complete) return pin;
-  adopt(digest);
+  adopt(digest, Queue::main);  // it is being used
   return holdings.pin(digest);
 }
 
@@ -315,7 +357,7 @@ std::expected<std::unique_ptr<BlobWriter>, NoWriter> BlobStore::Impl::open_write
       if (is_full(error)) {
         // There is less room than the file system says, or a quota is smaller than the capacity.
         const std::lock_guard room(room_mutex);
-        if (!evict(partial_on_disk(size))) throw;
+        if (!evict_bytes(partial_on_disk(size), size)) throw;
       }
     }
   }
@@ -348,7 +390,7 @@ void BlobStore::Impl::read_tree(const std::stop_token& stop) {
   try {
     const bool all = walk_tree(layout, [&](const std::vector<oci::Digest>& found) {
       base::fault_point("walk.batch");
-      for (const oci::Digest& digest : found) adopt(digest);
+      adopt_all(found);
       index_found(found);
       keep_limits_or_log();
       return pause(stop, kWalkPause);
@@ -365,7 +407,23 @@ void BlobStore::Impl::read_tree(const std::stop_token& stop) {
   }
 }
 
-void BlobStore::Impl::adopt(const oci::Digest& digest) {
+void BlobStore::Impl::adopt_all(const std::vector<oci::Digest>& digests) {
+  std::vector<std::pair<oci::Digest, IndexRecord>> found;
+  for (const oci::Digest& digest : digests) {
+    if (const auto file = file_facts(layout.blob(digest))) {
+      found.emplace_back(digest, record_of(*file));
+    }
+  }
+  std::vector<Unplaced> unplaced;
+  unplaced.reserve(found.size());
+  for (auto& [digest, record] : found) unplaced.push_back({record.size, &record.place});
+  // The files of a few directories are as old and young as all are.
+  guess_queues(std::move(unplaced));
+  std::ranges::sort(found, {}, [](const auto& each) { return each.second.place.since; });
+  for (const auto& [digest, record] : found) adopt(digest, record.place.queue);
+}
+
+void BlobStore::Impl::adopt(const oci::Digest& digest, Queue queue) {
   const std::filesystem::path path = layout.blob(digest);
   // The disk is waited for here, and not under the lock.
   if (!file_facts(path)) return;
@@ -378,7 +436,10 @@ void BlobStore::Impl::adopt(const oci::Digest& digest) {
   }
   // What is in its place was verified before it got there.
   const std::optional<FileFacts> file = file_facts(path);
-  if (file) holdings.load_found(digest, record_of(*file));
+  if (!file) return;
+  IndexRecord record = record_of(*file);
+  record.place.queue = queue;
+  holdings.load_found(digest, record);
 }
 
 void BlobStore::Impl::index_found(const std::vector<oci::Digest>& found) {

@@ -25,17 +25,23 @@ struct BlobStore::Impl {
   explicit Impl(const BlobStoreOptions& options);
   ~Impl();
 
-  // One durable transaction. Last uses and tombstones that are no longer needed ride along.
+  // One durable transaction. Uses and tombstones that are no longer needed ride along.
   // IoError.
   void apply(Index::Changes changes);
-  // Stores the last uses; a failure is logged, because they are worth no more.
+  // Stores the uses; a failure is logged, because they are worth no more.
   void save_uses();
 
   // Room for so many bytes on disk, evicting for it; nullopt if that cannot be. IoError. REQUIRES:
   // room_mutex.
   std::optional<Space::Reservation> make_room(uint64_t bytes);
-  // False if that is impossible beside what is in use. IoError. REQUIRES: room_mutex.
-  bool evict(uint64_t bytes, bool as_far_as_possible = false);
+  // Evicts so many bytes, for a blob that takes `newcomer` (0: for none). False if that is
+  // impossible beside what is in use. IoError. REQUIRES: room_mutex.
+  bool evict_bytes(uint64_t bytes, uint64_t newcomer, bool as_far_as_possible = false);
+  // Evicts blobs of the writer's account so that so many bytes more fit its quota; false if that
+  // cannot be. IoError. REQUIRES: room_mutex.
+  bool fit_quota(const oci::Digest& digest, uint64_t bytes);
+  // Removes what was evicted. IoError. REQUIRES: room_mutex.
+  void evict(std::vector<Holdings::Taken> victims);
   // How many bytes the file system lacks to have min_free left when all that is reserved is there.
   uint64_t below_floor() const;
   // See BlobStore. IoError. REQUIRES: room_mutex.
@@ -56,8 +62,9 @@ struct BlobStore::Impl {
   // Opens the pinned blob; nullptr if its copy is bad, and then it is dropped. IoError.
   std::shared_ptr<const Blob> open_pinned(const oci::Digest& digest, const Holdings::Pin& pin);
   base::UniqueFd open_blob_file(const oci::Digest& digest);
-  // Holds a blob of the tree that the index does not know, if there is one. IoError.
-  void adopt(const oci::Digest& digest);
+  // Holds a blob of the tree that the index does not know, if there is one, in this queue. IoError.
+  void adopt(const oci::Digest& digest, Queue queue);
+  void adopt_all(const std::vector<oci::Digest>& digests);
   // The blob's copy is bad: it is not held any more, whatever the disk says to its removal.
   // REQUIRES: room_mutex.
   void drop(std::optional<Holdings::Taken> taken, const std::string& why);

@@ -70,6 +70,8 @@ EdgeConfig read_edge_config(const std::filesystem::path& path) {
   if (config.cache.inline_limit > kMostInline) {
     cache.fail("inline_limit", "at most 64KiB, or 0 for a file for each blob");
   }
+  config.cache.small_blob = cache.size("small_blob", config.cache.small_blob);
+  config.cache.small_share = static_cast<double>(cache.integer("small_share", 5, 0, 100)) / 100;
 
   read_upstream(root.section("upstream"), config);
   config.upstream.via = root.string("name", "entrepot-edge");

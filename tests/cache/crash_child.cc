@@ -5,6 +5,8 @@
 //   put:<seed>:<size>            fills and commits a blob      "committed <digest>"
 //   fill:<seed>:<size>:<blocks>  writes and marks blocks, keeps the writer open      "filled"
 //   churn:<seed>:<threads>       commits blobs for ever, "committed <seed> <digest>" each
+#include <unistd.h>
+
 #include <charconv>
 #include <cstdint>
 #include <iostream>
@@ -76,5 +78,5 @@ int main(int argc, char** argv) {
     }
   }
   std::cout << "done" << std::endl;
-  std::cin.get();
+  while (true) ::pause();  // until it is killed
 }

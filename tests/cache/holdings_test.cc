@@ -19,7 +19,7 @@ class HoldingsTest : public testing::Test {
     const auto pin = holdings_.pin(blob(number));
     return pin ? holdings_.opened(*pin, base::UniqueFd()) : nullptr;
   }
-  Holdings holdings_{10 * kPage, 2};
+  Holdings holdings_{{.capacity = 10 * kPage, .hot_blobs = 2}};
 };
 
 TEST_F(HoldingsTest, GivesEachUseOnceAndInOrder) {
@@ -32,7 +32,8 @@ TEST_F(HoldingsTest, GivesEachUseOnceAndInOrder) {
   ASSERT_EQ(uses.size(), 2U);
   EXPECT_EQ(uses[0].first, blob(2));
   EXPECT_EQ(uses[1].first, blob(1));
-  EXPECT_GT(uses[0].second, uses[1].second);
+  EXPECT_GT(uses[0].second.last_used, uses[1].second.last_used);
+  EXPECT_EQ(uses[0].second.place.uses, 2);
   EXPECT_TRUE(holdings_.take_uses().empty());
   use(1);
   EXPECT_EQ(holdings_.take_uses().size(), 1U);
@@ -42,7 +43,7 @@ TEST_F(HoldingsTest, UsesGoForwardEvenIfTheClockDoesNot) {
   constexpr int64_t kFuture = int64_t{1} << 60;
   holdings_.load(blob(1), {kPage, 0, kFuture});
   use(1);
-  EXPECT_GT(holdings_.take_uses().at(0).second, kFuture);
+  EXPECT_GT(holdings_.take_uses().at(0).second.last_used, kFuture);
 }
 
 TEST_F(HoldingsTest, AClockThatJumpsBackChangesNoOrder) {

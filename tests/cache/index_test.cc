@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "base/fault_point.h"
+#include "tests/cache/content.h"
 #include "tests/support/temp_dir.h"
 
 namespace cache {
@@ -85,8 +86,8 @@ TEST_F(IndexTest, ForgetsBeforeItRemoves) {
 
 TEST_F(IndexTest, AUseGoesForwardAndBringsNothingBack) {
   index_->apply({.put = {{blob("a"), record_}}});
-  index_->apply({.use = {{blob("a"), 1000}, {blob("gone"), 1000}}});
-  index_->apply({.use = {{blob("a"), 500}}});
+  index_->apply({.use = {{blob("a"), {1000, {}}}, {blob("gone"), {1000, {}}}}});
+  index_->apply({.use = {{blob("a"), {500, {}}}}});
   EXPECT_THAT(reopen().blobs, ElementsAre(Pair(blob("a"), IndexRecord{123, 456, 1000})));
 }
 
@@ -180,6 +181,33 @@ TEST_F(IndexTest, IsOpenedAgainWhenLmdbGivesUp) {
     EXPECT_EQ(arrivals, 2);
   }
   EXPECT_EQ(reopen().blobs.size(), 2U);
+}
+
+TEST_F(IndexTest, KeepsPlacesAndAccounts) {
+  const IndexRecord first{123, 456, 789, {Queue::main, 3, true, 1000}, "mirror"};
+  const IndexRecord second{123, 456, 789, {Queue::probation, 1, false, INT64_MAX}, ""};
+  index_->apply({.put = {{blob("a"), first}, {blob("b"), second}}});
+  EXPECT_THAT(reopen().blobs,
+              UnorderedElementsAre(Pair(blob("a"), first), Pair(blob("b"), second)));
+}
+
+TEST_F(IndexTest, AUseMovesThePlaceAndLeavesThePin) {
+  const Place moved{.queue = Queue::main, .uses = 2, .since = 5};
+  index_->apply({.put = {{blob("a"), record_}}});
+  index_->apply({.pin = {{blob("a"), true}, {blob("gone"), true}}});
+  index_->apply({.use = {{blob("a"), {1000, moved}}}});
+  IndexRecord expected{123, 456, 1000, moved};
+  expected.place.pinned = true;
+  EXPECT_THAT(reopen().blobs, ElementsAre(Pair(blob("a"), expected)));
+  index_->apply({.pin = {{blob("a"), false}}});
+  expected.place.pinned = false;
+  EXPECT_THAT(reopen().blobs, ElementsAre(Pair(blob("a"), expected)));
+}
+
+TEST_F(IndexTest, SaysThatTheFormatIsAnother) {
+  index_.reset();
+  test::set_index_format(directory_.path() / "data.mdb", 1);
+  EXPECT_THAT(refusal(), testing::HasSubstr("its format is 1, that of this program 2"));
 }
 
 TEST_F(IndexTest, GrowsPastItsFirstMap) {

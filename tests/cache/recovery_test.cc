@@ -131,6 +131,14 @@ TEST_F(RecoveryTest, RebuildsAnIndexThatCannotBeRead) {
   expect_consistent();
 }
 
+TEST_F(RecoveryTest, AnIndexOfAnotherFormatIsMadeAnewOfTheTree) {
+  test::set_index_format(layout.index() / "data.mdb", 1);
+  open();
+  EXPECT_TRUE(held(blob_));
+  EXPECT_EQ(store->partial_size(digest_of(partial_)), partial_.size());
+  expect_consistent();
+}
+
 TEST_F(RecoveryTest, ADirectoryThatCannotBeMadeIsAnError) {
   write_file(directory.path() / "file", "");
   EXPECT_THROW(BlobStore({.root = directory.path() / "file" / "cache", .capacity = kMiB}),
