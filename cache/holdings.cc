@@ -1,14 +1,21 @@
 #include "cache/holdings.h"
 
+#include <fcntl.h>
 #include <glog/logging.h>
 
 #include <algorithm>
-#include <chrono>
+#include <limits>
+#include <ranges>
+
+#include "base/durable_file.h"
+#include "base/error.h"
+#include "cache/block_map.h"
+#include "cache/files.h"
 
 namespace cache {
 namespace {
 
-// Last uses are written with whatever is written next, or on their own when there are this many.
+// Uses are written with whatever is written next, or on their own when there are this many.
 constexpr size_t kManyUses = 1024;
 
 }  // namespace
@@ -16,9 +23,27 @@ constexpr size_t kManyUses = 1024;
 class Holdings::OpenBlob final : public Blob {
  public:
   OpenBlob(const IndexRecord& record, std::shared_ptr<const Space::Reservation> space,
-           base::UniqueFd file)
-      : record_(record), space_(std::move(space)), file_(std::move(file)) {}
-  int fd() const override { return file_.get(); }
+           OpenContent content)
+      : record_(record), space_(std::move(space)), content_(std::move(content)) {}
+  int fd() const override {
+    const auto* file = std::get_if<base::UniqueFd>(&content_);
+    return file == nullptr ? -1 : file->get();
+  }
+  std::optional<std::string_view> bytes() const override {
+    const auto* bytes = std::get_if<std::string>(&content_);
+    return bytes == nullptr ? std::nullopt : std::optional<std::string_view>(*bytes);
+  }
+  base::UniqueFd duplicate() const override {
+    base::UniqueFd copy;
+    if (const auto in_memory = bytes()) {
+      copy = memory_file(in_memory->size());
+      base::write_at(copy.get(), 0, *in_memory);
+    } else {
+      copy.reset(::fcntl(fd(), F_DUPFD_CLOEXEC, 0));
+      if (!copy) throw base::IoError("dup");
+    }
+    return copy;
+  }
   uint64_t size() const override { return record_.size; }
   int64_t stored_at() const override { return record_.stored_at; }
 
@@ -26,19 +51,43 @@ class Holdings::OpenBlob final : public Blob {
   const IndexRecord record_;
   // Shared with the entry: an unlinked file takes space until its last reader has closed it.
   const std::shared_ptr<const Space::Reservation> space_;
-  const base::UniqueFd file_;  // after space_: closed before the space is given back
+  const OpenContent content_;  // after space_: closed before the space is given back
 };
 
 struct Holdings::Entry {
-  oci::Digest digest;
+  Entry(const oci::Digest& its_digest, IndexRecord its_record,
+        std::shared_ptr<const Space::Reservation> its_space, Account& its_account)
+      : digest(its_digest),
+        record(std::move(its_record)),
+        space(std::move(its_space)),
+        account(its_account),
+        item(digest, space->bytes(), account.number, record.place) {}
+
+  const oci::Digest digest;
   IndexRecord record;
-  std::shared_ptr<const Space::Reservation> space;
+  const std::shared_ptr<const Space::Reservation> space;
+  Account& account;
+  Eviction::Item item;
   std::weak_ptr<const OpenBlob> open;
   std::shared_ptr<const OpenBlob> hot;
   std::list<Entry*>::iterator hot_place;  // if hot
   unsigned opening = 0;                   // pins
-  bool used = false;                      // is in used_
 };
+
+struct Holdings::IdlePartial {
+  IdlePartial(const oci::Digest& its_digest, Partial its_partial, Account& its_account)
+      : digest(its_digest),
+        partial(std::move(its_partial)),
+        account(its_account),
+        item(digest, partial.space.bytes(), account.number, partial.place) {}
+
+  const oci::Digest digest;
+  Partial partial;
+  Account& account;
+  Eviction::Item item;
+};
+
+bool Holdings::Taken::inside() const { return blob && blob->record.inside; }
 
 Holdings::Pin::~Pin() {
   if (!entry_) return;
@@ -47,21 +96,41 @@ Holdings::Pin::~Pin() {
 }
 
 uint64_t Holdings::Pin::size() const { return entry_->record.size; }
+bool Holdings::Pin::inside() const { return entry_->record.inside; }
 
-Holdings::Holdings(uint64_t capacity, size_t hot_blobs) : hot_blobs_(hot_blobs), space_(capacity) {}
+Holdings::Holdings(const HoldingsOptions& options)
+    : hot_blobs_(options.hot_blobs),
+      wall_clock_(options.wall_clock),
+      space_(options.capacity),
+      eviction_(options.capacity, options.eviction) {
+  for (const auto& [name, quota] : options.quotas) {
+    accounts_.emplace(name, Account{quota, eviction_.add_account(quota)});
+  }
+}
 
 Holdings::~Holdings() { CHECK(writing_.empty()) << "BlobStore destroyed before a BlobWriter"; }
 
 void Holdings::load(const oci::Digest& digest, const IndexRecord& record) {
-  auto space = std::make_shared<Space::Reservation>(space_.cover(record.size));
   const std::lock_guard lock(mutex_);
-  last_use_ = std::max(last_use_, record.last_used);
-  insert(std::make_shared<Entry>(digest, record, std::move(space)));
+  load_locked(digest, record);
 }
 
-void Holdings::load_partial(const oci::Digest& digest, uint64_t size, int64_t last_used) {
+bool Holdings::load_found(const oci::Digest& digest, const IndexRecord& record) {
   const std::lock_guard lock(mutex_);
-  insert_partial(digest, {size, last_used, space_.cover(size)});
+  if (blobs_.contains(digest) || writing_.contains(digest)) return false;
+  load_locked(digest, record);
+  return true;
+}
+
+void Holdings::load_partial(const oci::Digest& digest, uint64_t size, uint64_t allocated,
+                            int64_t last_used) {
+  const uint64_t bytes = partial_on_disk(size);
+  const std::lock_guard lock(mutex_);
+  last_use_ = std::max(last_use_, last_used);
+  Space::Reservation space = space_.cover(bytes, bytes - std::min(allocated, bytes));
+  IdlePartial& idle =
+      add_partial(digest, {size, last_used, std::move(space), "", {.since = last_used}});
+  eviction_.restore(idle.item);
 }
 
 // ---- blobs ----------------------------------------------------------------------------------
@@ -87,13 +156,13 @@ std::optional<Holdings::Pin> Holdings::pin(const oci::Digest& digest) {
   return Pin(this, found->second);
 }
 
-std::shared_ptr<const Blob> Holdings::opened(const Pin& pin, base::UniqueFd file) {
+std::shared_ptr<const Blob> Holdings::opened(const Pin& pin, OpenContent content) {
   std::shared_ptr<const OpenBlob> cooled;
   const std::lock_guard lock(mutex_);
   Entry& entry = *pin.entry_;
   std::shared_ptr<const OpenBlob> blob = entry.open.lock();
   if (!blob) {
-    blob = std::make_shared<OpenBlob>(entry.record, entry.space, std::move(file));
+    blob = std::make_shared<OpenBlob>(entry.record, entry.space, std::move(content));
     entry.open = blob;
   }
   // The blob may have been removed since it was pinned; its bytes are good all the same.
@@ -106,16 +175,17 @@ std::shared_ptr<const Blob> Holdings::opened(const Pin& pin, base::UniqueFd file
 }
 
 std::shared_ptr<const Blob> Holdings::admit(const oci::Digest& digest, const IndexRecord& record,
-                                            Space::Reservation space, base::UniqueFd file) {
+                                            Space::Reservation space, OpenContent content) {
   auto shared_space = std::make_shared<Space::Reservation>(std::move(space));
-  auto blob = std::make_shared<const OpenBlob>(record, shared_space, std::move(file));
+  auto blob = std::make_shared<const OpenBlob>(record, shared_space, std::move(content));
   std::shared_ptr<const OpenBlob> cooled;
   const std::lock_guard lock(mutex_);
-  CHECK_EQ(writing_.erase(digest), 1U) << digest.str();
-  auto entry = std::make_shared<Entry>(digest, record, std::move(shared_space), blob);
-  insert(entry);
-  touch(*entry);
+  Account& account = end_writing(digest);
+  auto entry = std::make_shared<Entry>(digest, record, std::move(shared_space), account);
+  entry->open = blob;
+  eviction_.insert(entry->item, record.place.since);
   cooled = make_hot(*entry, blob);
+  add(std::move(entry));
   return blob;
 }
 
@@ -124,68 +194,97 @@ bool Holdings::contains(const oci::Digest& digest) const {
   return blobs_.contains(digest);
 }
 
-std::optional<uint64_t> Holdings::size_of(const oci::Digest& digest) const {
+std::optional<IndexRecord> Holdings::record_of(const oci::Digest& digest) const {
   const std::lock_guard lock(mutex_);
   const auto found = blobs_.find(digest);
   if (found == blobs_.end()) return std::nullopt;
-  return found->second->record.size;
+  return found->second->record;
+}
+
+void Holdings::cool() {
+  std::vector<std::shared_ptr<const OpenBlob>> cooled;
+  const std::lock_guard lock(mutex_);
+  for (Entry* entry : hot_) cooled.push_back(std::move(entry->hot));
+  hot_.clear();
 }
 
 // ---- partial blobs and writers --------------------------------------------------------------
 
-void Holdings::begin_write(const oci::Digest& digest) {
+void Holdings::begin_write(const oci::Digest& digest, std::string_view account) {
   const std::lock_guard lock(mutex_);
-  CHECK(writing_.emplace(digest, 0).second) << "two writers of " << digest.str();
+  const bool alone = writing_.emplace(digest, Writing{0, account_named(account)}).second;
+  CHECK(alone) << "two writers of " << digest.str();
 }
 
 void Holdings::set_reserved(const oci::Digest& digest, uint64_t bytes) {
   const std::lock_guard lock(mutex_);
-  writing_.at(digest) = bytes;
+  Writing& writing = writing_.at(digest);
+  writing.account.second.bytes += bytes - writing.bytes;
+  writing.bytes = bytes;
 }
 
 void Holdings::end_write(const oci::Digest& digest) {
   const std::lock_guard lock(mutex_);
-  CHECK_EQ(writing_.erase(digest), 1U) << digest.str();
+  end_writing(digest);
+}
+
+std::string Holdings::account_of_writer(const oci::Digest& digest) const {
+  const std::lock_guard lock(mutex_);
+  return writing_.at(digest).account.first;
 }
 
 std::optional<Partial> Holdings::take_partial(const oci::Digest& digest) {
   const std::lock_guard lock(mutex_);
   if (!partials_.contains(digest)) return std::nullopt;
-  return take_out(digest).partial;
+  return std::move(take_out(digest).partial);
 }
 
 void Holdings::put_aside(const oci::Digest& digest, uint64_t size, Space::Reservation space) {
   const std::lock_guard lock(mutex_);
-  CHECK_EQ(writing_.erase(digest), 1U) << digest.str();
-  insert_partial(digest, {size, next_use(), std::move(space)});
+  const std::string account = writing_.at(digest).account.first;
+  end_writing(digest);
+  const int64_t now = next_use();
+  IdlePartial& idle = add_partial(digest, {size, now, std::move(space), account});
+  eviction_.insert(idle.item, now);
 }
 
 std::optional<uint64_t> Holdings::partial_size(const oci::Digest& digest) const {
   const std::lock_guard lock(mutex_);
   const auto found = partials_.find(digest);
   if (found == partials_.end()) return std::nullopt;
-  return found->second.size;
+  return found->second.partial.size;
 }
 
 // ---- space ----------------------------------------------------------------------------------
 
-std::optional<std::vector<Holdings::Taken>> Holdings::take_victims(uint64_t size) {
-  if (Space::on_disk(size) > space_.capacity()) return std::nullopt;
+std::optional<std::vector<Holdings::Taken>> Holdings::take_victims(uint64_t bytes,
+                                                                   uint64_t newcomer,
+                                                                   bool as_far_as_possible) {
   const std::lock_guard lock(mutex_);
-  const uint64_t missing = space_.missing(size);
-  std::vector<Eviction::Candidate> chosen;
-  for (uint64_t freed = 0; freed < missing;) {
-    const auto victim = eviction_.pop_victim([&](const oci::Digest& d) { return in_use(d); });
-    if (!victim) {
-      for (const Eviction::Candidate& candidate : chosen) eviction_.insert(candidate);
-      return std::nullopt;
-    }
-    freed += victim->bytes;
-    chosen.push_back(*victim);
-  }
+  return take_chosen(bytes, as_far_as_possible,
+                     [&] { return eviction_.pop_victim(newcomer, in_use()); });
+}
+
+std::optional<std::vector<Holdings::Taken>> Holdings::take_own_victims(const oci::Digest& writing,
+                                                                       uint64_t bytes) {
+  const std::lock_guard lock(mutex_);
+  const Account& account = writing_.at(writing).account.second;
+  if (bytes > account.quota) return std::nullopt;
+  const uint64_t room = account.quota - std::min(account.quota, account.bytes);
+  return take_chosen(bytes - std::min(bytes, room), /*as_far_as_possible=*/false,
+                     [&] { return eviction_.pop_victim_of(account.number, bytes, in_use()); });
+}
+
+std::vector<Holdings::Taken> Holdings::take_above_quotas() {
+  const std::lock_guard lock(mutex_);
   std::vector<Taken> taken;
-  taken.reserve(chosen.size());
-  for (const Eviction::Candidate& victim : chosen) taken.push_back(take_out(victim.digest));
+  for (const auto& [name, account] : accounts_) {
+    while (account.bytes > account.quota) {
+      const Eviction::Item* victim = eviction_.pop_victim_of(account.number, 0, in_use());
+      if (victim == nullptr) break;
+      taken.push_back(take_out(victim->digest()));
+    }
+  }
   return taken;
 }
 
@@ -198,13 +297,21 @@ std::optional<Holdings::Taken> Holdings::take(const oci::Digest& digest, const P
   return take_out(digest);
 }
 
+std::optional<Holdings::Taken> Holdings::take_opened(const oci::Digest& digest, const Blob& blob) {
+  const std::lock_guard lock(mutex_);
+  const auto found = blobs_.find(digest);
+  if (found == blobs_.end() || found->second->open.lock().get() != &blob) return std::nullopt;
+  return take_out(digest);
+}
+
 void Holdings::put_back(std::vector<Taken> taken) {
   const std::lock_guard lock(mutex_);
-  for (Taken& each : taken) {
+  for (Taken& each : std::views::reverse(taken)) {
     if (each.blob) {
-      insert(std::move(each.blob));
+      eviction_.put_back(each.blob->item);
+      add(std::move(each.blob));
     } else {
-      insert_partial(each.digest, std::move(*each.partial));
+      eviction_.put_back(add_partial(each.digest, std::move(*each.partial)).item);
     }
   }
 }
@@ -214,24 +321,32 @@ void Holdings::count_evicted(uint64_t blobs) {
   evicted_ += blobs;
 }
 
-// ---- last uses ------------------------------------------------------------------------------
+void Holdings::set_index_room(uint64_t bytes) {
+  const std::lock_guard lock(mutex_);
+  if (bytes != index_room_.bytes()) index_room_ = space_.cover(bytes);
+}
+
+void Holdings::set_pinned(const oci::Digest& digest, bool pinned) {
+  const std::lock_guard lock(mutex_);
+  const auto found = blobs_.find(digest);
+  if (found != blobs_.end()) eviction_.set_pinned(found->second->item, pinned);
+}
+
+// ---- uses and places ------------------------------------------------------------------------
 
 bool Holdings::many_uses() const {
   const std::lock_guard lock(mutex_);
-  return used_.size() >= kManyUses;
+  return eviction_.changed() >= kManyUses;
 }
 
-std::vector<std::pair<oci::Digest, int64_t>> Holdings::take_uses() {
+std::vector<std::pair<oci::Digest, Index::Use>> Holdings::take_uses() {
   const std::lock_guard lock(mutex_);
-  std::vector<std::pair<oci::Digest, int64_t>> uses;
-  for (const oci::Digest& digest : used_) {
-    const auto found = blobs_.find(digest);
-    if (found == blobs_.end()) continue;
-    Entry& entry = *found->second;
-    entry.used = false;
-    uses.emplace_back(digest, entry.record.last_used);
+  std::vector<std::pair<oci::Digest, Index::Use>> uses;
+  for (const Eviction::Item* item : eviction_.take_changed()) {
+    const auto found = blobs_.find(item->digest());
+    if (found == blobs_.end()) continue;  // a partial blob
+    uses.emplace_back(item->digest(), Index::Use{found->second->record.last_used, item->place()});
   }
-  used_.clear();
   return uses;
 }
 
@@ -239,38 +354,84 @@ StoreStats Holdings::stats() const {
   const std::lock_guard lock(mutex_);
   StoreStats stats{.blobs = blobs_.size(),
                    .blob_bytes = blob_bytes_,
+                   .index_bytes = index_room_.bytes(),
                    .capacity = space_.capacity(),
                    .evicted = evicted_};
-  for (const auto& [digest, bytes] : writing_) stats.reserved_bytes += bytes;
-  for (const auto& [digest, partial] : partials_) stats.reserved_bytes += partial.space.bytes();
+  for (const auto& [digest, writing] : writing_) stats.reserved_bytes += writing.bytes;
+  for (const auto& [digest, idle] : partials_) stats.reserved_bytes += idle.item.bytes();
+  for (const auto& [name, account] : accounts_) {
+    stats.accounts.emplace(name, AccountStats{account.blobs, account.bytes});
+  }
   // Never negative: what leaves the holdings gives its space back later.
-  stats.unlinked_bytes = space_.used() - stats.blob_bytes - stats.reserved_bytes;
+  stats.unlinked_bytes =
+      space_.used() - stats.blob_bytes - stats.reserved_bytes - stats.index_bytes;
   return stats;
 }
 
 // ---- with mutex_ held -----------------------------------------------------------------------
 
-bool Holdings::in_use(const oci::Digest& digest) const {
-  const auto found = blobs_.find(digest);
-  if (found == blobs_.end()) return false;  // an idle partial blob
-  const Entry& entry = *found->second;
-  // Exact: a first reference from outside is only ever made under mutex_.
-  return entry.opening > 0 || entry.open.use_count() > (entry.hot ? 1 : 0);
+std::map<std::string, Holdings::Account, std::less<>>::value_type& Holdings::account_named(
+    std::string_view name) {
+  const auto found = accounts_.find(name);
+  if (found != accounts_.end()) return *found;
+  constexpr uint64_t kNoQuota = std::numeric_limits<uint64_t>::max();
+  return *accounts_.emplace(name, Account{kNoQuota, eviction_.add_account(kNoQuota)}).first;
+}
+
+Eviction::InUse Holdings::in_use() const {
+  return [this](const Eviction::Item& item) {
+    const auto found = blobs_.find(item.digest());
+    if (found == blobs_.end()) return false;  // an idle partial blob
+    const Entry& entry = *found->second;
+    // Exact: a first reference from outside is only ever made under mutex_.
+    return entry.opening > 0 || entry.open.use_count() > (entry.hot ? 1 : 0);
+  };
+}
+
+std::optional<std::vector<Holdings::Taken>> Holdings::take_chosen(
+    uint64_t bytes, bool as_far_as_possible, const std::function<Eviction::Item*()>& pop_victim) {
+  std::vector<Eviction::Item*> chosen;
+  for (uint64_t freed = 0; freed < bytes;) {
+    Eviction::Item* victim = pop_victim();
+    if (victim == nullptr && as_far_as_possible && !chosen.empty()) break;
+    if (victim == nullptr) {
+      for (Eviction::Item* item : std::views::reverse(chosen)) eviction_.put_back(*item);
+      return std::nullopt;
+    }
+    freed += victim->bytes();
+    chosen.push_back(victim);
+  }
+  std::vector<Taken> taken;
+  taken.reserve(chosen.size());
+  for (const Eviction::Item* victim : chosen) taken.push_back(take_out(victim->digest()));
+  return taken;
+}
+
+Holdings::Account& Holdings::end_writing(const oci::Digest& digest) {
+  const auto found = writing_.find(digest);
+  CHECK(found != writing_.end()) << digest.str();
+  Account& account = found->second.account.second;
+  account.bytes -= found->second.bytes;
+  writing_.erase(found);
+  return account;
+}
+
+void Holdings::load_locked(const oci::Digest& digest, const IndexRecord& record) {
+  last_use_ = std::max(last_use_, record.last_used);
+  const uint64_t bytes = record.inside ? Index::on_disk(record.size) : Space::on_disk(record.size);
+  Account& account = account_named(record.account).second;
+  auto space = std::make_shared<Space::Reservation>(space_.cover(bytes));
+  auto entry = std::make_shared<Entry>(digest, record, std::move(space), account);
+  eviction_.restore(entry->item);
+  add(std::move(entry));
 }
 
 // Strictly increasing, so that the order of eviction is exact and survives a restart.
-int64_t Holdings::next_use() {
-  const int64_t now = std::chrono::duration_cast<std::chrono::microseconds>(
-                          std::chrono::system_clock::now().time_since_epoch())
-                          .count();
-  return last_use_ = std::max(now, last_use_ + 1);
-}
+int64_t Holdings::next_use() { return last_use_ = std::max(wall_clock_(), last_use_ + 1); }
 
 void Holdings::touch(Entry& entry) {
   entry.record.last_used = next_use();
-  eviction_.touch(entry.digest, entry.record.last_used);
-  if (!entry.used) used_.push_back(entry.digest);
-  entry.used = true;
+  eviction_.touch(entry.item);
 }
 
 // Returns the blob that is hot no longer: its file is closed when the caller has unlocked.
@@ -288,32 +449,39 @@ std::shared_ptr<const Holdings::OpenBlob> Holdings::make_hot(Entry& entry,
   return std::move(last.hot);
 }
 
-void Holdings::insert(std::shared_ptr<Entry> entry) {
-  eviction_.insert({entry->digest, entry->space->bytes(), entry->record.last_used});
-  blob_bytes_ += entry->space->bytes();
+void Holdings::add(std::shared_ptr<Entry> entry) {
+  const uint64_t bytes = entry->space->bytes();
+  blob_bytes_ += bytes;
+  entry->account.bytes += bytes;
+  ++entry->account.blobs;
   const oci::Digest digest = entry->digest;
   CHECK(blobs_.emplace(digest, std::move(entry)).second) << digest.str();
 }
 
-void Holdings::insert_partial(const oci::Digest& digest, Partial partial) {
-  last_use_ = std::max(last_use_, partial.last_used);
-  eviction_.insert({digest, partial.space.bytes(), partial.last_used});
-  partials_.emplace(digest, std::move(partial));
+Holdings::IdlePartial& Holdings::add_partial(const oci::Digest& digest, Partial partial) {
+  Account& account = account_named(partial.account).second;
+  account.bytes += partial.space.bytes();
+  return partials_.try_emplace(digest, digest, std::move(partial), account).first->second;
 }
 
 Holdings::Taken Holdings::take_out(const oci::Digest& digest) {
-  eviction_.remove(digest);
-  const auto partial = partials_.find(digest);
-  if (partial != partials_.end()) {
-    Taken taken{digest, nullptr, std::move(partial->second)};
-    partials_.erase(partial);
+  const auto idle = partials_.find(digest);
+  if (idle != partials_.end()) {
+    IdlePartial& found = idle->second;
+    eviction_.remove(found.item);
+    found.account.bytes -= found.item.bytes();
+    Taken taken{digest, nullptr, std::move(found.partial)};
+    partials_.erase(idle);
     return taken;
   }
   const auto blob = blobs_.find(digest);
   Taken taken{digest, std::move(blob->second), std::nullopt};
   blobs_.erase(blob);
   Entry& entry = *taken.blob;
-  blob_bytes_ -= entry.space->bytes();
+  eviction_.remove(entry.item);
+  blob_bytes_ -= entry.item.bytes();
+  entry.account.bytes -= entry.item.bytes();
+  --entry.account.blobs;
   if (entry.hot) hot_.erase(entry.hot_place);
   entry.hot.reset();
   return taken;

@@ -1,5 +1,8 @@
 // Holdings: what the store holds, in memory: every blob, the open ones among them, idle partial
-// blobs, who is writing, the space each takes and the order of eviction.
+// blobs, who is writing, the space each takes, the order of eviction and what is whose.
+//
+// What is held and what is being written counts as its account's; a blob that was removed and is
+// still read counts for the capacity alone.
 //
 // This is where "in use" is decided: a blob is in use while someone outside holds its open Blob, or
 // is opening it. All of it changes under one mutex and none of it does I/O (but for closing files),
@@ -7,12 +10,17 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <list>
+#include <map>
 #include <memory>
 #include <mutex>
 #include <optional>
+#include <string>
+#include <string_view>
 #include <unordered_map>
 #include <utility>
+#include <variant>
 #include <vector>
 
 #include "base/unique_fd.h"
@@ -24,15 +32,42 @@
 
 namespace cache {
 
+// What an open blob is read from: its file, or, if it is kept in the index, its bytes.
+using OpenContent = std::variant<base::UniqueFd, std::string>;
+
 // A partial blob that nobody writes.
 struct Partial {
   uint64_t size;
   int64_t last_used;  // Unix microseconds
   Space::Reservation space;
+  std::string account;
+  Place place = {};
+};
+
+// Whose blobs may take how much; without a quota no bound but the capacity.
+using Quotas = std::map<std::string, uint64_t>;
+
+struct HoldingsOptions {
+  uint64_t capacity = 0;
+  size_t hot_blobs = 0;
+  EvictionOptions eviction;
+  Quotas quotas;
+  WallClock wall_clock = unix_microseconds;
 };
 
 class Holdings {
+  struct Account {
+    uint64_t quota;
+    Eviction::Account number;
+    uint64_t blobs = 0;
+    uint64_t bytes = 0;
+  };
   struct Entry;
+  struct IdlePartial;
+  struct Writing {
+    uint64_t bytes;  // reserved
+    std::map<std::string, Account, std::less<>>::value_type& account;
+  };
 
  public:
   // Something taken out of the holdings, whose files are to be removed. Its space stays reserved
@@ -41,6 +76,7 @@ class Holdings {
     oci::Digest digest;
     std::shared_ptr<Entry> blob;     // either a blob
     std::optional<Partial> partial;  // or a partial blob
+    bool inside() const;             // a blob that is kept in the index
   };
 
   // While it lives, the blob is being opened: in use.
@@ -50,6 +86,7 @@ class Holdings {
     Pin& operator=(Pin&&) = delete;
     ~Pin();
     uint64_t size() const;
+    bool inside() const;  // the content is in the index
 
    private:
     friend class Holdings;
@@ -59,12 +96,16 @@ class Holdings {
     std::shared_ptr<Entry> entry_;  // null once moved from
   };
 
-  Holdings(uint64_t capacity, size_t hot_blobs);
+  explicit Holdings(const HoldingsOptions& options);
   ~Holdings();
 
-  // At start: what is on disk, whether the capacity allows it or not.
+  // At start: what is on disk, whether capacity and quotas allow it or not. In the order of the
+  // places.
   void load(const oci::Digest& digest, const IndexRecord& record);
-  void load_partial(const oci::Digest& digest, uint64_t size, int64_t last_used);
+  void load_partial(const oci::Digest& digest, uint64_t size, uint64_t allocated,
+                    int64_t last_used);
+  // Later: a file that the tree has and the index has not. False if the blob is held or written.
+  bool load_found(const oci::Digest& digest, const IndexRecord& record);
 
   // ---- blobs
 
@@ -73,21 +114,24 @@ class Holdings {
   // Begins to open a blob; nullopt if it is not held.
   std::optional<Pin> pin(const oci::Digest& digest);
   // Ends it. A use. Gives the Blob of another thread if that was faster.
-  std::shared_ptr<const Blob> opened(const Pin& pin, base::UniqueFd file);
+  std::shared_ptr<const Blob> opened(const Pin& pin, OpenContent content);
   // A blob that has just been committed, by the writer that holds the digest.
   std::shared_ptr<const Blob> admit(const oci::Digest& digest, const IndexRecord& record,
-                                    Space::Reservation space, base::UniqueFd file);
+                                    Space::Reservation space, OpenContent content);
+  // Closes the hot blobs that nobody reads, because descriptors have run out.
+  void cool();
 
   bool contains(const oci::Digest& digest) const;
-  std::optional<uint64_t> size_of(const oci::Digest& digest) const;
+  std::optional<IndexRecord> record_of(const oci::Digest& digest) const;
 
   // ---- partial blobs and writers
 
   // REQUIRES: nobody is writing it.
-  void begin_write(const oci::Digest& digest);
-  // How much space the writer has.
+  void begin_write(const oci::Digest& digest, std::string_view account);
+  // How much space the writer has, and takes of its account.
   void set_reserved(const oci::Digest& digest, uint64_t bytes);
   void end_write(const oci::Digest& digest);
+  std::string account_of_writer(const oci::Digest& digest) const;
   // The idle partial blob goes to the writer, with its space.
   std::optional<Partial> take_partial(const oci::Digest& digest);
   // The other way, and ends the write.
@@ -96,45 +140,69 @@ class Holdings {
 
   // ---- space
 
-  std::optional<Space::Reservation> try_reserve(uint64_t size) { return space_.try_reserve(size); }
-  // What to evict so that a file of this size fits; nullopt if that is impossible beside what is in
-  // use, and then nothing is taken.
-  std::optional<std::vector<Taken>> take_victims(uint64_t size);
+  std::optional<Space::Reservation> try_reserve(uint64_t bytes) {
+    return space_.try_reserve(bytes);
+  }
+  uint64_t missing(uint64_t bytes) const { return space_.missing(bytes); }
+  uint64_t unallocated() const { return space_.unallocated(); }
+  uint64_t capacity() const { return space_.capacity(); }
+  // What to evict so that so many bytes come free, for a blob that takes `newcomer` bytes (0: for
+  // none). Beside what is in use there may be less: then nullopt, and nothing is taken; or, with
+  // `as_far_as_possible`, that.
+  std::optional<std::vector<Taken>> take_victims(uint64_t bytes, uint64_t newcomer,
+                                                 bool as_far_as_possible = false);
+  // Of the account of the writer alone: what to evict so that so many bytes more fit its quota.
+  std::optional<std::vector<Taken>> take_own_victims(const oci::Digest& writing, uint64_t bytes);
+  // Of all accounts that are above their quotas: what to evict so that they are not.
+  std::vector<Taken> take_above_quotas();
   // One blob, used or not; with `pin`, only if it is the one that was pinned.
   std::optional<Taken> take(const oci::Digest& digest, const Pin* pin = nullptr);
+  // The blob, if this is what it was opened as.
+  std::optional<Taken> take_opened(const oci::Digest& digest, const Blob& blob);
   // Undoes a take: the files could not be removed from the index.
   void put_back(std::vector<Taken> taken);
   void count_evicted(uint64_t blobs);
+  // What the index's file has beyond the blobs that are inside: it counts as used.
+  void set_index_room(uint64_t bytes);
+  // Pinned blobs are never victims.
+  void set_pinned(const oci::Digest& digest, bool pinned);
 
-  // ---- last uses, to be stored
+  // ---- uses and places, to be stored
 
   bool many_uses() const;
-  std::vector<std::pair<oci::Digest, int64_t>> take_uses();
+  std::vector<std::pair<oci::Digest, Index::Use>> take_uses();
 
   StoreStats stats() const;
 
  private:
   class OpenBlob;
 
-  bool in_use(const oci::Digest& digest) const;
+  std::map<std::string, Account, std::less<>>::value_type& account_named(std::string_view name);
+  std::optional<std::vector<Taken>> take_chosen(uint64_t bytes, bool as_far_as_possible,
+                                                const std::function<Eviction::Item*()>& pop_victim);
+  Eviction::InUse in_use() const;
+  Account& end_writing(const oci::Digest& digest);
   int64_t next_use();
   void touch(Entry& entry);
   std::shared_ptr<const OpenBlob> make_hot(Entry& entry, std::shared_ptr<const OpenBlob> blob);
-  void insert(std::shared_ptr<Entry> entry);
-  void insert_partial(const oci::Digest& digest, Partial partial);
+  void load_locked(const oci::Digest& digest, const IndexRecord& record);
+  void add(std::shared_ptr<Entry> entry);
+  IdlePartial& add_partial(const oci::Digest& digest, Partial partial);
   Taken take_out(const oci::Digest& digest);
 
   const size_t hot_blobs_;
+  const WallClock wall_clock_;
   Space space_;
 
   mutable std::mutex mutex_;  // guards all that follows
   std::unordered_map<oci::Digest, std::shared_ptr<Entry>> blobs_;
-  std::unordered_map<oci::Digest, Partial> partials_;
-  std::unordered_map<oci::Digest, uint64_t> writing_;  // bytes reserved
-  Eviction eviction_;                                  // of blobs_ and partials_
-  std::list<Entry*> hot_;                              // most recently used first
-  std::vector<oci::Digest> used_;                      // since the last take_uses()
-  int64_t last_use_ = 0;                               // Unix microseconds; only goes forward
+  std::unordered_map<oci::Digest, IdlePartial> partials_;
+  std::unordered_map<oci::Digest, Writing> writing_;
+  std::map<std::string, Account, std::less<>> accounts_;  // by name; never fewer
+  Eviction eviction_;                                     // of blobs_ and partials_
+  std::list<Entry*> hot_;                                 // most recently used first
+  int64_t last_use_ = 0;                                  // Unix microseconds; only goes forward
+  Space::Reservation index_room_ = space_.cover(0);
   uint64_t blob_bytes_ = 0;
   uint64_t evicted_ = 0;
 };

@@ -9,6 +9,7 @@
 #include "oci/error.h"
 #include "proxy/edge.h"
 #include "proxy/fill_source.h"
+#include "proxy/hit_source.h"
 
 namespace proxy {
 namespace {
@@ -76,13 +77,13 @@ base::Task<void> Blobs::serve(http::Exchange& exchange, Routing::Destination fro
   if (!digest) throw oci::Error(oci::ErrorCode::digest_invalid, "not a sha256 or sha512 digest");
 
   std::shared_ptr<const cache::Blob> blob = store_.hot(*digest);
-  if (!blob && store_.contains(*digest)) {
+  if (!blob && store_.may_hold(*digest)) {
     blob = co_await pool_.run([&] { return store_.open(*digest); });
   }
   BlobName name{from.upstream, from.repository, *digest,
                 exchange.request.headers.joined("CDN-Loop")};
   if (blob) {
-    co_await serve_hit(exchange, *digest, std::move(blob));
+    co_await serve_hit(exchange, std::move(name), std::move(blob));
   } else if (exchange.request.is("HEAD")) {
     co_await serve_head(exchange, std::move(name));
   } else {
@@ -90,12 +91,12 @@ base::Task<void> Blobs::serve(http::Exchange& exchange, Routing::Destination fro
   }
 }
 
-base::Task<void> Blobs::serve_hit(http::Exchange& exchange, oci::Digest digest,
+base::Task<void> Blobs::serve_hit(http::Exchange& exchange, BlobName name,
                                   std::shared_ptr<const cache::Blob> blob) {
-  http::ContentInfo info = content(digest, blob->size(), "hit");
+  http::ContentInfo info = content(name.digest, blob->size(), "hit");
   const int64_t age = std::max<int64_t>(0, unix_now() - blob->stored_at());
   info.headers.set("Age", std::to_string(age));
-  http::FileSource source(blob->fd());
+  HitSource source(pool_, store_, fills_, std::move(name), std::move(blob));
   co_await http::serve_content(exchange, std::move(info), source);
 }
 

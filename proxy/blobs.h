@@ -26,7 +26,7 @@ class Blobs {
   base::Task<void> serve(http::Exchange& exchange, Routing::Destination from, std::string digest);
 
  private:
-  base::Task<void> serve_hit(http::Exchange& exchange, oci::Digest digest,
+  base::Task<void> serve_hit(http::Exchange& exchange, BlobName name,
                              std::shared_ptr<const cache::Blob> blob);
   base::Task<void> serve_head(http::Exchange& exchange, BlobName name);
   base::Task<void> serve_miss(http::Exchange& exchange, BlobName name);

@@ -14,6 +14,12 @@
 namespace proxy {
 namespace {
 
+// What a cache leaves of its disk to others, and to its own index.
+constexpr uint64_t kMinFree = 256 << 20;
+// The index is no place for large blobs: it needs pages in a row for them, and they are held in
+// memory.
+constexpr uint64_t kMostInline = 64 << 10;
+
 // The host's name: nodes need different ones, or a chain of them looks like a loop.
 std::string default_name() {
   std::array<char, HOST_NAME_MAX + 1> name{};
@@ -42,6 +48,13 @@ EdgeConfig read_edge_config(const std::filesystem::path& path) {
   config.cache.root = cache.required_string("directory");
   config.cache.capacity = cache.size("size", 0);
   if (config.cache.capacity == 0) cache.fail("size", "the most bytes to keep, such as 100GiB");
+  config.cache.min_free = cache.size("min_free", kMinFree);
+  config.cache.inline_limit = cache.size("inline_limit", cache::kInlineLimit);
+  if (config.cache.inline_limit > kMostInline) {
+    cache.fail("inline_limit", "at most 64KiB, or 0 for a file for each blob");
+  }
+  config.cache.small_blob = cache.size("small_blob", config.cache.small_blob);
+  config.cache.small_share = static_cast<double>(cache.integer("small_share", 5, 0, 100)) / 100;
 
   for (const base::Section& upstream : root.sections("upstreams")) {
     config.upstreams.push_back(read_upstream(upstream));

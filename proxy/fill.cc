@@ -153,9 +153,7 @@ base::Task<std::optional<Ending>> Fills::open_stored(Fill& fill) {
   try {
     co_await pool_.run([&] {
       fill.blob = store_.open(fill.name.digest);
-      if (!fill.blob) return;
-      fill.file.reset(::fcntl(fill.blob->fd(), F_DUPFD_CLOEXEC, 0));
-      if (!fill.file) throw base::IoError("dup");
+      if (fill.blob) fill.file = fill.blob->duplicate();
     });
   } catch (const base::IoError& e) {
     fill.blob.reset();
@@ -189,11 +187,12 @@ base::Task<std::optional<Ending>> Fills::open_first(Fill& fill, Download& downlo
 base::Task<std::optional<Ending>> Fills::open_writer(Fill& fill, uint64_t size) {
   try {
     std::optional<Ending> refused = co_await pool_.run([&]() -> std::optional<Ending> {
-      auto writer = store_.write(fill.name.digest, size);
-      if (!writer) {
+      auto writer = store_.write(fill.name.digest, size, fill.name.upstream->name());
+      if (!writer && writer.error() == cache::NoWriter::no_space) {
         return Ending{Outcome::no_space,
                       "no room for " + std::to_string(size) + " bytes beside what is in use", ""};
       }
+      if (!writer) return Ending{Outcome::storage_failed, "nothing can be stored now", ""};
       fill.writer = std::move(*writer);
       fill.file.reset(::fcntl(fill.writer->fd(), F_DUPFD_CLOEXEC, 0));
       if (!fill.file) throw base::IoError("dup");

@@ -2,6 +2,9 @@
 #pragma once
 
 #include <cstdint>
+#include <filesystem>
+#include <fstream>
+#include <iterator>
 #include <string>
 
 #include "cache/blob_store.h"
@@ -24,6 +27,17 @@ inline std::string content(uint64_t seed, uint64_t size) {
 
 inline oci::Digest digest_of(std::string_view bytes) {
   return oci::Digest::of(oci::Algorithm::sha256, bytes);
+}
+
+// Makes the index in this file one of another format: "format" and a number of four bytes.
+inline void set_index_format(const std::filesystem::path& path, char format) {
+  std::fstream file(path, std::ios::binary | std::ios::in | std::ios::out);
+  const std::string bytes{std::istreambuf_iterator<char>(file), {}};
+  const std::string key = "format";
+  for (size_t at = bytes.find(key); at != std::string::npos; at = bytes.find(key, at + 1)) {
+    file.seekp(static_cast<std::streamoff>(at + key.size()));
+    file.put(format);
+  }
 }
 
 // Writes and marks the blocks from `begin` to before `end`, as far as the blob goes.
