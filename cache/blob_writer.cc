@@ -140,8 +140,9 @@ std::shared_ptr<const Blob> BlobWriter::commit() {
   const int64_t now = std::chrono::duration_cast<std::chrono::microseconds>(
                           std::chrono::system_clock::now().time_since_epoch())
                           .count();
-  const IndexRecord record{
-      size(), now / 1'000'000, now, {.since = now}, w.store.holdings.account_of_writer(w.digest)};
+  const Place new_place{.pinned = w.store.holdings.is_to_be_pinned(w.digest), .since = now};
+  const IndexRecord record{size(), now / 1'000'000, now, new_place,
+                           w.store.holdings.account_of_writer(w.digest)};
   const std::filesystem::path place = w.store.layout.blob(w.digest);
   bool placed = false;
   try {

@@ -19,6 +19,7 @@
 #include <string>
 #include <string_view>
 #include <unordered_map>
+#include <unordered_set>
 #include <utility>
 #include <vector>
 
@@ -141,8 +142,10 @@ class Holdings {
   // Undoes a take: the files could not be removed from the index.
   void put_back(std::vector<Taken> taken);
   void count_evicted(uint64_t blobs);
-  // Pinned blobs are never victims.
+  // Pinned blobs are never victims. A pin outlives the copy: if that was taken because it was bad
+  // or is replaced, the next one is to be pinned.
   void set_pinned(const oci::Digest& digest, bool pinned);
+  bool is_to_be_pinned(const oci::Digest& digest) const;
 
   // ---- uses and places, to be stored
 
@@ -175,6 +178,7 @@ class Holdings {
   std::unordered_map<oci::Digest, Writing> writing_;
   std::map<std::string, Account, std::less<>> accounts_;  // by name; never fewer
   Eviction eviction_;                                     // of blobs_ and partials_
+  std::unordered_set<oci::Digest> lost_pins_;             // of pinned blobs that were taken
   std::list<Entry*> hot_;                                 // most recently used first
   int64_t last_use_ = 0;                                  // Unix microseconds; only goes forward
   uint64_t blob_bytes_ = 0;
