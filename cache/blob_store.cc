@@ -85,6 +85,7 @@ bool BlobStore::remove(const oci::Digest& digest) {
   std::vector<Holdings::Taken> removed;
   removed.push_back(std::move(*taken));
   impl_->remove_files(std::move(removed));
+  impl_->holdings.set_pinned(digest, false);
   return true;
 }
 
@@ -98,7 +99,10 @@ void BlobStore::keep_limits() { impl_->keep_limits_or_log(); }
 bool BlobStore::pin(const oci::Digest& digest, bool pinned) {
   if (!impl_->complete) impl_->adopt(digest, Queue::main);
   const std::lock_guard room(impl_->room_mutex);
-  if (!contains(digest)) return false;
+  if (!contains(digest)) {
+    if (!pinned) impl_->holdings.set_pinned(digest, false);
+    return false;
+  }
   impl_->apply({.pin = {{digest, pinned}}});
   impl_->holdings.set_pinned(digest, pinned);
   return true;

@@ -152,8 +152,9 @@ class BlobStore {
   // so by itself every second. Blocks; throws nothing.
   void keep_limits();
 
-  // A pinned blob is never evicted. It stays pinned until it is not, or removed; restarts change
-  // nothing. False if it is not held. Blocks; IoError.
+  // A pinned blob is never evicted. It stays pinned until this says otherwise or it is removed,
+  // over restarts, and when its copy is bad and fetched again. False if it is not held. Blocks;
+  // IoError.
   bool pin(const oci::Digest& digest, bool pinned);
 
   StoreStats stats() const;

@@ -220,7 +220,7 @@ std::shared_ptr<const Blob> BlobWriter::commit() {
   const IndexRecord record{.size = size(),
                            .stored_at = now / 1'000'000,
                            .last_used = now,
-                           .place = {.since = now},
+                           .place = {.pinned = w.store.holdings.is_to_be_pinned(w.digest), .since = now},
                            .account = w.store.holdings.account_of_writer(w.digest),
                            .inside = w.inside};
   OpenContent content;

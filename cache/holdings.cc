@@ -184,6 +184,7 @@ std::shared_ptr<const Blob> Holdings::admit(const oci::Digest& digest, const Ind
   auto entry = std::make_shared<Entry>(digest, record, std::move(shared_space), account);
   entry->open = blob;
   eviction_.insert(entry->item, record.place.since);
+  lost_pins_.erase(digest);
   cooled = make_hot(*entry, blob);
   add(std::move(entry));
   return blob;
@@ -328,8 +329,14 @@ void Holdings::set_index_room(uint64_t bytes) {
 
 void Holdings::set_pinned(const oci::Digest& digest, bool pinned) {
   const std::lock_guard lock(mutex_);
+  lost_pins_.erase(digest);
   const auto found = blobs_.find(digest);
   if (found != blobs_.end()) eviction_.set_pinned(found->second->item, pinned);
+}
+
+bool Holdings::is_to_be_pinned(const oci::Digest& digest) const {
+  const std::lock_guard lock(mutex_);
+  return lost_pins_.contains(digest);
 }
 
 // ---- uses and places ------------------------------------------------------------------------
@@ -479,6 +486,7 @@ Holdings::Taken Holdings::take_out(const oci::Digest& digest) {
   blobs_.erase(blob);
   Entry& entry = *taken.blob;
   eviction_.remove(entry.item);
+  if (entry.record.place.pinned) lost_pins_.insert(digest);
   blob_bytes_ -= entry.item.bytes();
   entry.account.bytes -= entry.item.bytes();
   --entry.account.blobs;

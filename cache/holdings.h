@@ -19,6 +19,7 @@
 #include <string>
 #include <string_view>
 #include <unordered_map>
+#include <unordered_set>
 #include <utility>
 #include <variant>
 #include <vector>
@@ -164,8 +165,10 @@ class Holdings {
   void count_evicted(uint64_t blobs);
   // What the index's file has beyond the blobs that are inside: it counts as used.
   void set_index_room(uint64_t bytes);
-  // Pinned blobs are never victims.
+  // Pinned blobs are never victims. A pin outlives the copy: if that was taken because it was bad
+  // or is replaced, the next one is to be pinned.
   void set_pinned(const oci::Digest& digest, bool pinned);
+  bool is_to_be_pinned(const oci::Digest& digest) const;
 
   // ---- uses and places, to be stored
 
@@ -200,6 +203,7 @@ class Holdings {
   std::unordered_map<oci::Digest, Writing> writing_;
   std::map<std::string, Account, std::less<>> accounts_;  // by name; never fewer
   Eviction eviction_;                                     // of blobs_ and partials_
+  std::unordered_set<oci::Digest> lost_pins_;             // of pinned blobs that were taken
   std::list<Entry*> hot_;                                 // most recently used first
   int64_t last_use_ = 0;                                  // Unix microseconds; only goes forward
   Space::Reservation index_room_ = space_.cover(0);

@@ -1,6 +1,7 @@
 // Many threads on one store; most telling under TSan.
 #include <gtest/gtest.h>
 
+#include <array>
 #include <atomic>
 #include <barrier>
 #include <string>
@@ -94,6 +95,45 @@ TEST_F(ConcurrencyTest, AFloodOfWritersNeverExceedsTheCapacity) {
   EXPECT_EQ(over, 0);
   EXPECT_EQ(accepted, 50) << "five fit at a time";
   EXPECT_EQ(refused, 30);
+  expect_consistent();
+}
+
+TEST_F(ConcurrencyTest, QuotasAndPinsHoldBesideReadersAndWriters) {
+  constexpr int kThreads = 6;
+  const uint64_t one = Space::on_disk(kBlob);
+  const std::array<std::string, 2> accounts = {"a", "b"};
+  store = std::make_unique<BlobStore>(BlobStoreOptions{
+      .root = root(), .capacity = 12 * one, .quotas = {{"a", 4 * one}, {"b", 6 * one}}});
+  const std::string pinned = content(1, kBlob);
+  put(*store, digest_of(pinned), pinned);
+  ASSERT_TRUE(store->pin(digest_of(pinned), true));
+  std::atomic<int> wrong = 0;
+  std::barrier start(kThreads);
+  std::vector<std::jthread> threads;
+  for (uint64_t t = 0; t < kThreads; ++t) {
+    threads.emplace_back([&, t] {
+      start.arrive_and_wait();
+      for (uint64_t step = 0; step < 40; ++step) {
+        const std::string bytes = content(100 * (t + 1) + step, kBlob);
+        auto writer = store->write(digest_of(bytes), bytes.size(), accounts[t % 2]);
+        if (writer) {
+          test::write_blocks(**writer, bytes, 0, 1);
+          (*writer)->commit();
+          store->pin(digest_of(bytes), step % 3 == 0);
+          store->pin(digest_of(bytes), false);
+        }
+        const StoreStats stats = store->stats();
+        if (stats.accounts.at("a").bytes > 4 * one) ++wrong;
+        if (stats.accounts.at("b").bytes > 6 * one) ++wrong;
+        if (stats.blob_bytes + stats.reserved_bytes + stats.unlinked_bytes > stats.capacity)
+          ++wrong;
+        if (store->open(digest_of(pinned)) == nullptr) ++wrong;
+      }
+    });
+  }
+  threads.clear();
+  EXPECT_EQ(wrong, 0);
+  EXPECT_GT(store->stats().evicted, 100U);
   expect_consistent();
 }
 

@@ -114,6 +114,27 @@ TEST_F(StoreEvictionTest, APinnedBlobStaysUntilItIsNotPinned) {
   EXPECT_FALSE(contains(1, kMiB));
 }
 
+TEST_F(StoreEvictionTest, APinOutlivesTheCopy) {
+  const std::string bytes = content(1, kMiB);
+  open(3 * kMiB);
+  put(1, kMiB);
+  store->pin(digest_of(bytes), true);
+  open(3 * kMiB);
+  std::filesystem::resize_file(layout.blob(digest_of(bytes)), 5);
+  EXPECT_EQ(store->open(digest_of(bytes)), nullptr);
+  put(1, kMiB);
+  for (uint64_t i = 10; i < 15; ++i) put(i, 2 * kMiB);
+  EXPECT_TRUE(contains(1, kMiB));
+  open(3 * kMiB);
+  for (uint64_t i = 20; i < 25; ++i) put(i, 2 * kMiB);
+  EXPECT_TRUE(held(bytes));
+  store->remove(digest_of(bytes));
+  put(1, kMiB);
+  for (uint64_t i = 30; i < 35; ++i) put(i, 2 * kMiB);
+  EXPECT_FALSE(contains(1, kMiB)) << "who removes it does not want it";
+  expect_consistent();
+}
+
 TEST_F(StoreEvictionTest, PinnedBlobsBeyondASmallerCapacityAreKept) {
   open(3 * kMiB);
   for (uint64_t i = 0; i < 3; ++i) put(i, kMiB);
