@@ -15,8 +15,11 @@ std::string_view next_id(std::string_view& rest) {
   size_t end = 0;
   bool quoted = false;
   while (end < rest.size() && (quoted || rest[end] != ',')) {
-    if (quoted && rest[end] == '\\') ++end;
-    if (end < rest.size() && rest[end] == '"') quoted = !quoted;
+    if (quoted && rest[end] == '\\') {
+      ++end;  // and what it escapes
+    } else if (rest[end] == '"') {
+      quoted = !quoted;
+    }
     ++end;
   }
   std::string_view id = rest.substr(0, end);

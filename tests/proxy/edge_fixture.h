@@ -41,6 +41,8 @@ struct TestBlob {
 
 class EdgeTest : public ::testing::Test {
  protected:
+  EdgeTest() = default;
+  explicit EdgeTest(test::FakeUpstream::Options options) : upstream(std::move(options)) {}
   ~EdgeTest() override { stop(); }
 
   EdgeConfig config() {
