@@ -38,6 +38,16 @@ void read_upstream(const base::Section& section, EdgeConfig& config) {
   client.stall_timeout = section.duration("stall_timeout", client.stall_timeout);
 }
 
+std::optional<SignatureConfig> read_signature(const base::Section& section) {
+  if (!section.present()) return std::nullopt;
+  SignatureConfig signature;
+  signature.keys = http::read_signing_keys(section);
+  signature.required = section.boolean("required", signature.required);
+  signature.clock_skew = std::chrono::floor<std::chrono::seconds>(
+      section.duration("clock_skew", signature.clock_skew));
+  return signature;
+}
+
 }  // namespace
 
 EdgeConfig read_edge_config(const std::filesystem::path& path) {
@@ -64,10 +74,13 @@ EdgeConfig read_edge_config(const std::filesystem::path& path) {
   config.upstream.via = root.string("name", "entrepot-edge");
   config.client.user_agent = "entrepot-edge/" ENTREPOT_VERSION;
 
+  config.signature = read_signature(root.section("signature"));
+
   const base::Section server = root.section("server");
   config.limits = http::read_server_limits(server);
   config.loops = static_cast<size_t>(server.integer("loops", 0, 0, 1024));
   config.threads = static_cast<size_t>(server.integer("threads", 16, 1, 1024));
+  config.trusted_proxies = http::read_networks(server, "trusted_proxies");
   config.drain_timeout = server.duration("draintimeout", config.drain_timeout);
 
   const base::Section log = root.section("log");

@@ -6,6 +6,7 @@
 
 #include "base/error.h"
 #include "http/access_log.h"
+#include "http/forwarded.h"
 #include "oci/error.h"
 #include "oci/name.h"
 
@@ -19,6 +20,18 @@ std::vector<std::shared_ptr<http::TlsContext>> tls_contexts(const EdgeConfig& co
     contexts.push_back(listener.tls ? std::make_shared<http::TlsContext>(*listener.tls) : nullptr);
   }
   return contexts;
+}
+
+std::shared_ptr<const SignatureCheck> signature_check(const EdgeConfig& config) {
+  if (!config.signature) {
+    LOG(INFO) << "no signature is asked for: who knows a digest gets the blob";
+    return nullptr;
+  }
+  std::string ids;
+  for (const http::SigningKey& key : config.signature->keys) ids += ' ' + key.id;
+  LOG(INFO) << "signed URLs are " << (config.signature->required ? "required" : "checked")
+            << "; keys:" << ids;
+  return std::make_shared<const SignatureCheck>(*config.signature);
 }
 
 }  // namespace
@@ -40,6 +53,7 @@ Edge::Edge(EdgeConfig config)
       store_(config_.cache),
       fills_(loops_, pool_, store_, config_.client, config_.upstream),
       blobs_(pool_, store_, fills_, config_.upstream.via),
+      signature_(signature_check(config_)),
       tls_(tls_contexts(config_)) {
   if (!config_.sockets.empty() && config_.sockets.size() != config_.listeners.size()) {
     throw std::runtime_error("the service manager gives " + std::to_string(config_.sockets.size()) +
@@ -83,7 +97,12 @@ void Edge::stop() {
   fills_.stop();
 }
 
-void Edge::reload() {
+void Edge::reload(const EdgeConfig& fresh) {
+  std::shared_ptr<const SignatureCheck> check = signature_check(fresh);
+  {
+    const std::lock_guard lock(mutex_);
+    signature_ = std::move(check);
+  }
   for (const auto& context : tls_) {
     if (!context) continue;
     try {
@@ -95,8 +114,14 @@ void Edge::reload() {
   }
 }
 
+std::shared_ptr<const SignatureCheck> Edge::signature() const {
+  const std::lock_guard lock(mutex_);
+  return signature_;
+}
+
 base::Task<void> Edge::handle(http::Exchange& exchange) {
-  const http::Request& request = exchange.request;
+  http::Request& request = exchange.request;
+  request.client = http::client_address(request, config_.trusted_proxies);
   const oci::Route route = oci::parse_route(request.path);
   const bool read = request.is("GET") || request.is("HEAD");
   if (!read) {
@@ -105,6 +130,9 @@ base::Task<void> Edge::handle(http::Exchange& exchange) {
     response.headers.set("Allow", "GET, HEAD");
     co_await exchange.response.send(std::move(response));
   } else if (const auto* blob = std::get_if<oci::BlobRoute>(&route)) {
+    if (const auto check = signature()) {
+      check->check(request, http::unix_time(config_.wall_clock()));
+    }
     co_await blobs_.serve(exchange, *blob);
   } else if (std::holds_alternative<oci::BaseRoute>(route)) {
     http::Response response;
@@ -122,7 +150,8 @@ base::Task<void> Edge::handle(http::Exchange& exchange) {
 http::Response Edge::answer_to(const http::Request* request,
                                const std::exception_ptr& thrown) const {
   const std::string& name = config_.upstream.via;
-  const std::string target = request == nullptr ? "" : base::printable(request->target);
+  const std::string target =
+      request == nullptr ? "" : base::printable(http::hide_signature(request->target));
   try {
     std::rethrow_exception(thrown);
   } catch (const oci::Error& e) {

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <memory>
+#include <mutex>
 #include <string>
 
 #include "base/loop_group.h"
@@ -13,6 +14,7 @@
 #include "proxy/blobs.h"
 #include "proxy/config.h"
 #include "proxy/fill.h"
+#include "proxy/signature_check.h"
 
 namespace proxy {
 
@@ -27,8 +29,9 @@ class Edge {
   ~Edge();
 
   void start();
-  // Reads the certificates again; the old ones stay in use where a file is bad, which is logged.
-  void reload();
+  // Takes over the signature's keys of this configuration, and reads the certificates again; the
+  // old ones stay in use where a file is bad, which is logged. Any thread.
+  void reload(const EdgeConfig& fresh);
   // Ends what is being served within the drain timeout, then the fills, whose partial blobs stay.
   void stop();
 
@@ -37,6 +40,8 @@ class Edge {
   cache::StoreStats stats() const { return store_.stats(); }
 
  private:
+  // The check in force; null if there is none.
+  std::shared_ptr<const SignatureCheck> signature() const;
   base::Task<void> handle(http::Exchange& exchange);
   http::Response answer_to(const http::Request* request, const std::exception_ptr& thrown) const;
 
@@ -46,6 +51,8 @@ class Edge {
   cache::BlobStore store_;
   Fills fills_;
   Blobs blobs_;
+  mutable std::mutex mutex_;
+  std::shared_ptr<const SignatureCheck> signature_;  // guarded by mutex_; none: all get everything
   std::vector<std::shared_ptr<http::TlsContext>> tls_;
   std::unique_ptr<http::Server> server_;
   bool stopped_ = false;

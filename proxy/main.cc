@@ -13,6 +13,15 @@
 
 namespace {
 
+// SIGHUP: a file that is wrong changes nothing.
+void reload(proxy::Edge& edge, const std::string& path) {
+  try {
+    edge.reload(proxy::read_edge_config(path));
+  } catch (const std::exception& e) {
+    LOG(ERROR) << "the configuration stays as it was: " << e.what();
+  }
+}
+
 int serve(const std::string& path) {
   try {
     proxy::EdgeConfig config = proxy::read_edge_config(path);
@@ -21,8 +30,9 @@ int serve(const std::string& path) {
     config.sockets = service.sockets();
     proxy::Edge edge(std::move(config));
     edge.start();
-    service.run(edge.loops(),
-                {.reload = [&] { edge.reload(); }, .leave = {}, .drain = [&] { edge.stop(); }});
+    service.run(
+        edge.loops(),
+        {.reload = [&] { reload(edge, path); }, .leave = {}, .drain = [&] { edge.stop(); }});
     return http::kExitOk;
   } catch (const base::ConfigError& e) {
     LOG(ERROR) << e.what();
@@ -50,7 +60,8 @@ int main(int argc, char** argv) {
       ->required()
       ->check(CLI::ExistingFile);
   command->footer(
-      "SIGHUP reads the certificates again. SIGTERM ends transfers in flight first, "
+      "SIGHUP reads the certificates and the keys of signatures again. SIGTERM ends transfers in "
+      "flight first, "
       "for at most server.draintimeout; a second one ends them at once.");
   try {
     app.parse(argc, argv);
