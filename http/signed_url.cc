@@ -135,7 +135,8 @@ std::string hide_signature(std::string_view text) {
   std::string shown;
   size_t at = 0;
   while (at < text.size()) {
-    const size_t name = name_length(text.substr(at));
+    const bool may_begin = text[at] == kSignatureParameter[0] || text[at] == '%';
+    const size_t name = may_begin ? name_length(text.substr(at)) : 0;
     if (name == 0) {
       shown += text[at++];
     } else {

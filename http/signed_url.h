@@ -29,7 +29,7 @@ inline constexpr std::string_view kSignatureParameter = "entrepot-signature";
 
 struct SigningKey {
   std::string id;      // valid_key_id
-  std::string secret;  // the more random bytes the better; as good as 32 of them at most
+  std::string secret;  // made of 32 random bytes, at best
   bool operator==(const SigningKey&) const = default;
 };
 

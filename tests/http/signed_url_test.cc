@@ -171,8 +171,9 @@ TEST(SignedUrl, NoLogTellsIt) {
 TEST(SignedUrl, KeyIds) {
   EXPECT_TRUE(valid_key_id("2026-11_a.b"));
   EXPECT_TRUE(valid_key_id(std::string(64, 'a')));
-  for (const std::string& bad : {std::string(), std::string(65, 'a'), std::string("a b"),
-                                std::string("a~b"), std::string("a\nb"), std::string("\xc3\xa9")}) {
+  for (const std::string& bad :
+       {std::string(), std::string(65, 'a'), std::string("a b"), std::string("a~b"),
+        std::string("a\nb"), std::string("\xc3\xa9")}) {
     EXPECT_FALSE(valid_key_id(bad)) << bad;
   }
 }
