@@ -97,7 +97,9 @@ TEST_F(SignatureTest, WithoutItThereIsNothingToSee) {
   expect_refused("/v2/app/blobs/sha256:short");
   EXPECT_EQ(get(held.path).body, get(cold.path).body);
   EXPECT_EQ(upstream.requests().size(), 1U);
-  // What is no blob is for everybody.
+  expect_error(get("/v2/app/manifests/latest"), 403, "DENIED");
+  expect_error(get("/v2/app/tags/list"), 403, "DENIED");
+  // That this is a registry may be known.
   EXPECT_EQ(get("/v2/").status, 200);
   expect_error(with(signed_url(held.path), "Accept", "*/*", "DELETE"), 405, "UNSUPPORTED");
 }
@@ -250,7 +252,7 @@ class SignatureConfigTest : public ::testing::Test {
     return read_edge_config(directory_.write("edge.yml",
                                              "listen: [{addr: ':80'}]\n"
                                              "cache: {directory: /c, size: 1GiB}\n"
-                                             "upstream: {urls: ['https://o']}\n" +
+                                             "upstreams: [{urls: ['https://o']}]\n" +
                                                  more));
   }
   std::string error(const std::string& more) {
