@@ -16,6 +16,8 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr size_t kReadSize = 64UL * 1024;
+// How often a file may be replaced while it is read.
+constexpr int kMaxReplaced = 100;
 
 // The call's result, once it was not interrupted by a signal.
 template <typename Call>
@@ -169,12 +171,13 @@ void sync_existing(const fs::path& path) {
 }
 
 std::optional<std::string> read_file(const fs::path& path, uint64_t limit) {
-  try {
-    return read_once(path, limit);
-  } catch (const IoError& e) {
-    if (e.number() != ESTALE) throw;
+  for (int attempt = 1;; ++attempt) {
+    try {
+      return read_once(path, limit);
+    } catch (const IoError& e) {
+      if (e.number() != ESTALE || attempt == kMaxReplaced) throw;
+    }
   }
-  return read_once(path, limit);
 }
 
 UniqueFd open_file(const fs::path& path, int flags, unsigned mode) {

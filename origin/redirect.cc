@@ -33,7 +33,7 @@ bool excepted(const RedirectConfig& config, const http::Request& request) {
          std::ranges::any_of(config.hosts, [&](auto& name) { return http::iequals(host, name); }) ||
          std::ranges::any_of(config.certificates,
                              [&](auto& name) { return certificate_matches(request.peer, name); }) ||
-         contains_address(config.networks, request.client) ||
+         http::contains_address(config.networks, request.client) ||
          http::shows_secret(request, config.bearer);
 }
 

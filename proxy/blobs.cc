@@ -40,6 +40,8 @@ ErrorAnswer answer_for(Outcome outcome) {
       return {502, ErrorCode::unavailable, "the origin refused this cache's request"};
     case Outcome::throttled:
       return {429, ErrorCode::too_many_requests, "the origin limits this cache's requests"};
+    case Outcome::busy:
+      return {503, ErrorCode::unavailable, "too many requests to the origin are waiting"};
     case Outcome::unreachable:
       return {502, ErrorCode::unavailable, "the origin did not give the blob"};
     case Outcome::digest_mismatch:

@@ -116,6 +116,7 @@ Edge::Edge(EdgeConfig config)
 Edge::~Edge() { stop(); }
 
 void Edge::start() {
+  workers_.use(routing_.upstreams());
   server_->start();
   if (admin_) admin_->start();
   monitor_.start(*server_);

@@ -10,6 +10,7 @@
 #include "base/crash_point.h"
 #include "base/durable_file.h"
 #include "base/error.h"
+#include "proxy/attempts.h"
 
 namespace proxy {
 namespace {
@@ -20,9 +21,6 @@ constexpr uint64_t kFrontReach = 4 * cache::kBlockSize;
 // What one range run fetches at most: clients often drop an open-ended range early, and the front
 // comes along anyway (RangeAmp).
 constexpr uint64_t kRangeRun = 8 * cache::kBlockSize;
-// A transfer that gave so much before it broke was worth its connection: the count of failures
-// begins again. Less, and an upstream that cuts after every few bytes is given up.
-constexpr uint64_t kWorthwhile = 64 << 10;
 
 uint64_t align_down(uint64_t offset) { return offset / cache::kBlockSize * cache::kBlockSize; }
 
@@ -36,22 +34,26 @@ std::vector<Span> present_spans(const cache::BlobWriter& writer) {
   return spans;
 }
 
+Ending known_absent(const BlobName& name) {
+  return {Outcome::absent, name.upstream->name() + " said so a moment ago", ""};
+}
+
 }  // namespace
 
 // One run's state over its retries.
 struct Fills::Run {
+  explicit Run(const BlobName& name)
+      : attempts(*name.upstream, name.upstream->config().rounds, &name.digest) {}
+
+  Attempts attempts;
   std::optional<Transfer> transfer;  // at the run's position
-  size_t url = 0;                    // who is asked next
-  size_t failures = 0;               // since the last worthwhile transfer
-  size_t refusals = 0;               // answers in a row that say no (absent, refused, throttled)
-  uint64_t received = 0;             // by the transfer
   oci::Hasher* hasher = nullptr;     // the digest cursor; the front run has it
 
   // Reads to the transfer's end, where it stands, so that its connection can be used again.
   base::Task<void> close_transfer() {
     if (!transfer) co_return;
     try {
-      co_await transfer->response->read();
+      co_await transfer->read();
     } catch (const http::TransferError&) {
       VLOG(1) << "the connection broke after the last byte";
     }
@@ -97,6 +99,9 @@ base::Task<void> Fills::run(std::shared_ptr<Fill> fill, Worker* worker) {
   }
   if (stopping_ && ending.outcome != Outcome::verified) ending.outcome = Outcome::cancelled;
 
+  if (ending.outcome == Outcome::absent) {
+    fill->name.upstream->remember_absent(fill->name, worker->loop.now());
+  }
   if (ending.outcome == Outcome::digest_mismatch) {
     LOG(ERROR) << fill->name.digest.str() << ": " << ending.why
                << "; the bytes were thrown away and every client still reading them was cut off";
@@ -139,13 +144,17 @@ base::Task<Ending> Fills::fill_blob(Fill& fill, Worker& worker) {
     co_return Ending{Outcome::verified, "", ""};
   }
 
+  if (fill.name.upstream->known_absent(fill.name, worker.loop.now())) {
+    co_return known_absent(fill.name);
+  }
+
   // A partial blob of a former process tells the size; else the first answer does.
-  Run first;
+  Run first(fill.name);
   std::optional<uint64_t> size = store_.partial_size(fill.name.digest);
   if (!size) {
     std::optional<Ending> failed = co_await open_transfer(fill, worker, first, {0, UINT64_MAX});
     if (failed) co_return std::move(*failed);
-    size = first.transfer->blob_size;
+    size = first.transfer->blob_size();
   }
   std::optional<Ending> refused = co_await open_writer(fill, *size);
   if (refused) co_return std::move(*refused);
@@ -196,13 +205,12 @@ base::Task<Ending> Fills::fetch_front(Fill& fill, Worker& worker, Run run) {
     if (failed) co_return std::move(*failed);
   }
   co_await run.close_transfer();
-  co_return co_await finish(fill, hasher.digest());
+  co_return co_await finish(fill, worker, hasher.digest());
 }
 
-base::Task<Ending> Fills::finish(Fill& fill, const oci::Digest& found) {
+base::Task<Ending> Fills::finish(Fill& fill, Worker& worker, const oci::Digest& found) {
   if (found != fill.name.digest) {
-    co_return Ending{Outcome::digest_mismatch, "the upstream's bytes have digest " + found.str(),
-                     ""};
+    co_return wrong_bytes(fill, worker, found);
   }
   base::crash_point("fill.verified");
   // Readers get their last block now; making the blob durable is not their business.
@@ -214,35 +222,48 @@ base::Task<Ending> Fills::finish(Fill& fill, const oci::Digest& found) {
   co_return Ending{Outcome::verified, "", ""};
 }
 
+// Whose bytes they were, as far as this process fetched them, is asked last for a while.
+Ending Fills::wrong_bytes(Fill& fill, Worker& worker, const oci::Digest& found) {
+  Upstream& upstream = *fill.name.upstream;
+  const std::string why =
+      "bytes of digest " + found.str() + " instead of " + fill.name.digest.str();
+  std::string from;
+  for (size_t url = 0; url < upstream.config().urls.size(); ++url) {
+    if ((fill.sources >> url & 1) == 0) continue;
+    upstream.health().failed(url, Failure::wrong_bytes, why, worker.loop.now());
+    from += (from.empty() ? "" : ", ") + upstream.config().urls[url];
+  }
+  upstream.suspect(fill.name.digest, fill.sources, worker.loop.now());
+  return {Outcome::digest_mismatch,
+          "the bytes have digest " + found.str() + "; they came from " +
+              (from.empty() ? "an earlier process" : from),
+          ""};
+}
+
 // ---- runs -----------------------------------------------------------------------------------
 
-// Asks the upstreams in turn until one gives bytes from span.begin on. An Ending when all of them
-// say no or none has given a byte for `rounds` rounds.
+// Asks the upstream's URLs in turn until one gives bytes from span.begin on. An Ending when all of
+// them say no or none has given a byte for `rounds` rounds.
 base::Task<std::optional<Ending>> Fills::open_transfer(Fill& fill, Worker& worker, Run& run,
                                                        Span span) {
-  const UpstreamConfig& upstream = fill.name.upstream->config();
-  const size_t urls = upstream.urls.size();
   while (true) {
     if (stopping_) co_return Ending{Outcome::cancelled, "the edge is stopping", ""};
-    if (run.failures > 0 && run.failures % urls == 0) {
-      co_await worker.loop.sleep(upstream.round_delay * (1 << (run.failures / urls - 1)));
-    }
+    const std::variant<Attempts::Next, Ending> next = run.attempts.next(worker.loop.now());
+    if (const auto* ending = std::get_if<Ending>(&next)) co_return *ending;
+    const auto [url, delay] = std::get<Attempts::Next>(next);
+    if (delay > base::Duration::zero()) co_await worker.loop.sleep(delay);
+
     const std::optional<uint64_t> size = fill.progress.size();
     const std::optional<uint64_t> end = size ? std::optional(span.end) : std::nullopt;
     std::variant<Transfer, Ending> answer =
-        co_await worker.client(fill.name.upstream).get(run.url, fill.name, span.begin, end, size);
+        co_await worker.client(fill.name.upstream).get(url, fill.name, span.begin, end, size);
     if (auto* transfer = std::get_if<Transfer>(&answer)) {
-      run.transfer = std::move(*transfer);
-      run.received = 0;
-      run.refusals = 0;
+      run.transfer.emplace(std::move(*transfer));
       co_return std::nullopt;
     }
     Ending ending = std::get<Ending>(std::move(answer));
-    run.url = (run.url + 1) % urls;
-    ++run.failures;
-    run.refusals = ending.outcome == Outcome::unreachable ? 0 : run.refusals + 1;
-    if (run.refusals == urls || run.failures == urls * upstream.rounds) co_return ending;
-    VLOG(1) << fill.name.digest.str() << ": " << ending.why << "; trying the next upstream";
+    VLOG(1) << fill.name.digest.str() << ": " << ending.why;
+    run.attempts.failed(std::move(ending));
   }
 }
 
@@ -267,24 +288,18 @@ base::Task<std::optional<Ending>> Fills::fetch(Fill& fill, Worker& worker, Run& 
     std::string_view bytes;
     std::string broken = "the answer ended early";
     try {
-      bytes = co_await run.transfer->response->read();
+      bytes = co_await run.transfer->read();
     } catch (const http::TransferError& e) {
       broken = e.what();
     }
     if (bytes.empty()) {
-      const std::string url = upstream.urls[run.url];
-      LOG(INFO) << fill.name.digest.str() << ": " << url << ": " << broken << " before byte " << at
+      broken.insert(0, upstream.urls[run.transfer->url()] + ": ");
+      LOG(INFO) << fill.name.digest.str() << ": " << broken << " before byte " << at
                 << "; resuming there";
-      run.failures = run.received >= kWorthwhile ? 1 : run.failures + 1;
-      run.url = (run.url + 1) % upstream.urls.size();
+      run.attempts.failed({Outcome::unreachable, broken, ""}, run.transfer->worthwhile());
       run.transfer.reset();
-      if (run.failures >= upstream.urls.size() * upstream.rounds) {
-        broken.insert(0, url + ": ");
-        co_return Ending{Outcome::unreachable, broken, ""};
-      }
       continue;
     }
-    run.received += bytes.size();
 
     const uint64_t skipped = std::min<uint64_t>(run.transfer->skip, bytes.size());
     run.transfer->skip -= skipped;
@@ -293,6 +308,7 @@ base::Task<std::optional<Ending>> Fills::fetch(Fill& fill, Worker& worker, Run& 
     const bool beyond = bytes.size() > claim.span().end - at;
     bytes = bytes.substr(0, claim.span().end - at);
     if (bytes.empty()) continue;
+    fill.sources |= UrlSet{1} << run.transfer->url();
     co_await pool_.run([&] { store_bytes(fill, at, bytes, run.hasher); });
     at += bytes.size();
     // The rest of what was read is another run's, so this transfer is out of step with its claim.
@@ -320,7 +336,7 @@ void Fills::store_bytes(Fill& fill, uint64_t offset, std::string_view bytes, oci
 }
 
 base::Task<void> Fills::fetch_range(std::shared_ptr<Fill> fill, Worker* worker, Claim claim) {
-  Run run;
+  Run run(fill->name);
   std::optional<Ending> failed;
   try {
     failed = co_await fetch(*fill, *worker, run, claim);
@@ -388,15 +404,15 @@ base::Task<void> FillSource::send(http::ResponseWriter& response, uint64_t offse
 }
 
 base::Task<std::variant<uint64_t, Ending>> Fills::head(BlobName name) {
-  UpstreamClient& client = workers_.here().client(name.upstream);
-  const size_t urls = name.upstream->config().urls.size();
-  Ending last;
-  for (size_t url = 0; url < urls; ++url) {
-    std::variant<uint64_t, Ending> answer = co_await client.head(url, name);
-    if (std::holds_alternative<uint64_t>(answer)) co_return answer;
-    last = std::get<Ending>(std::move(answer));
+  Worker& here = workers_.here();
+  Upstream& upstream = *name.upstream;
+  if (upstream.known_absent(name, here.loop.now())) co_return known_absent(name);
+  std::variant<uint64_t, Ending> size = co_await here.client(name.upstream).head(name);
+  const auto* ending = std::get_if<Ending>(&size);
+  if (ending != nullptr && ending->outcome == Outcome::absent) {
+    upstream.remember_absent(name, here.loop.now());
   }
-  co_return last;
+  co_return size;
 }
 
 }  // namespace proxy

@@ -40,6 +40,7 @@ struct Fill {
 
   std::mutex writer_mutex;
   std::unique_ptr<cache::BlobWriter> writer;  // guarded by writer_mutex once there are runs
+  std::atomic<UrlSet> sources = 0;            // whose bytes are in it
   std::atomic<bool> ranges_failed = false;    // a range run failed: only the front run fetches now
 };
 
@@ -82,7 +83,7 @@ class Fills {
   base::Task<uint64_t> readable(std::shared_ptr<Fill> fill, uint64_t offset, uint64_t end,
                                 base::TimePoint deadline);
 
-  // The size of a blob that is not held, asked of the upstreams in turn by HEAD.
+  // The size of a blob that is not held, asked of the upstream's URLs in turn by HEAD.
   base::Task<std::variant<uint64_t, Ending>> head(BlobName name);
 
   // Has every fill end as `cancelled`, once its transfer fails (Workers::cancel); partial blobs
@@ -101,7 +102,8 @@ class Fills {
   base::Task<std::optional<Ending>> open_transfer(Fill& fill, Worker& worker, Run& run, Span span);
   base::Task<std::optional<Ending>> fetch(Fill& fill, Worker& worker, Run& run, Claim& claim);
   void store_bytes(Fill& fill, uint64_t offset, std::string_view bytes, oci::Hasher* hasher);
-  base::Task<Ending> finish(Fill& fill, const oci::Digest& found);
+  base::Task<Ending> finish(Fill& fill, Worker& worker, const oci::Digest& found);
+  Ending wrong_bytes(Fill& fill, Worker& worker, const oci::Digest& found);
 
   Workers& workers_;
   base::ThreadPool& pool_;

@@ -26,6 +26,7 @@ enum class Outcome {
   absent,           // the upstreams say there is no such blob
   refused,          // the upstreams refuse this edge (401, 403)
   throttled,        // 429
+  busy,             // too many of our own requests to the upstreams wait already
   unreachable,      // no upstream gave the bytes: connection, server error, cut too often
   digest_mismatch,  // the upstream's bytes are not the blob
   no_space,         // the cache cannot take it beside what is in use

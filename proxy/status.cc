@@ -61,7 +61,7 @@ nlohmann::json to_json(const Status& status) {
                                {"seconds", each.seconds}});
   }
   json["upstreams"] = nlohmann::json::array();
-  for (const UpstreamStatus& each : status.upstreams) {
+  for (const UpstreamUrl& each : status.upstreams) {
     json["upstreams"].push_back({{"name", each.name}, {"url", each.url}});
   }
   return json;

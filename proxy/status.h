@@ -21,7 +21,7 @@ struct FillStatus {
   double seconds = 0;   // since it began
 };
 
-struct UpstreamStatus {
+struct UpstreamUrl {
   std::string name;
   std::string url;
 };
@@ -36,7 +36,7 @@ struct Status {
   cache::StoreStats cache;
   std::vector<FillStatus> fills;
   std::vector<Activity::Serving> serving;
-  std::vector<UpstreamStatus> upstreams;
+  std::vector<UpstreamUrl> upstreams;
 };
 
 // The JSON that the administration answers with. Names and units in it are stable: bytes, seconds.

@@ -151,7 +151,7 @@ std::string serving(const Status& status) {
 std::string upstreams(const Status& status) {
   std::string out =
       "<h2>Upstreams</h2>\n<div class=\"scroll\"><table><tr><th>Name</th><th>URL</th></tr>\n";
-  for (const UpstreamStatus& each : status.upstreams) {
+  for (const UpstreamUrl& each : status.upstreams) {
     out += fmt::format("<tr><td>{}</td><td><code>{}</code></td></tr>\n", escape(each.name),
                        escape(each.url));
   }

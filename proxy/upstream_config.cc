@@ -20,6 +20,42 @@ std::string host_of(const std::string& url) {
   return host.substr(0, host.find('/'));
 }
 
+size_t count(const base::Section& section, std::string_view key, size_t fallback, size_t min) {
+  constexpr int64_t kMost = 1'000'000;
+  return static_cast<size_t>(
+      section.integer(key, static_cast<int64_t>(fallback), static_cast<int64_t>(min), kMost));
+}
+
+void read_failover(const base::Section& section, UpstreamConfig& config) {
+  const base::Section retry = section.section("retry");
+  config.rounds = count(retry, "rounds", config.rounds, 1);
+  config.round_delay = retry.duration("delay", config.round_delay);
+  config.retry_percent = count(retry, "percent", config.retry_percent, 0);
+  config.retry_floor = count(retry, "floor", config.retry_floor, 0);
+
+  const base::Section eject = section.section("eject");
+  config.eject_after = count(eject, "after", config.eject_after, 1);
+  config.eject_time = eject.duration("time", config.eject_time);
+  config.eject_time_max = eject.duration("time_max", config.eject_time_max);
+
+  using HealthCheck = UpstreamConfig::HealthCheck;
+  const base::Section health = section.section("health");
+  const std::string check = health.choice("check", {"off", "ejected", "always"}, "ejected");
+  config.health_check = check == "off"      ? HealthCheck::off
+                        : check == "always" ? HealthCheck::always
+                                            : HealthCheck::ejected;
+  config.health_interval = health.duration("interval", config.health_interval);
+  if (config.health_interval < std::chrono::seconds(1)) {
+    health.fail("interval", "a duration of at least 1s");
+  }
+
+  config.max_requests = count(section, "max_requests", config.max_requests, 1);
+  config.max_queue = count(section, "max_queue", config.max_queue, 0);
+  config.queue_timeout = section.duration("queue_timeout", config.queue_timeout);
+  config.absent_lifetime = section.duration("absent_lifetime", config.absent_lifetime);
+  config.retry_after_max = section.duration("retry_after_max", config.retry_after_max);
+}
+
 }  // namespace
 
 UpstreamConfig read_upstream(const base::Section& section) {
@@ -30,6 +66,7 @@ UpstreamConfig read_upstream(const base::Section& section) {
   if (config.urls.empty()) {
     section.fail("urls", "a list of URLs, such as [https://registry.example]");
   }
+  if (config.urls.size() > kMaxUrls) section.fail("urls", "at most 64 URLs");
   config.name = section.string("name", host_of(config.urls.front()));
   config.namespaces = section.strings("namespaces");
   config.hosts = section.strings("hosts");
@@ -39,6 +76,8 @@ UpstreamConfig read_upstream(const base::Section& section) {
   }
   config.images = section.boolean("images", false);
   config.bearer = http::read_secret(section, "bearer");
+
+  read_failover(section, config);
 
   http::ClientOptions& client = config.client;
   client.user_agent = "entrepot-edge/" ENTREPOT_VERSION;

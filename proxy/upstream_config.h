@@ -2,6 +2,7 @@
 // A value, constant once read.
 #pragma once
 
+#include <chrono>
 #include <string>
 #include <vector>
 
@@ -10,6 +11,8 @@
 #include "http/client.h"
 
 namespace proxy {
+
+inline constexpr size_t kMaxUrls = 64;  // of one upstream
 
 struct UpstreamConfig {
   std::string name;               // in logs and metrics; by default the first URL's host
@@ -24,10 +27,34 @@ struct UpstreamConfig {
   bool images = false;
 
   std::string bearer;  // shared secret that shows the origin this is the edge; may be empty
+
   // Attempts without progress on every URL before a fill is given up, and the pause between two
   // rounds over the URLs, doubled each round.
   size_t rounds = 3;
   base::Duration round_delay = std::chrono::milliseconds(200);
+  // Retries of all requests together, in any ten seconds: a share of the requests, and so many
+  // beside (retry_budget.h).
+  size_t retry_percent = 20;
+  size_t retry_floor = 10;
+
+  // Failures in a row after which a URL is left out, and for how long at first and at most
+  // (health.h).
+  size_t eject_after = 5;
+  base::Duration eject_time = std::chrono::seconds(10);
+  base::Duration eject_time_max = std::chrono::minutes(5);
+  // Which URLs are asked for /v2/ at this interval, to see whether they are well.
+  enum class HealthCheck { off, ejected, always };
+  HealthCheck health_check = HealthCheck::ejected;
+  base::Duration health_interval = std::chrono::seconds(10);
+
+  // Requests in flight from all loops, who may wait for one of them to end, and how long
+  // (request_slots.h).
+  size_t max_requests = 256;
+  size_t max_queue = 1024;
+  base::Duration queue_timeout = std::chrono::seconds(10);
+
+  base::Duration absent_lifetime = std::chrono::seconds(10);  // of a 404 of a blob
+  base::Duration retry_after_max = std::chrono::minutes(5);   // of a 429's Retry-After, believed
   http::ClientOptions client;
 };
 

@@ -7,17 +7,40 @@
 namespace proxy {
 
 UpstreamClient& Worker::client(const std::shared_ptr<Upstream>& upstream) {
-  std::unique_ptr<UpstreamClient>& client = clients_[upstream.get()];
-  if (!client) {
-    client = std::make_unique<UpstreamClient>(loop, upstream, edge_);
-    if (aborted_) client->abort();
+  Client& entry = clients_[upstream.get()];
+  // An Upstream that is gone may have lived at this address.
+  if (!entry.client || entry.upstream.expired()) {
+    entry = {upstream, std::make_unique<UpstreamClient>(loop, *upstream, edge_)};
+    if (aborted_) entry.client->abort();
   }
-  return *client;
+  return *entry.client;
+}
+
+void Worker::forget_clients() {
+  std::erase_if(clients_, [](const auto& each) { return each.second.upstream.expired(); });
+}
+
+base::Task<void> Worker::check_health(std::weak_ptr<Upstream> watched) {
+  while (true) {
+    const base::Signal::Ticket ticket = stopping_.ticket();
+    std::shared_ptr<Upstream> upstream = watched.lock();
+    if (aborted_ || !upstream) co_return;
+    const base::TimePoint next = loop.after(upstream->config().health_interval);
+    upstream.reset();
+    co_await stopping_.wait(ticket, next);
+    upstream = watched.lock();
+    if (aborted_ || !upstream) co_return;
+    co_await client(upstream).check_health();
+  }
 }
 
 void Worker::abort() {
   aborted_ = true;
-  for (const auto& [upstream, client] : clients_) client->abort();
+  stopping_.notify();
+  for (const auto& [key, entry] : clients_) {
+    const std::shared_ptr<Upstream> held = entry.upstream.lock();
+    if (held) entry.client->abort();
+  }
 }
 
 Workers::Workers(base::LoopGroup& loops, const std::string& edge) : loops_(loops) {
@@ -35,6 +58,18 @@ Worker& Workers::here() {
       std::ranges::find_if(workers_, [loop](const auto& worker) { return &worker->loop == loop; });
   CHECK(found != workers_.end()) << "an upstream was asked for outside the worker loops";
   return **found;
+}
+
+void Workers::use(const std::vector<std::shared_ptr<Upstream>>& upstreams) {
+  for (const auto& worker : workers_) {
+    worker->loop.post([each = worker.get()] { each->forget_clients(); });
+  }
+  for (const auto& upstream : upstreams) {
+    if (upstream->config().health_check == UpstreamConfig::HealthCheck::off) continue;
+    Worker* first = workers_.front().get();
+    first->loop.post(
+        [first, weak = std::weak_ptr(upstream)] { first->tasks.spawn(first->check_health(weak)); });
+  }
 }
 
 void Workers::cancel() {
