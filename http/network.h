@@ -15,8 +15,15 @@ class Network {
   // "10.16.169.0/24", "2001:db8::/32", or a single address.
   static std::optional<Network> parse(const std::string& text);
 
+  // The network of this address that has so many leading bits in common with it; nullopt for text
+  // that is not an address.
+  static std::optional<Network> around(const std::string& address, unsigned ipv4_bits,
+                                       unsigned ipv6_bits);
+
   // False for text that is not an address.
   bool contains(const std::string& address) const;
+  // In CIDR notation, with the bits beyond the prefix 0: one text for one network.
+  std::string str() const;
 
  private:
   std::array<uint8_t, 16> address_{};  // IPv4 in IPv6 form

@@ -22,16 +22,6 @@ std::string read_url(const base::Section& section, std::string_view key) {
   return url;
 }
 
-std::vector<http::Network> read_networks(const base::Section& section, std::string_view key) {
-  std::vector<http::Network> networks;
-  for (const std::string& text : section.strings(key)) {
-    const auto network = http::Network::parse(text);
-    if (!network) section.fail(key, "networks such as 10.16.169.0/24 or 2001:db8::/32");
-    networks.push_back(*network);
-  }
-  return networks;
-}
-
 UploadPurging read_upload_purging(const base::Section& section) {
   UploadPurging purging;
   purging.enabled = section.boolean("enabled", purging.enabled);
@@ -178,6 +168,23 @@ Validation read_validation(const base::Section& section) {
   return validation;
 }
 
+std::optional<RedirectSignature> read_redirect_signature(const base::Section& section) {
+  if (!section.present()) return std::nullopt;
+  RedirectSignature signature;
+  signature.keys = http::read_signing_keys(section);
+  signature.lifetime =
+      std::chrono::floor<std::chrono::seconds>(section.duration("lifetime", signature.lifetime));
+  if (signature.lifetime < std::chrono::seconds(1)) {
+    section.fail("lifetime", "at least a second, such as 20m");
+  }
+  RedirectSignature::Prefix bits;
+  const base::Section prefix = section.section("prefix");
+  bits.ipv4 = static_cast<unsigned>(prefix.integer("ipv4", bits.ipv4, 1, 32));
+  bits.ipv6 = static_cast<unsigned>(prefix.integer("ipv6", bits.ipv6, 1, 128));
+  if (section.choice("scope", {"none", "client"}, "none") == "client") signature.client = bits;
+  return signature;
+}
+
 RedirectConfig read_redirect(const base::Section& section) {
   RedirectConfig redirect;
   redirect.url = read_url(section, "url");
@@ -187,9 +194,10 @@ RedirectConfig read_redirect(const base::Section& section) {
   const base::Section except = section.section("except");
   redirect.via = except.strings("via");
   redirect.hosts = except.strings("hosts");
-  redirect.networks = read_networks(except, "networks");
+  redirect.networks = http::read_networks(except, "networks");
   redirect.certificates = except.strings("certificates");
   redirect.bearer = http::read_secret(except, "bearer");
+  redirect.signature = read_redirect_signature(section.section("signature"));
   return redirect;
 }
 
@@ -198,7 +206,7 @@ void read_server(const base::Section& server, Config& config) {
   config.drain_delay = server.duration("drain_delay", config.drain_delay);
   config.loops = static_cast<size_t>(server.integer("loops", 0, 0, 1024));
   config.threads = static_cast<size_t>(server.integer("threads", 16, 1, 1024));
-  config.trusted_proxies = read_networks(server, "trusted_proxies");
+  config.trusted_proxies = http::read_networks(server, "trusted_proxies");
 }
 
 }  // namespace

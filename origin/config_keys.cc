@@ -156,6 +156,13 @@ constexpr auto kKeys = std::to_array<ConfigKey>({
     {"redirect.except.certificates[]", ours, ""},
     {"redirect.except.bearer", ours, "the secret that the edge shows"},
     {"redirect.except.bearer_file", ours, ""},
+    {"redirect.signature.keys[].id", ours, "the first key signs; the edge must know it"},
+    {"redirect.signature.keys[].secret", ours, ""},
+    {"redirect.signature.keys[].secret_file", ours, ""},
+    {"redirect.signature.lifetime", ours, "of the URL that a client is sent to"},
+    {"redirect.signature.scope", ours, "none, client: who may use it"},
+    {"redirect.signature.prefix.ipv4", ours, "bits of the client's address, with scope: client"},
+    {"redirect.signature.prefix.ipv6", ours, ""},
 
     {"server.loops", ours, "event loops; 0 is one per core"},
     {"server.threads", ours, "for disk and other blocking work"},

@@ -37,16 +37,34 @@ bool excepted(const RedirectConfig& config, const http::Request& request) {
          http::shows_secret(request, config.bearer);
 }
 
+// The query that permits the path to this client; nullopt if its address must be known and is not.
+std::optional<std::string> signed_query(const RedirectSignature& signature,
+                                        const http::Request& request, const std::string& path,
+                                        int64_t now) {
+  std::optional<http::Network> network;
+  if (const auto& prefix = signature.client) {
+    network = http::Network::around(request.client, prefix->ipv4, prefix->ipv6);
+    if (!network) return std::nullopt;
+  }
+  // Of two signatures the edge would take none.
+  const bool another = http::has_signature(request);
+  std::string query = another || request.query.empty() ? "" : request.query + '&';
+  return query +
+         http::sign_path(signature.keys.front(), path, now + signature.lifetime.count(), network);
+}
+
 }  // namespace
 
 std::optional<std::string> redirect_url(const RedirectConfig& config, const http::Request& request,
                                         const std::string& repository, const oci::Digest& digest,
-                                        uint64_t size) {
+                                        uint64_t size, int64_t now) {
   if (config.url.empty() || !request.is("GET") || size < config.direct_below) return std::nullopt;
   if (excepted(config, request)) return std::nullopt;
-  std::string url = config.url + "/v2/" + repository + "/blobs/" + digest.str();
-  if (!request.query.empty()) url += '?' + request.query;
-  return url;
+  const std::string path = "/v2/" + repository + "/blobs/" + digest.str();
+  std::optional<std::string> query = request.query;
+  if (config.signature) query = signed_query(*config.signature, request, path, now);
+  if (!query) return std::nullopt;
+  return config.url + path + (query->empty() ? "" : '?' + *query);
 }
 
 }  // namespace origin

@@ -6,6 +6,7 @@
 #include <chrono>
 
 #include "http/range.h"
+#include "http/signed_url.h"
 #include "oci/error.h"
 #include "proxy/edge.h"
 #include "proxy/fill_source.h"
@@ -93,7 +94,7 @@ base::Task<void> Blobs::serve(http::Exchange& exchange, Routing::Destination fro
 
 base::Task<void> Blobs::serve_hit(http::Exchange& exchange, BlobName name,
                                   std::shared_ptr<const cache::Blob> blob) {
-  http::ContentInfo info = content(name.digest, blob->size(), "hit");
+  http::ContentInfo info = content(exchange.request, name.digest, blob->size(), "hit");
   const int64_t age = std::max<int64_t>(0, unix_now() - blob->stored_at());
   info.headers.set("Age", std::to_string(age));
   HitSource source(pool_, store_, fills_, std::move(name), std::move(blob));
@@ -116,7 +117,8 @@ base::Task<void> Blobs::serve_head(http::Exchange& exchange, BlobName name) {
   }
   // HEAD has no body, so nothing is ever read from this.
   http::FileSource nothing(-1);
-  co_await http::serve_content(exchange, content(name.digest, *size, "fwd=uri-miss"), nothing);
+  co_await http::serve_content(
+      exchange, content(exchange.request, name.digest, *size, "fwd=uri-miss"), nothing);
 }
 
 base::Task<void> Blobs::serve_miss(http::Exchange& exchange, BlobName name) {
@@ -137,7 +139,8 @@ base::Task<void> Blobs::serve_miss(http::Exchange& exchange, BlobName name) {
       std::string status = "fwd=uri-miss";
       if (!passes) status += joined.started ? "; stored" : "; collapsed";
       FillSource source(fills_, fill);
-      co_await http::serve_content(exchange, content(name.digest, *size, status), source);
+      co_await http::serve_content(exchange, content(exchange.request, name.digest, *size, status),
+                                   source);
       co_return;
     }
     // The fill asked in another's name, where the blob may not be; ours may have it.
@@ -161,14 +164,16 @@ base::Task<void> Blobs::serve_ending(http::Exchange& exchange, BlobName name, En
   co_await exchange.response.send(std::move(response));
 }
 
-http::ContentInfo Blobs::content(const oci::Digest& digest, uint64_t size,
-                                 const std::string& cache_status) const {
+http::ContentInfo Blobs::content(const http::Request& request, const oci::Digest& digest,
+                                 uint64_t size, const std::string& cache_status) const {
   http::ContentInfo info;
   info.size = size;
   info.etag = "\"" + digest.str() + "\"";
   info.headers.set("Content-Type", "application/octet-stream");
   info.headers.set("Docker-Content-Digest", digest.str());
-  info.headers.set("Cache-Control", "public, max-age=31536000, immutable");
+  // What a signed URL gives is for who has it: no cache between may keep it for others.
+  const std::string keepers = http::has_signature(request) ? "private" : "public";
+  info.headers.set("Cache-Control", keepers + ", max-age=31536000, immutable");
   info.headers.set("Cache-Status", name_ + "; " + cache_status);
   info.headers.set("Via", "1.1 " + name_);
   return info;

@@ -27,6 +27,16 @@ std::string default_name() {
   return http::is_token(name.data()) ? name.data() : "entrepot-edge";
 }
 
+std::optional<SignatureConfig> read_signature(const base::Section& section) {
+  if (!section.present()) return std::nullopt;
+  SignatureConfig signature;
+  signature.keys = http::read_signing_keys(section);
+  signature.required = section.boolean("required", signature.required);
+  signature.clock_skew = std::chrono::floor<std::chrono::seconds>(
+      section.duration("clock_skew", signature.clock_skew));
+  return signature;
+}
+
 }  // namespace
 
 EdgeConfig read_edge_config(const std::filesystem::path& path) {
@@ -63,10 +73,13 @@ EdgeConfig read_edge_config(const std::filesystem::path& path) {
   config.name = root.string("name", default_name());
   if (!http::is_token(config.name)) root.fail("name", "a name without spaces, such as edge-1");
 
+  config.signature = read_signature(root.section("signature"));
+
   const base::Section server = root.section("server");
   config.limits = http::read_server_limits(server);
   config.loops = static_cast<size_t>(server.integer("loops", 0, 0, 1024));
   config.threads = static_cast<size_t>(server.integer("threads", 16, 1, 1024));
+  config.trusted_proxies = http::read_networks(server, "trusted_proxies");
   config.drain_timeout = server.duration("draintimeout", config.drain_timeout);
 
   if (root.has("admin")) config.admin = read_admin(root.section("admin"));

@@ -3,6 +3,7 @@
 
 #include <chrono>
 #include <filesystem>
+#include <functional>
 #include <optional>
 #include <string>
 #include <vector>
@@ -10,8 +11,10 @@
 #include "base/log.h"
 #include "base/service_manager.h"
 #include "cache/blob_store.h"
+#include "http/network.h"
 #include "http/server.h"
 #include "proxy/admin_config.h"
+#include "proxy/signature_check.h"
 #include "proxy/upstream_config.h"
 
 namespace proxy {
@@ -25,6 +28,8 @@ struct EdgeConfig {
   std::vector<EdgeListener> listeners;
   cache::BlobStoreOptions cache;
   std::vector<UpstreamConfig> upstreams;
+  std::optional<SignatureConfig> signature;    // nullopt: no signature is looked at
+  std::vector<http::Network> trusted_proxies;  // whose word on the client's address is believed
   // In Via, Cache-Status and CDN-Loop: no two edges that ask each other may have the same.
   std::string name = "entrepot-edge";
   http::ServerLimits limits;
@@ -39,6 +44,9 @@ struct EdgeConfig {
   std::vector<base::InheritedSocket> sockets;
   // Deadlines; not in the file.
   base::Clock* clock = &base::Clock::system();
+  // What time of day it is for signatures; not in the file.
+  std::function<std::chrono::system_clock::time_point()> wall_clock =
+      std::chrono::system_clock::now;
 };
 
 EdgeConfig read_edge_config(const std::filesystem::path& path);

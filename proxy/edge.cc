@@ -7,6 +7,7 @@
 #include "base/error.h"
 #include "http/access_log.h"
 #include "http/cdn_loop.h"
+#include "http/forwarded.h"
 #include "oci/error.h"
 #include "oci/name.h"
 
@@ -29,6 +30,18 @@ std::vector<std::shared_ptr<Upstream>> upstreams(const EdgeConfig& config) {
     upstreams.push_back(std::make_shared<Upstream>(each));
   }
   return upstreams;
+}
+
+std::shared_ptr<const SignatureCheck> signature_check(const EdgeConfig& config) {
+  if (!config.signature) {
+    LOG(INFO) << "no signature is asked for: who knows a digest gets the blob";
+    return nullptr;
+  }
+  std::string ids;
+  for (const http::SigningKey& key : config.signature->keys) ids += ' ' + key.id;
+  LOG(INFO) << "signed URLs are " << (config.signature->required ? "required" : "checked")
+            << "; keys:" << ids;
+  return std::make_shared<const SignatureCheck>(*config.signature);
 }
 
 // Administrators' requests are short.
@@ -65,6 +78,7 @@ Edge::Edge(EdgeConfig config)
       workers_(loops_, config_.name),
       fills_(workers_, pool_, store_),
       blobs_(pool_, store_, fills_, config_.name),
+      signature_(signature_check(config_)),
       tls_(tls_contexts(config_)),
       monitor_(config_.name, loops_, store_, fills_, routing_) {
   if (!config_.sockets.empty() && config_.sockets.size() != config_.listeners.size()) {
@@ -130,7 +144,12 @@ void Edge::stop() {
   workers_.stop();
 }
 
-void Edge::reload() {
+void Edge::reload(const EdgeConfig& fresh) {
+  std::shared_ptr<const SignatureCheck> check = signature_check(fresh);
+  {
+    const std::lock_guard lock(mutex_);
+    signature_ = std::move(check);
+  }
   for (const auto& context : tls_) {
     if (!context) continue;
     try {
@@ -142,14 +161,25 @@ void Edge::reload() {
   }
 }
 
+std::shared_ptr<const SignatureCheck> Edge::signature() const {
+  const std::lock_guard lock(mutex_);
+  return signature_;
+}
+
 base::Task<void> Edge::handle(http::Exchange& exchange) {
-  const http::Request& request = exchange.request;
+  http::Request& request = exchange.request;
   if (http::has_passed(request.headers.joined("CDN-Loop"), config_.name)) {
     throw http::StatusError(508, "the request has passed this edge before");
   }
+  request.client = http::client_address(request, config_.trusted_proxies);
   const oci::Route route = oci::parse_route(request.path);
   const Activity::InProgress in_progress(monitor_.activity(), exchange, kind_of(route));
   const bool read = request.is("GET") || request.is("HEAD");
+  // Nothing that comes from an upstream is looked at before.
+  const std::shared_ptr<const SignatureCheck> check = signature();
+  if (check && read && !std::holds_alternative<oci::BaseRoute>(route)) {
+    check->check(request, http::unix_time(config_.wall_clock()));
+  }
   if (!read) {
     http::Response response =
         error_response(config_.name, 405, oci::error_json({{oci::ErrorCode::unsupported, ""}}));
@@ -181,7 +211,8 @@ Routing::Destination Edge::destination(const http::Request& request,
 http::Response Edge::answer_to(const http::Request* request,
                                const std::exception_ptr& thrown) const {
   const std::string& name = config_.name;
-  const std::string target = request == nullptr ? "" : base::printable(request->target);
+  const std::string target =
+      request == nullptr ? "" : base::printable(http::hide_signature(request->target));
   try {
     std::rethrow_exception(thrown);
   } catch (const oci::Error& e) {

@@ -5,6 +5,7 @@
 #pragma once
 
 #include <memory>
+#include <mutex>
 #include <string>
 
 #include "base/loop_group.h"
@@ -17,6 +18,7 @@
 #include "proxy/fill.h"
 #include "proxy/monitor.h"
 #include "proxy/routing.h"
+#include "proxy/signature_check.h"
 #include "proxy/worker.h"
 
 namespace proxy {
@@ -32,8 +34,9 @@ class Edge {
   ~Edge();
 
   void start();
-  // Reads the certificates again; the old ones stay in use where a file is bad, which is logged.
-  void reload();
+  // Takes over the signature's keys of this configuration, and reads the certificates again; the
+  // old ones stay in use where a file is bad, which is logged. Any thread.
+  void reload(const EdgeConfig& fresh);
   // Ends what is being served within the drain timeout, then the fills, whose partial blobs stay.
   void stop();
 
@@ -43,6 +46,8 @@ class Edge {
   cache::StoreStats stats() const { return store_.stats(); }
 
  private:
+  // The check in force; null if there is none.
+  std::shared_ptr<const SignatureCheck> signature() const;
   base::Task<void> handle(http::Exchange& exchange);
   // Where the request goes; oci::Error (NAME_UNKNOWN) if no upstream is meant.
   Routing::Destination destination(const http::Request& request,
@@ -57,6 +62,8 @@ class Edge {
   Workers workers_;
   Fills fills_;
   Blobs blobs_;
+  mutable std::mutex mutex_;
+  std::shared_ptr<const SignatureCheck> signature_;  // guarded by mutex_; none: all get everything
   std::vector<std::shared_ptr<http::TlsContext>> tls_;
   Monitor monitor_;
   std::unique_ptr<http::Server> server_;

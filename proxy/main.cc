@@ -14,6 +14,15 @@
 
 namespace {
 
+// SIGHUP: a file that is wrong changes nothing.
+void reload(proxy::Edge& edge, const std::string& path) {
+  try {
+    edge.reload(proxy::read_edge_config(path));
+  } catch (const std::exception& e) {
+    LOG(ERROR) << "the configuration stays as it was: " << e.what();
+  }
+}
+
 int serve(const std::string& path) {
   try {
     proxy::EdgeConfig config = proxy::read_edge_config(path);
@@ -22,7 +31,7 @@ int serve(const std::string& path) {
     config.sockets = service.sockets();
     proxy::Edge edge(std::move(config));
     service.run(edge.loops(), {.start = [&] { edge.start(); },
-                               .reload = [&] { edge.reload(); },
+                               .reload = [&] { reload(edge, path); },
                                .leave = {},
                                .drain = [&] { edge.stop(); }});
     return http::kExitOk;
@@ -67,8 +76,8 @@ int main(int argc, char** argv) {
       ->required()
       ->check(CLI::ExistingFile);
   serve_command->footer(
-      "SIGHUP reads the certificates again. SIGTERM ends transfers in flight first, "
-      "for at most server.draintimeout; a second one ends them at once.");
+      "SIGHUP reads the certificates and the keys of signatures again. SIGTERM ends transfers in "
+      "flight first, for at most server.draintimeout; a second one ends them at once.");
 
   proxy::CommandOptions options{.config = "/etc/entrepot/edge.yml"};
   std::string digest;

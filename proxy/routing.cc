@@ -34,7 +34,10 @@ std::optional<Routing::Destination> Routing::find(const http::Request& request,
     for (const auto& upstream : upstreams_) {
       if (lists(upstream->config().namespaces, *ns)) return Destination{upstream, repository};
     }
-    return std::nullopt;
+    const auto minds = [](const std::shared_ptr<Upstream>& upstream) {
+      return upstream->config().images || !upstream->config().namespaces.empty();
+    };
+    if (std::ranges::any_of(upstreams_, minds)) return std::nullopt;
   }
   const std::string_view host = without_port(request.headers.get("Host").value_or(""));
   for (const auto& upstream : upstreams_) {

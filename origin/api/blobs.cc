@@ -1,6 +1,9 @@
 #include "origin/api/blobs.h"
 
+#include <chrono>
+
 #include "http/content.h"
+#include "http/signed_url.h"
 #include "origin/api/notify.h"
 #include "origin/redirect.h"
 
@@ -16,11 +19,13 @@ base::Task<void> serve(const Context& context, http::Exchange& exchange,
   if (!blob) throw oci::Error(ErrorCode::blob_unknown, digest.str());
 
   const auto elsewhere =
-      redirect_url(context.config.redirect, exchange.request, repository, digest, blob->size);
+      redirect_url(context.config.redirect, exchange.request, repository, digest, blob->size,
+                   http::unix_time(std::chrono::system_clock::now()));
   if (elsewhere) {
     blob_pulled(context, exchange.request, repository, digest, blob->size);
     http::Response answer = context.response(context.config.redirect.status);
     answer.headers.set("Location", *elsewhere);
+    if (context.config.redirect.signature) answer.headers.set("Cache-Control", "no-store");
     co_await exchange.response.send(std::move(answer));
     co_return;
   }

@@ -55,6 +55,56 @@ http:
   EXPECT_TRUE(config.access_log);
 }
 
+constexpr const char* kSigned = R"(
+http: {addr: ':1'}
+redirect:
+  url: https://cdn.example
+  signature:
+    lifetime: 90s
+    keys: [{id: new, secret: 0123456789abcdef}, {id: old, secret_file: SECRET}]
+)";
+
+TEST_F(ConfigTest, SignedRedirects) {
+  const std::filesystem::path file = dir_.write("key", "fedcba9876543210\n");
+  std::string text = kSigned;
+  text.replace(text.find("SECRET"), 6, file.string());
+  const Config config = read(text);
+  ASSERT_TRUE(config.redirect.signature);
+  const RedirectSignature& signature = *config.redirect.signature;
+  EXPECT_EQ(signature.keys, (std::vector<http::SigningKey>{{"new", "0123456789abcdef"},
+                                                           {"old", "fedcba9876543210"}}));
+  EXPECT_EQ(signature.lifetime, 90s);
+  EXPECT_FALSE(signature.client);
+  EXPECT_THAT(config.effective, HasSubstr("id: new"));
+  EXPECT_THAT(config.effective, Not(HasSubstr("0123456789abcdef")));
+
+  const Config scoped = read(text + "    scope: client\n    prefix: {ipv4: 24}\n");
+  ASSERT_TRUE(scoped.redirect.signature->client);
+  EXPECT_EQ(scoped.redirect.signature->client->ipv4, 24U);
+  EXPECT_EQ(scoped.redirect.signature->client->ipv6, 64U);
+}
+
+TEST_F(ConfigTest, MistakesInSignedRedirects) {
+  const auto with = [this](const std::string& signature) {
+    return error("http: {addr: ':1'}\nredirect: {url: 'https://c', signature: {" + signature +
+                 "}}\n");
+  };
+  EXPECT_THAT(with("lifetime: 1m"), HasSubstr("redirect.signature.keys"));
+  EXPECT_THAT(with("keys: [{secret: 0123456789abcdef}]"), HasSubstr("keys[0].id"));
+  EXPECT_THAT(with("keys: [{id: 'a b', secret: 0123456789abcdef}]"), HasSubstr("letters"));
+  EXPECT_THAT(with("keys: [{id: a}]"), HasSubstr("keys[0].secret: expected at least 16"));
+  EXPECT_THAT(with("keys: [{id: a, secret: short}]"),
+              testing::AllOf(HasSubstr("at least 16"), Not(HasSubstr("short"))));
+  EXPECT_THAT(with("keys: [{id: a, secret: 0123456789abcdef, secret_file: f}]"),
+              testing::AllOf(HasSubstr("not both"), Not(HasSubstr("0123456789abcdef"))));
+  EXPECT_THAT(with("keys: [{id: a, secret: 0123456789abcdef}, {id: a, secret: 0123456789abcdeg}]"),
+              HasSubstr("keys[1].id"));
+  EXPECT_THAT(with("lifetime: 10ms, keys: [{id: a, secret: 0123456789abcdef}]"),
+              HasSubstr("at least a second"));
+  EXPECT_THAT(with("prefix: {ipv4: 33}, keys: [{id: a, secret: 0123456789abcdef}]"),
+              HasSubstr("prefix.ipv4"));
+}
+
 TEST_F(ConfigTest, EverythingSet) {
   const Config config = read(R"(
 version: 0.1
