@@ -2,7 +2,8 @@
 //
 // In this order: containerd's `ns` parameter (distribution-spec "Registry proxying"), the Host, the
 // first components of the repository's name, the one upstream that takes what is left. A `ns` that
-// no upstream lists is nobody's: its tags must not be answered from another registry.
+// no upstream lists is nobody's: its tags must not be answered from another registry. Where no tags
+// are served and no `ns` is listed it does not count: it is a redirected client's.
 #pragma once
 
 #include <memory>

@@ -40,6 +40,13 @@ TEST_F(RoutingTest, UnknownNamespaceIsNobodys) {
   EXPECT_EQ(find("quay/app", "ns="), "none");
 }
 
+TEST_F(RoutingTest, NamespaceDoesNotCountWhereOnlyDigestsDo) {
+  routing = Routing({upstream({.name = "origin"})});
+  EXPECT_EQ(find("app", "ns=registry.example"), "origin:app");
+  routing = Routing({upstream({.name = "origin", .images = true})});
+  EXPECT_EQ(find("app", "ns=registry.example"), "none");
+}
+
 TEST_F(RoutingTest, HostCountsWithoutItsPort) {
   EXPECT_EQ(find("app", "", "hub.example:8443"), "hub:app");
   EXPECT_EQ(find("app", "", "HUB.example"), "hub:app");
