@@ -84,6 +84,10 @@ base::Task<void> FileSource::send(ResponseWriter& response, uint64_t offset, uin
   co_await response.write_file(fd_, offset, length);
 }
 
+base::Task<void> BytesSource::send(ResponseWriter& response, uint64_t offset, uint64_t length) {
+  co_await response.write(bytes_.substr(offset, length));
+}
+
 base::Task<void> serve_content(Exchange& exchange, ContentInfo info, ContentSource& source) {
   const Request& request = exchange.request;
   const RangeSelection selection = select(request, info);

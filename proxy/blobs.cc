@@ -87,7 +87,7 @@ base::Task<void> Blobs::serve(http::Exchange& exchange, Routing::Destination fro
 
 base::Task<void> Blobs::serve_hit(http::Exchange& exchange, oci::Digest digest,
                                   std::shared_ptr<const cache::Blob> blob) {
-  http::ContentInfo info = content(digest, blob->size(), "hit");
+  http::ContentInfo info = content(exchange.request, digest, blob->size(), "hit");
   const int64_t age = std::max<int64_t>(0, unix_now() - blob->stored_at());
   info.headers.set("Age", std::to_string(age));
   http::FileSource source(blob->fd());
@@ -110,7 +110,8 @@ base::Task<void> Blobs::serve_head(http::Exchange& exchange, BlobName name) {
   }
   // HEAD has no body, so nothing is ever read from this.
   http::FileSource nothing(-1);
-  co_await http::serve_content(exchange, content(name.digest, *size, "fwd=uri-miss"), nothing);
+  co_await http::serve_content(
+      exchange, content(exchange.request, name.digest, *size, "fwd=uri-miss"), nothing);
 }
 
 base::Task<void> Blobs::serve_miss(http::Exchange& exchange, BlobName name) {
@@ -129,7 +130,8 @@ base::Task<void> Blobs::serve_miss(http::Exchange& exchange, BlobName name) {
       const std::string status =
           joined.started ? "fwd=uri-miss; stored" : "fwd=uri-miss; collapsed";
       FillSource source(fills_, fill);
-      co_await http::serve_content(exchange, content(name.digest, *size, status), source);
+      co_await http::serve_content(exchange, content(exchange.request, name.digest, *size, status),
+                                   source);
       co_return;
     }
     // The fill asked in another's name, where the blob may not be; ours may have it.
@@ -153,8 +155,8 @@ base::Task<void> Blobs::serve_ending(http::Exchange& exchange, BlobName name, En
   co_await exchange.response.send(std::move(response));
 }
 
-http::ContentInfo Blobs::content(const oci::Digest& digest, uint64_t size,
-                                 const std::string& cache_status) const {
+http::ContentInfo Blobs::content(const http::Request& request, const oci::Digest& digest,
+                                 uint64_t size, const std::string& cache_status) const {
   http::ContentInfo info;
   info.size = size;
   info.etag = "\"" + digest.str() + "\"";
@@ -163,6 +165,8 @@ http::ContentInfo Blobs::content(const oci::Digest& digest, uint64_t size,
   info.headers.set("Cache-Control", "public, max-age=31536000, immutable");
   info.headers.set("Cache-Status", name_ + "; " + cache_status);
   info.headers.set("Via", "1.1 " + name_);
+  // distribution-spec "Registry proxying": the request was routed by it.
+  if (const auto ns = request.query_value("ns")) info.headers.set("OCI-Namespace", *ns);
   return info;
 }
 

@@ -31,7 +31,7 @@ class Blobs {
   base::Task<void> serve_head(http::Exchange& exchange, BlobName name);
   base::Task<void> serve_miss(http::Exchange& exchange, BlobName name);
   base::Task<void> serve_ending(http::Exchange& exchange, BlobName name, Ending ending);
-  http::ContentInfo content(const oci::Digest& digest, uint64_t size,
+  http::ContentInfo content(const http::Request& request, const oci::Digest& digest, uint64_t size,
                             const std::string& cache_status) const;
 
   base::ThreadPool& pool_;

@@ -2,7 +2,9 @@
 #pragma once
 
 #include <chrono>
+#include <ctime>
 #include <filesystem>
+#include <functional>
 #include <optional>
 #include <string>
 #include <vector>
@@ -36,6 +38,8 @@ struct EdgeConfig {
   std::vector<base::InheritedSocket> sockets;
   // Deadlines; not in the file.
   base::Clock* clock = &base::Clock::system();
+  // The wall clock, in Unix seconds: the age of what a tag led to. Not in the file.
+  std::function<int64_t()> unix_time = [] { return static_cast<int64_t>(std::time(nullptr)); };
 };
 
 EdgeConfig read_edge_config(const std::filesystem::path& path);

@@ -5,6 +5,7 @@
 #include <iostream>
 
 #include "base/error.h"
+#include "cache/layout.h"
 #include "http/access_log.h"
 #include "oci/error.h"
 #include "oci/name.h"
@@ -51,6 +52,10 @@ Edge::Edge(EdgeConfig config)
       workers_(loops_, config_.name),
       fills_(workers_, pool_, store_),
       blobs_(pool_, store_, fills_, config_.name),
+      references_(cache::Layout(config_.cache.root).references()),
+      documents_(workers_, pool_, store_, references_, fills_, config_.unix_time),
+      warmer_(workers_, store_, documents_, fills_),
+      manifests_(documents_, warmer_, config_.name),
       tls_(tls_contexts(config_)) {
   if (!config_.sockets.empty() && config_.sockets.size() != config_.listeners.size()) {
     throw std::runtime_error("the service manager gives " + std::to_string(config_.sockets.size()) +
@@ -122,6 +127,17 @@ base::Task<void> Edge::handle(http::Exchange& exchange) {
   } else if (const auto* blob = std::get_if<oci::BlobRoute>(&route)) {
     const Routing::Destination to = destination(request, blob->repository);
     co_await blobs_.serve(exchange, to, blob->digest);
+  } else if (const auto* manifest = std::get_if<oci::ManifestRoute>(&route)) {
+    const Routing::Destination to = image_destination(request, manifest->repository);
+    co_await manifests_.serve(exchange, to, manifest->reference);
+  } else if (const auto* tags = std::get_if<oci::TagsRoute>(&route)) {
+    const Routing::Destination to = image_destination(request, tags->repository);
+    co_await manifests_.serve_tags(exchange, to, tags->repository);
+  } else if (const auto* referrers = std::get_if<oci::ReferrersRoute>(&route)) {
+    // Clients that are told NAME_UNKNOWN here do not look under the referrers' tag (oras-go).
+    const Routing::Destination to =
+        image_destination(request, referrers->repository, oci::ErrorCode::manifest_unknown);
+    co_await manifests_.serve_referrers(exchange, to, *referrers);
   } else if (std::holds_alternative<oci::BaseRoute>(route)) {
     http::Response response;
     response.headers.set("Content-Type", "application/json");
@@ -131,7 +147,7 @@ base::Task<void> Edge::handle(http::Exchange& exchange) {
   } else if (std::holds_alternative<oci::InvalidNameRoute>(route)) {
     throw oci::Error(oci::ErrorCode::name_invalid);
   } else {
-    throw oci::Error(oci::ErrorCode::name_unknown, "this cache serves blobs only");
+    throw oci::Error(oci::ErrorCode::name_unknown, "this cache serves images only");
   }
 }
 
@@ -139,6 +155,17 @@ Routing::Destination Edge::destination(const http::Request& request,
                                        const std::string& repository) const {
   std::optional<Routing::Destination> found = routing_.find(request, repository);
   if (!found) throw oci::Error(oci::ErrorCode::name_unknown, "no upstream of this name");
+  return std::move(*found);
+}
+
+Routing::Destination Edge::image_destination(const http::Request& request,
+                                             const std::string& repository,
+                                             oci::ErrorCode unknown) const {
+  std::optional<Routing::Destination> found = routing_.find(request, repository);
+  if (!found) throw oci::Error(unknown, "no upstream of this name");
+  if (!found->upstream->config().images) {
+    throw oci::Error(unknown, "this cache serves blobs only, of this name");
+  }
   return std::move(*found);
 }
 

@@ -59,13 +59,15 @@ struct Fills::Run {
   }
 };
 
-Fills::Joined Fills::join(const BlobName& name) {
+Fills::Joined Fills::join(const BlobName& name) { return join(name, nullptr); }
+
+Fills::Joined Fills::join(const BlobName& name, std::shared_ptr<const std::string> given) {
   std::shared_ptr<Fill> fill;
   {
     const std::lock_guard lock(mutex_);
     std::shared_ptr<Fill>& entry = fills_[name.digest];
     if (entry) return {entry, false};
-    entry = fill = std::make_shared<Fill>(name);
+    entry = fill = std::make_shared<Fill>(name, std::move(given));
   }
   Worker& here = workers_.here();
   here.tasks.spawn(run(fill, &here));
@@ -76,6 +78,25 @@ std::shared_ptr<Fill> Fills::find(const oci::Digest& digest) {
   const std::lock_guard lock(mutex_);
   const auto found = fills_.find(digest);
   return found == fills_.end() ? nullptr : found->second;
+}
+
+base::Task<Ending> Fills::ended(std::shared_ptr<Fill> fill) {
+  while (true) {
+    const base::Signal::Ticket ticket = fill->progress.changed().ticket();
+    Ending ending = fill->progress.ending();
+    if (ending.outcome != Outcome::filling) co_return ending;
+    co_await fill->progress.changed().wait(ticket);
+  }
+}
+
+base::Task<Ending> Fills::keep(BlobName name, std::shared_ptr<const std::string> bytes) {
+  while (true) {
+    const Joined joined = join(name, bytes);
+    Ending ending = co_await ended(joined.fill);
+    // Another's fill of this digest may have failed where ours will not.
+    if (joined.fill->given || ending.outcome == Outcome::verified) co_return ending;
+    if (ending.outcome == Outcome::cancelled) co_return ending;
+  }
 }
 
 // ---- the fill itself ------------------------------------------------------------------------
@@ -131,6 +152,8 @@ base::Task<Ending> Fills::fill_blob(Fill& fill, Worker& worker) {
     co_return Ending{Outcome::verified, "", ""};
   }
 
+  if (fill.given) co_return co_await store_given(fill);
+
   // A partial blob of a former process tells the size; else the first answer does.
   Run first;
   std::optional<uint64_t> size = store_.partial_size(fill.name.digest);
@@ -155,6 +178,17 @@ base::Task<std::optional<Ending>> Fills::open_writer(Fill& fill, uint64_t size) 
   if (!fill.file) throw base::IoError("dup");
   fill.progress.start(size, present_spans(*fill.writer));
   co_return std::nullopt;
+}
+
+base::Task<Ending> Fills::store_given(Fill& fill) {
+  std::optional<Ending> refused = co_await open_writer(fill, fill.given->size());
+  if (refused) co_return std::move(*refused);
+  const oci::Digest found = co_await pool_.run([&] {
+    oci::Hasher hasher(fill.name.digest.algorithm());
+    store_bytes(fill, 0, *fill.given, &hasher);
+    return hasher.digest();
+  });
+  co_return co_await finish(fill, found);
 }
 
 base::Task<Ending> Fills::fetch_front(Fill& fill, Worker& worker, Run run) {

@@ -29,9 +29,11 @@ namespace proxy {
 // Shared between its runs and its readers. Everything but `progress` and the constants is touched
 // by the fill's own tasks only.
 struct Fill {
-  explicit Fill(BlobName blob) : name(std::move(blob)) {}
+  explicit Fill(BlobName blob, std::shared_ptr<const std::string> bytes = nullptr)
+      : name(std::move(blob)), given(std::move(bytes)) {}
 
   const BlobName name;
+  const std::shared_ptr<const std::string> given;  // the whole blob, of a fill that fetches nothing
   Progress progress;
   base::UniqueFd file;  // set before progress.start(), constant from then on
   // Once stored: readers of the fill hold it, and so the store does not evict what they read.
@@ -70,6 +72,11 @@ class Fills {
   Joined join(const BlobName& name);
   // The fill of this digest if one is under way.
   std::shared_ptr<Fill> find(const oci::Digest& digest);
+  // Waits until it is over.
+  base::Task<Ending> ended(std::shared_ptr<Fill> fill);
+  // Stores a blob whose bytes are there, as a manifest that came by its own request. `verified` if
+  // the store has it, however it came there.
+  base::Task<Ending> keep(BlobName name, std::shared_ptr<const std::string> bytes);
 
   // Waits until the fill knows its size; nullopt if it ended before.
   base::Task<std::optional<uint64_t>> size(Fill& fill);
@@ -90,9 +97,11 @@ class Fills {
   // The range runs and the front run of one fill fetch through this.
   struct Run;
 
+  Joined join(const BlobName& name, std::shared_ptr<const std::string> given);
   base::Task<void> run(std::shared_ptr<Fill> fill, Worker* worker);
   base::Task<Ending> fill_blob(Fill& fill, Worker& worker);
   base::Task<std::optional<Ending>> open_writer(Fill& fill, uint64_t size);
+  base::Task<Ending> store_given(Fill& fill);
   base::Task<Ending> fetch_front(Fill& fill, Worker& worker, Run run);
   base::Task<void> fetch_range(std::shared_ptr<Fill> fill, Worker* worker, Claim claim);
   base::Task<std::optional<Ending>> open_transfer(Fill& fill, Worker& worker, Run& run, Span span);
