@@ -217,7 +217,8 @@ struct References::Environment {
   }
 };
 
-References::References(std::filesystem::path directory, size_t capacity) : capacity_(capacity) {
+References::References(const std::filesystem::path& directory, size_t capacity)
+    : capacity_(capacity) {
   base::create_directories_durably(directory);
   try {
     environment_ = std::make_unique<Environment>(directory);

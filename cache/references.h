@@ -40,7 +40,7 @@ class References {
   static constexpr size_t kCapacity = 100'000;
 
   // Opens what is in the directory, which is created if need be.
-  explicit References(std::filesystem::path directory, size_t capacity = kCapacity);
+  explicit References(const std::filesystem::path& directory, size_t capacity = kCapacity);
   ~References();
 
   std::optional<Reference> find(std::string_view name) const;

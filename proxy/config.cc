@@ -2,6 +2,8 @@
 
 #include <glog/logging.h>
 
+#include <algorithm>
+
 #include "base/durable_file.h"
 #include "base/yaml_config.h"
 #include "http/server_config.h"
@@ -29,6 +31,12 @@ EdgeConfig read_edge_config(const std::filesystem::path& path) {
 
   for (const base::Section& upstream : root.sections("upstreams")) {
     config.upstreams.push_back(read_upstream(upstream));
+    // What is kept of an upstream is kept under its name.
+    const std::string& name = config.upstreams.back().name;
+    if (std::ranges::count(config.upstreams, name, &UpstreamConfig::name) > 1) {
+      upstream.fail("name",
+                    "a name that no other upstream has; the default is the first URL's host");
+    }
   }
   if (config.upstreams.empty()) root.fail("upstreams", "a list of registries, such as {urls}");
   config.name = root.string("name", config.name);

@@ -66,7 +66,7 @@ bool Documents::fresh(const DocumentName& name, const Kept& kept) {
 
 bool Documents::stale_allowed(const DocumentName& name, const Kept& kept) {
   const ImagesConfig& config = name.upstream->config().image;
-  return kept.bytes && kept.age <= seconds(config.tag_lifetime) + seconds(config.stale_if_error);
+  return kept.bytes && kept.age < seconds(config.tag_lifetime) + seconds(config.stale_if_error);
 }
 
 Document Documents::stale(Kept kept, std::string why) {

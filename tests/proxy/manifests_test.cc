@@ -201,16 +201,16 @@ TEST_F(ManifestsTest, StaleWhileTheUpstreamIsDownForAsLongAsAllowed) {
   start(std::move(brief));
   get(kLatest);
   upstream.stop();
-  now += 60 + 3600;
+  now += 60 + 3599;
   const test::Fetched answer = get(kLatest);
   EXPECT_EQ(answer.status, 200);
   EXPECT_EQ(answer.body, one.manifest);
-  EXPECT_EQ(answer.header("Age"), "3660");
+  EXPECT_EQ(answer.header("Age"), "3659");
   EXPECT_EQ(answer.header("Cache-Status"),
             "edge-1; fwd=stale; detail=\"the upstream does not answer\"");
   EXPECT_EQ(answer.headers.joined("Warning"),
             "110 - \"Response is Stale\", 299 - \"the upstream does not answer; this is what it "
-            "said 3660 s ago\"");
+            "said 3659 s ago\"");
   now += 1;
   expect_error(get(kLatest), 502, "UNAVAILABLE");
   EXPECT_EQ(get(by_digest(one)).body, one.manifest);
@@ -232,7 +232,7 @@ TEST_F(ManifestsTest, StaleWhileTheUpstreamSaysTooManyRequests) {
   EXPECT_EQ(stale.body, one.manifest);
   EXPECT_TRUE(stale.headers.joined("Warning").find("limits this cache's requests") !=
               std::string::npos);
-  now += 3601;
+  now += 3600;
   upstream.script(kLatest, {test::step::respond(429, wait)});
   const test::Fetched refused = get(kLatest);
   expect_error(refused, 429, "TOOMANYREQUESTS");
@@ -276,6 +276,30 @@ TEST_F(ManifestsTest, WithNoPatienceTheOlderAnswerIsGivenAtOnce) {
   upstream.release("asked");
   while (get(kLatest).body != two.manifest) std::this_thread::yield();
   EXPECT_EQ(asked(kLatest), "2 1");
+}
+
+TEST_F(ManifestsTest, NothingIsStaleWhereThatIsNotAllowed) {
+  EdgeConfig strict = config();
+  strict.upstreams[0].image.stale_if_error = base::Duration(0);
+  serve_manifest(one.manifest, "latest");
+  start(std::move(strict));
+  get(kLatest);
+  now += 60;
+  upstream.script(kLatest, {test::step::respond(500)});
+  expect_error(get(kLatest), 502, "UNAVAILABLE");
+  EXPECT_EQ(get(kLatest).body, one.manifest);
+}
+
+TEST_F(ManifestsTest, AStopDoesNotWaitForAnUpstreamThatIsSilent) {
+  EdgeConfig quick = config();
+  quick.drain_timeout = base::Duration(0);
+  serve_manifest(one.manifest, "latest");
+  start(std::move(quick));
+  upstream.script(kLatest, {test::step::stall("never")});
+  std::thread client([&] { EXPECT_NE(get(kLatest).status, 200); });
+  upstream.wait_stalled("never");
+  edge->stop();
+  client.join();
 }
 
 TEST_F(ManifestsTest, DeletionIsFollowedAndTheDigestStays) {
