@@ -88,6 +88,11 @@ base::Task<void> BytesSource::send(ResponseWriter& response, uint64_t offset, ui
   co_await response.write(bytes_.substr(offset, length));
 }
 
+bool range_unsatisfiable(const Request& request, const ContentInfo& info) {
+  return !none_match_hits(request.headers, info.etag) &&
+         select(request, info).kind == RangeSelection::Kind::unsatisfiable;
+}
+
 base::Task<void> serve_content(Exchange& exchange, ContentInfo info, ContentSource& source) {
   const Request& request = exchange.request;
   const RangeSelection selection = select(request, info);

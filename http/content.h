@@ -45,6 +45,9 @@ struct ContentInfo {
   Headers headers;   // sent with 200, 206 and 304: Content-Type, Cache-Control, …
 };
 
+// Whether serve_content answers 416: a Range that asks for nothing that is there.
+bool range_unsatisfiable(const Request& request, const ContentInfo& info);
+
 // Answers GET and HEAD: 200, 206 (Content-Range or multipart/byteranges), 304 with ETag and the
 // given headers, 412 never, 416 with an empty body and "Content-Range: bytes */<size>". Evaluates
 // If-None-Match, If-Match is ignored, If-Range. Adds ETag, Accept-Ranges.

@@ -150,7 +150,8 @@ void read_http(const base::Section& http, Config& config) {
   }
 }
 
-// As in Distribution 3, whose "disabled" is about the children of indexes, not about layers.
+// As in Distribution 3, whose "disabled" is about URLs and the children of indexes, not about
+// whether layers are there.
 Validation read_validation(const base::Section& section) {
   using Children = Validation::Children;
   Validation validation;
@@ -166,7 +167,13 @@ Validation read_validation(const base::Section& section) {
   if (required == "list" && validation.platforms.empty()) {
     indexes.fail("platformlist", "the platforms that are required, each {architecture: …, os: …}");
   }
-  if (section.boolean("disabled", false)) validation.children = Children::none;
+  if (const base::Section urls = manifests.section("urls"); urls.present()) {
+    validation.urls.emplace(urls);
+  }
+  if (section.boolean("disabled", false)) {
+    validation.children = Children::none;
+    validation.urls.reset();
+  }
   validation.layers = manifests.section("images").choice("layers", {"all", "none"}, "all") == "all";
   return validation;
 }
@@ -234,6 +241,8 @@ void log_fixed_differences(const Config& old, const Config& fresh) {
   report(old.secret == fresh.secret, "http.secret");
   report(old.loops == fresh.loops && old.threads == fresh.threads && old.limits == fresh.limits,
          "server");
+  report(old.debug == fresh.debug, "http.debug");
+  report(old.health == fresh.health, "health");
   report(old.notifications == fresh.notifications, "notifications");
   report(old.access_log == fresh.access_log && old.access_format == fresh.access_format,
          "log.accesslog");

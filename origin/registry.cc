@@ -162,6 +162,10 @@ void Registry::add_metrics() {
   using Kind = base::Metrics::Kind;
   base::add_process_metrics(metrics_);
   metrics_.include(action_times());
+  if (events_) {
+    event_metrics_ = std::make_unique<EventMetrics>(*events_);
+    metrics_.include(*event_metrics_);
+  }
   metrics_.gauge("entrepot_build_info", "The version that runs.", {{"version", ENTREPOT_VERSION}})
       .Set(1);
   metrics_.watch(Kind::gauge, "entrepot_http_connections", "Open connections.",

@@ -47,6 +47,8 @@ EdgeConfig read_edge_config(const std::filesystem::path& path) {
   config.threads = static_cast<size_t>(server.integer("threads", 16, 1, 1024));
   config.drain_timeout = server.duration("draintimeout", config.drain_timeout);
 
+  if (root.has("admin")) config.admin = read_admin(root.section("admin"));
+
   const base::Section log = root.section("log");
   config.log_level = http::read_log_level(log);
   config.access_log = !log.section("accesslog").boolean("disabled", false);

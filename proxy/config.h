@@ -13,6 +13,7 @@
 #include "base/service_manager.h"
 #include "cache/blob_store.h"
 #include "http/server.h"
+#include "proxy/admin_config.h"
 #include "proxy/upstream_config.h"
 
 namespace proxy {
@@ -33,6 +34,7 @@ struct EdgeConfig {
   std::chrono::nanoseconds drain_timeout = std::chrono::seconds(60);
   base::LogLevel log_level = base::LogLevel::info;
   bool access_log = true;
+  AdminConfig admin;
   // What the service manager listens on for us: one for each of the listeners, in their order,
   // instead of its address. Not in the file.
   std::vector<base::InheritedSocket> sockets;

@@ -31,6 +31,19 @@ std::vector<std::shared_ptr<Upstream>> upstreams(const EdgeConfig& config) {
   return upstreams;
 }
 
+// Administrators' requests are short.
+constexpr auto kAdminDrain = std::chrono::seconds(1);
+
+// What a route asks for, for the metrics.
+std::string_view kind_of(const oci::Route& route) {
+  if (std::holds_alternative<oci::BaseRoute>(route)) return "base";
+  if (std::holds_alternative<oci::BlobRoute>(route)) return "blob";
+  if (std::holds_alternative<oci::ManifestRoute>(route)) return "manifest";
+  if (std::holds_alternative<oci::TagsRoute>(route)) return "tags";
+  if (std::holds_alternative<oci::ReferrersRoute>(route)) return "referrers";
+  return "other";
+}
+
 }  // namespace
 
 http::Response error_response(const std::string& name, int status, std::string json) {
@@ -56,7 +69,8 @@ Edge::Edge(EdgeConfig config)
       documents_(workers_, pool_, store_, references_, fills_, config_.unix_time),
       warmer_(workers_, store_, documents_, fills_),
       manifests_(documents_, warmer_, config_.name),
-      tls_(tls_contexts(config_)) {
+      tls_(tls_contexts(config_)),
+      monitor_(config_.name, loops_, store_, fills_, routing_) {
   if (!config_.sockets.empty() && config_.sockets.size() != config_.listeners.size()) {
     throw std::runtime_error("the service manager gives " + std::to_string(config_.sockets.size()) +
                              " sockets, the configuration has " +
@@ -74,16 +88,28 @@ Edge::Edge(EdgeConfig config)
   options.on_error = [this](const http::Request* request, const std::exception_ptr& thrown) {
     return answer_to(request, thrown);
   };
-  if (config_.access_log) {
-    options.on_access = [](const http::AccessRecord& record) { http::log_access(record); };
-  }
+  options.on_access = [this](const http::AccessRecord& record) {
+    monitor_.activity().record(record);
+    if (config_.access_log) http::log_access(record);
+  };
   server_ = std::make_unique<http::Server>(loops_, pool_, std::move(options), listens);
+  if (!config_.admin.address.empty()) {
+    admin_ = std::make_unique<Admin>(Admin::Edge{.loops = loops_,
+                                                 .pool = pool_,
+                                                 .store = store_,
+                                                 .fills = fills_,
+                                                 .metrics = monitor_.metrics(),
+                                                 .status = [this] { return monitor_.status(); }},
+                                     config_.admin);
+  }
 }
 
 Edge::~Edge() { stop(); }
 
 void Edge::start() {
   server_->start();
+  if (admin_) admin_->start();
+  monitor_.start(*server_);
   for (size_t i = 0; i < config_.listeners.size(); ++i) {
     LOG(INFO) << "listening on " << server_->address(i) << (tls_[i] ? " (TLS)" : "");
   }
@@ -97,8 +123,12 @@ void Edge::stop() {
       fills_.cancel();
       workers_.cancel();
     });
-    server_.reset();
   }
+  // The administration can be asked until the end, also about the drain.
+  if (admin_) admin_->drain(kAdminDrain);
+  admin_.reset();
+  monitor_.stop();
+  server_.reset();
   fills_.cancel();
   workers_.stop();
 }
@@ -118,6 +148,7 @@ void Edge::reload() {
 base::Task<void> Edge::handle(http::Exchange& exchange) {
   const http::Request& request = exchange.request;
   const oci::Route route = oci::parse_route(request.path);
+  const Activity::InProgress in_progress(monitor_.activity(), exchange, kind_of(route));
   const bool read = request.is("GET") || request.is("HEAD");
   if (!read) {
     http::Response response =

@@ -14,11 +14,13 @@
 #include "cache/references.h"
 #include "http/server.h"
 #include "oci/error.h"
+#include "proxy/admin.h"
 #include "proxy/blobs.h"
 #include "proxy/config.h"
 #include "proxy/documents.h"
 #include "proxy/fill.h"
 #include "proxy/manifests.h"
+#include "proxy/monitor.h"
 #include "proxy/routing.h"
 #include "proxy/warmer.h"
 #include "proxy/worker.h"
@@ -43,6 +45,7 @@ class Edge {
 
   uint16_t port(size_t listener = 0) const { return server_->port(listener); }
   base::LoopGroup& loops() { return loops_; }
+  uint16_t admin_port() const { return admin_->port(); }
   cache::StoreStats stats() const { return store_.stats(); }
 
  private:
@@ -69,7 +72,9 @@ class Edge {
   Warmer warmer_;
   Manifests manifests_;
   std::vector<std::shared_ptr<http::TlsContext>> tls_;
+  Monitor monitor_;
   std::unique_ptr<http::Server> server_;
+  std::unique_ptr<Admin> admin_;  // if it is configured
   bool stopped_ = false;
 };
 

@@ -67,7 +67,8 @@ Fills::Joined Fills::join(const BlobName& name, std::shared_ptr<const std::strin
     const std::lock_guard lock(mutex_);
     std::shared_ptr<Fill>& entry = fills_[name.digest];
     if (entry) return {entry, false};
-    entry = fill = std::make_shared<Fill>(name, std::move(given));
+    entry = fill =
+        std::make_shared<Fill>(name, base::EventLoop::current()->now(), std::move(given));
   }
   Worker& here = workers_.here();
   here.tasks.spawn(run(fill, &here));
@@ -97,6 +98,14 @@ base::Task<Ending> Fills::keep(BlobName name, std::shared_ptr<const std::string>
     if (joined.fill->given || ending.outcome == Outcome::verified) co_return ending;
     if (ending.outcome == Outcome::cancelled) co_return ending;
   }
+}
+
+std::vector<std::shared_ptr<Fill>> Fills::all() const {
+  const std::lock_guard lock(mutex_);
+  std::vector<std::shared_ptr<Fill>> all;
+  all.reserve(fills_.size());
+  for (const auto& [digest, fill] : fills_) all.push_back(fill);
+  return all;
 }
 
 // ---- the fill itself ------------------------------------------------------------------------

@@ -29,10 +29,11 @@ namespace proxy {
 // Shared between its runs and its readers. Everything but `progress` and the constants is touched
 // by the fill's own tasks only.
 struct Fill {
-  explicit Fill(BlobName blob, std::shared_ptr<const std::string> bytes = nullptr)
-      : name(std::move(blob)), given(std::move(bytes)) {}
+  Fill(BlobName blob, base::TimePoint now, std::shared_ptr<const std::string> bytes)
+      : name(std::move(blob)), began(now), given(std::move(bytes)) {}
 
   const BlobName name;
+  const base::TimePoint began;
   const std::shared_ptr<const std::string> given;  // the whole blob, of a fill that fetches nothing
   Progress progress;
   base::UniqueFd file;  // set before progress.start(), constant from then on
@@ -77,6 +78,8 @@ class Fills {
   // Stores a blob whose bytes are there, as a manifest that came by its own request. `verified` if
   // the store has it, however it came there.
   base::Task<Ending> keep(BlobName name, std::shared_ptr<const std::string> bytes);
+  // Every fill under way.
+  std::vector<std::shared_ptr<Fill>> all() const;
 
   // Waits until the fill knows its size; nullopt if it ended before.
   base::Task<std::optional<uint64_t>> size(Fill& fill);
@@ -114,7 +117,7 @@ class Fills {
   cache::BlobStore& store_;
   std::atomic<bool> stopping_ = false;
 
-  std::mutex mutex_;
+  mutable std::mutex mutex_;
   std::unordered_map<oci::Digest, std::shared_ptr<Fill>> fills_;  // guarded by mutex_
 };
 

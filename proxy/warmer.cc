@@ -25,7 +25,7 @@ bool wanted(const oci::Descriptor& child, const std::vector<oci::Platform>& plat
 }
 
 // Foreign layers are not in the registry.
-bool fetchable(const oci::Descriptor& blob) { return blob.distributable && !blob.has_urls; }
+bool fetchable(const oci::Descriptor& blob) { return blob.distributable && blob.urls.empty(); }
 
 }  // namespace
 
