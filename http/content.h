@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <string>
+#include <string_view>
 
 #include "base/task.h"
 #include "http/body.h"
@@ -26,6 +27,16 @@ class FileSource : public ContentSource {
 
  private:
   int fd_;
+};
+
+// Bytes that are all there. Does not own them.
+class BytesSource : public ContentSource {
+ public:
+  explicit BytesSource(std::string_view bytes) : bytes_(bytes) {}
+  base::Task<void> send(ResponseWriter& response, uint64_t offset, uint64_t length) override;
+
+ private:
+  std::string_view bytes_;
 };
 
 struct ContentInfo {

@@ -176,6 +176,8 @@ http::ContentInfo Blobs::content(const http::Request& request, const oci::Digest
   info.headers.set("Cache-Control", keepers + ", max-age=31536000, immutable");
   info.headers.set("Cache-Status", name_ + "; " + cache_status);
   info.headers.set("Via", "1.1 " + name_);
+  // distribution-spec "Registry proxying": the request was routed by it.
+  if (const auto ns = request.query_value("ns")) info.headers.set("OCI-Namespace", *ns);
   return info;
 }
 

@@ -3,6 +3,7 @@
 #include <glog/logging.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <climits>
 
@@ -68,6 +69,12 @@ EdgeConfig read_edge_config(const std::filesystem::path& path) {
 
   for (const base::Section& upstream : root.sections("upstreams")) {
     config.upstreams.push_back(read_upstream(upstream));
+    // What is kept of an upstream is kept under its name.
+    const std::string& name = config.upstreams.back().name;
+    if (std::ranges::count(config.upstreams, name, &UpstreamConfig::name) > 1) {
+      upstream.fail("name",
+                    "a name that no other upstream has; the default is the first URL's host");
+    }
   }
   if (config.upstreams.empty()) root.fail("upstreams", "a list of registries, such as {urls}");
   config.name = root.string("name", default_name());

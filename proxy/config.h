@@ -2,6 +2,7 @@
 #pragma once
 
 #include <chrono>
+#include <ctime>
 #include <filesystem>
 #include <functional>
 #include <optional>
@@ -44,9 +45,9 @@ struct EdgeConfig {
   std::vector<base::InheritedSocket> sockets;
   // Deadlines; not in the file.
   base::Clock* clock = &base::Clock::system();
-  // What time of day it is for signatures; not in the file.
-  std::function<std::chrono::system_clock::time_point()> wall_clock =
-      std::chrono::system_clock::now;
+  // The wall clock, in Unix seconds: the age of what a tag led to, and what signatures
+  // are held against. Not in the file.
+  std::function<int64_t()> unix_time = [] { return static_cast<int64_t>(std::time(nullptr)); };
 };
 
 EdgeConfig read_edge_config(const std::filesystem::path& path);

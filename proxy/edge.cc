@@ -5,6 +5,7 @@
 #include <iostream>
 
 #include "base/error.h"
+#include "cache/layout.h"
 #include "http/access_log.h"
 #include "http/cdn_loop.h"
 #include "http/forwarded.h"
@@ -79,6 +80,10 @@ Edge::Edge(EdgeConfig config)
       fills_(workers_, pool_, store_),
       blobs_(pool_, store_, fills_, config_.name),
       signature_(signature_check(config_)),
+      references_(cache::Layout(config_.cache.root).references()),
+      documents_(workers_, pool_, store_, references_, fills_, config_.unix_time),
+      warmer_(workers_, store_, documents_, fills_),
+      manifests_(documents_, warmer_, config_.name),
       tls_(tls_contexts(config_)),
       monitor_(config_.name, loops_, store_, fills_, routing_) {
   if (!config_.sockets.empty() && config_.sockets.size() != config_.listeners.size()) {
@@ -178,7 +183,7 @@ base::Task<void> Edge::handle(http::Exchange& exchange) {
   // Nothing that comes from an upstream is looked at before.
   const std::shared_ptr<const SignatureCheck> check = signature();
   if (check && read && !std::holds_alternative<oci::BaseRoute>(route)) {
-    check->check(request, http::unix_time(config_.wall_clock()));
+    check->check(request, config_.unix_time());
   }
   if (!read) {
     http::Response response =
@@ -188,6 +193,17 @@ base::Task<void> Edge::handle(http::Exchange& exchange) {
   } else if (const auto* blob = std::get_if<oci::BlobRoute>(&route)) {
     const Routing::Destination to = destination(request, blob->repository);
     co_await blobs_.serve(exchange, to, blob->digest);
+  } else if (const auto* manifest = std::get_if<oci::ManifestRoute>(&route)) {
+    const Routing::Destination to = image_destination(request, manifest->repository);
+    co_await manifests_.serve(exchange, to, manifest->reference);
+  } else if (const auto* tags = std::get_if<oci::TagsRoute>(&route)) {
+    const Routing::Destination to = image_destination(request, tags->repository);
+    co_await manifests_.serve_tags(exchange, to, tags->repository);
+  } else if (const auto* referrers = std::get_if<oci::ReferrersRoute>(&route)) {
+    // Clients that are told NAME_UNKNOWN here do not look under the referrers' tag (oras-go).
+    const Routing::Destination to =
+        image_destination(request, referrers->repository, oci::ErrorCode::manifest_unknown);
+    co_await manifests_.serve_referrers(exchange, to, *referrers);
   } else if (std::holds_alternative<oci::BaseRoute>(route)) {
     http::Response response;
     response.headers.set("Content-Type", "application/json");
@@ -197,7 +213,7 @@ base::Task<void> Edge::handle(http::Exchange& exchange) {
   } else if (std::holds_alternative<oci::InvalidNameRoute>(route)) {
     throw oci::Error(oci::ErrorCode::name_invalid);
   } else {
-    throw oci::Error(oci::ErrorCode::name_unknown, "this cache serves blobs only");
+    throw oci::Error(oci::ErrorCode::name_unknown, "this cache serves images only");
   }
 }
 
@@ -205,6 +221,17 @@ Routing::Destination Edge::destination(const http::Request& request,
                                        const std::string& repository) const {
   std::optional<Routing::Destination> found = routing_.find(request, repository);
   if (!found) throw oci::Error(oci::ErrorCode::name_unknown, "no upstream of this name");
+  return std::move(*found);
+}
+
+Routing::Destination Edge::image_destination(const http::Request& request,
+                                             const std::string& repository,
+                                             oci::ErrorCode unknown) const {
+  std::optional<Routing::Destination> found = routing_.find(request, repository);
+  if (!found) throw oci::Error(unknown, "no upstream of this name");
+  if (!found->upstream->config().images) {
+    throw oci::Error(unknown, "this cache serves blobs only, of this name");
+  }
   return std::move(*found);
 }
 

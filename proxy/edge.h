@@ -2,6 +2,7 @@
 //
 //   main → Edge → Edge::handle → Blobs::serve → cache::BlobStore (hit) | Fills (miss) →
 //   UpstreamClient
+//                               Manifests::serve → Documents → cache::References, UpstreamClient
 #pragma once
 
 #include <memory>
@@ -11,14 +12,19 @@
 #include "base/loop_group.h"
 #include "base/thread_pool.h"
 #include "cache/blob_store.h"
+#include "cache/references.h"
 #include "http/server.h"
+#include "oci/error.h"
 #include "proxy/admin.h"
 #include "proxy/blobs.h"
 #include "proxy/config.h"
+#include "proxy/documents.h"
 #include "proxy/fill.h"
+#include "proxy/manifests.h"
 #include "proxy/monitor.h"
 #include "proxy/routing.h"
 #include "proxy/signature_check.h"
+#include "proxy/warmer.h"
 #include "proxy/worker.h"
 
 namespace proxy {
@@ -52,6 +58,10 @@ class Edge {
   // Where the request goes; oci::Error (NAME_UNKNOWN) if no upstream is meant.
   Routing::Destination destination(const http::Request& request,
                                    const std::string& repository) const;
+  // The same for what only a mirror of whole images has.
+  Routing::Destination image_destination(
+      const http::Request& request, const std::string& repository,
+      oci::ErrorCode unknown = oci::ErrorCode::name_unknown) const;
   http::Response answer_to(const http::Request* request, const std::exception_ptr& thrown) const;
 
   const EdgeConfig config_;
@@ -64,6 +74,10 @@ class Edge {
   Blobs blobs_;
   mutable std::mutex mutex_;
   std::shared_ptr<const SignatureCheck> signature_;  // guarded by mutex_; none: all get everything
+  cache::References references_;
+  Documents documents_;
+  Warmer warmer_;
+  Manifests manifests_;
   std::vector<std::shared_ptr<http::TlsContext>> tls_;
   Monitor monitor_;
   std::unique_ptr<http::Server> server_;

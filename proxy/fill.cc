@@ -48,12 +48,18 @@ struct Fills::Run {
 };
 
 Fills::Joined Fills::join(const BlobName& name, bool by_ranges) {
+  return join(name, by_ranges, nullptr);
+}
+
+Fills::Joined Fills::join(const BlobName& name, bool by_ranges,
+                          std::shared_ptr<const std::string> given) {
   std::shared_ptr<Fill> fill;
   {
     const std::lock_guard lock(mutex_);
     std::shared_ptr<Fill>& entry = fills_[name.digest];
     if (entry) return {entry, false};
-    entry = fill = std::make_shared<Fill>(name, base::EventLoop::current()->now());
+    entry = fill =
+        std::make_shared<Fill>(name, base::EventLoop::current()->now(), std::move(given));
     fill->by_ranges = by_ranges;
   }
   Worker& here = workers_.here();
@@ -65,6 +71,25 @@ std::shared_ptr<Fill> Fills::find(const oci::Digest& digest) {
   const std::lock_guard lock(mutex_);
   const auto found = fills_.find(digest);
   return found == fills_.end() ? nullptr : found->second;
+}
+
+base::Task<Ending> Fills::ended(std::shared_ptr<Fill> fill) {
+  while (true) {
+    const base::Signal::Ticket ticket = fill->progress.changed().ticket();
+    Ending ending = fill->progress.ending();
+    if (ending.outcome != Outcome::filling) co_return ending;
+    co_await fill->progress.changed().wait(ticket);
+  }
+}
+
+base::Task<Ending> Fills::keep(BlobName name, std::shared_ptr<const std::string> bytes) {
+  while (true) {
+    const Joined joined = join(name, false, bytes);
+    Ending ending = co_await ended(joined.fill);
+    // Another's fill of this digest may have failed where ours will not.
+    if (joined.fill->given || ending.outcome == Outcome::verified) co_return ending;
+    if (ending.outcome == Outcome::cancelled) co_return ending;
+  }
 }
 
 std::vector<std::shared_ptr<Fill>> Fills::all() const {
@@ -127,6 +152,8 @@ base::Task<Ending> Fills::fill_blob(Fill& fill, Worker& worker) {
   // Another fill may have stored the blob between the caller's look-up and join().
   std::optional<Ending> unstorable = co_await open_stored(fill);
   if (fill.progress.size()) co_return Ending{Outcome::verified, "", ""};
+  if (fill.given && unstorable) co_return std::move(*unstorable);
+  if (fill.given) co_return co_await store_given(fill, worker);
   if (fill.name.upstream->known_absent(fill.name, worker.loop.now())) {
     co_return known_absent(fill.name);
   }
@@ -204,6 +231,17 @@ base::Task<std::optional<Ending>> Fills::open_writer(Fill& fill, uint64_t size) 
   }
   fill.progress.start(size, present_spans(*fill.writer));
   co_return std::nullopt;
+}
+
+base::Task<Ending> Fills::store_given(Fill& fill, Worker& worker) {
+  std::optional<Ending> refused = co_await open_writer(fill, fill.given->size());
+  if (refused) co_return std::move(*refused);
+  const oci::Digest found = co_await pool_.run([&] {
+    oci::Hasher hasher(fill.name.digest.algorithm());
+    store_bytes(fill, 0, *fill.given, &hasher);
+    return hasher.digest();
+  });
+  co_return co_await finish(fill, worker, found);
 }
 
 base::Task<Ending> Fills::fetch_front(Fill& fill, Worker& worker, Run run) {

@@ -32,10 +32,12 @@ class PassThrough;
 // Shared between its runs and its readers. Everything but `progress` and the constants is touched
 // by the fill's own tasks only.
 struct Fill {
-  Fill(BlobName blob, base::TimePoint now) : name(std::move(blob)), began(now) {}
+  Fill(BlobName blob, base::TimePoint now, std::shared_ptr<const std::string> bytes)
+      : name(std::move(blob)), began(now), given(std::move(bytes)) {}
 
   const BlobName name;
   const base::TimePoint began;
+  const std::shared_ptr<const std::string> given;  // the whole blob, of a fill that fetches nothing
   Progress progress;
   base::UniqueFd file;  // set before progress.start(), constant from then on
   // Once stored: readers of the fill hold it, and so the store does not evict what they read.
@@ -66,6 +68,11 @@ class Fills {
   Joined join(const BlobName& name, bool by_ranges = false);
   // The fill of this digest if one is under way.
   std::shared_ptr<Fill> find(const oci::Digest& digest);
+  // Waits until it is over.
+  base::Task<Ending> ended(std::shared_ptr<Fill> fill);
+  // Stores a blob whose bytes are there, as a manifest that came by its own request. `verified` if
+  // the store has it, however it came there.
+  base::Task<Ending> keep(BlobName name, std::shared_ptr<const std::string> bytes);
   // Every fill under way.
   std::vector<std::shared_ptr<Fill>> all() const;
 
@@ -92,11 +99,13 @@ class Fills {
   // The range runs and the front run of one fill fetch through this.
   struct Run;
 
+  Joined join(const BlobName& name, bool by_ranges, std::shared_ptr<const std::string> given);
   base::Task<void> run(std::shared_ptr<Fill> fill, Worker* worker);
   base::Task<Ending> fill_blob(Fill& fill, Worker& worker);
   base::Task<std::optional<Ending>> open_stored(Fill& fill);
   base::Task<std::optional<Ending>> open_first(Fill& fill, Download& download);
   base::Task<std::optional<Ending>> open_writer(Fill& fill, uint64_t size);
+  base::Task<Ending> store_given(Fill& fill, Worker& worker);
   base::Task<Ending> fetch_front(Fill& fill, Worker& worker, Run run);
   base::Task<void> fetch_range(std::shared_ptr<Fill> fill, Worker* worker, Claim claim);
   base::Task<std::optional<Ending>> fetch(Fill& fill, Run& run, Claim& claim);

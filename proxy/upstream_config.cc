@@ -77,6 +77,28 @@ void read_failover(const base::Section& section, UpstreamConfig& config) {
   config.retry_after_max = section.duration("retry_after_max", config.retry_after_max);
 }
 
+oci::Platform platform(const base::Section& section, const std::string& text) {
+  const size_t slash = text.find('/');
+  if (slash == 0 || slash == std::string::npos || slash + 1 == text.size() ||
+      text.find('/', slash + 1) != std::string::npos) {
+    section.fail("platforms", "a list of <os>/<architecture>, such as [linux/amd64]");
+  }
+  return {.architecture = text.substr(slash + 1), .os = text.substr(0, slash)};
+}
+
+ImagesConfig read_images(const base::Section& section) {
+  ImagesConfig config;
+  config.tag_lifetime = section.duration("tag_lifetime", config.tag_lifetime);
+  config.stale_after = section.duration("stale_after", config.stale_after);
+  config.stale_if_error = section.duration("stale_if_error", config.stale_if_error);
+  config.follow_deletions = section.boolean("follow_deletions", config.follow_deletions);
+  config.prefetch = section.boolean("prefetch", config.prefetch);
+  for (const std::string& text : section.strings("platforms")) {
+    config.platforms.push_back(platform(section, text));
+  }
+  return config;
+}
+
 }  // namespace
 
 UpstreamConfig read_upstream(const base::Section& section) {
@@ -96,6 +118,7 @@ UpstreamConfig read_upstream(const base::Section& section) {
     section.fail("prefix", "the beginning of a repository's name, such as fedora");
   }
   config.images = section.boolean("images", false);
+  config.image = read_images(section);
   read_credentials(section, config);
 
   read_failover(section, config);

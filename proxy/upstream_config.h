@@ -9,11 +9,29 @@
 #include "base/event_loop.h"
 #include "base/yaml_config.h"
 #include "http/client.h"
+#include "oci/manifest.h"
 #include "proxy/redirect_rules.h"
 
 namespace proxy {
 
 inline constexpr size_t kMaxUrls = 64;  // of one upstream
+
+// How manifests, tags and referrers are kept (documents.h).
+struct ImagesConfig {
+  // How long a tag, a list of tags or of referrers is answered without asking the upstream.
+  base::Duration tag_lifetime = std::chrono::seconds(60);
+  // How long a client waits for the upstream's word if there is an older answer to give instead.
+  base::Duration stale_after = std::chrono::seconds(5);
+  // For how long after its lifetime an older answer is given while the upstream has no word.
+  base::Duration stale_if_error = std::chrono::hours(168);
+  // True: what the upstream says is gone or refuses is gone here too. False: the older answer is
+  // given for as long as if the upstream were down.
+  bool follow_deletions = true;
+  // After a manifest is served, its config and layers are fetched; of an index, those of these
+  // platforms, or of all if none is listed.
+  bool prefetch = false;
+  std::vector<oci::Platform> platforms;
+};
 
 struct UpstreamConfig {
   std::string name;               // in logs and metrics; by default the first URL's host
@@ -26,6 +44,7 @@ struct UpstreamConfig {
 
   // True: manifests, tags and referrers are served too, not only blobs.
   bool images = false;
+  ImagesConfig image;
 
   // How we show who we are; all may be empty. They go to these URLs and nowhere else, but for the
   // user name and password, which also go where tokens are made (token_request.h).

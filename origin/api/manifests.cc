@@ -12,17 +12,6 @@ using oci::ErrorCode;
 // As many tags as one PUT may set with ?tag=.
 constexpr size_t kMaxTagParameters = 100;
 
-class BytesSource : public http::ContentSource {
- public:
-  explicit BytesSource(const std::string& bytes) : bytes_(bytes) {}
-  base::Task<void> send(http::ResponseWriter& response, uint64_t offset, uint64_t length) override {
-    co_await response.write(std::string_view(bytes_).substr(offset, length));
-  }
-
- private:
-  const std::string& bytes_;
-};
-
 struct Stored {
   oci::Digest digest;
   std::string bytes;
@@ -70,7 +59,7 @@ base::Task<void> serve(const Context& context, http::Exchange& exchange,
   http::ContentInfo info{stored->bytes.size(), '"' + stored->digest.str() + '"', context.headers()};
   info.headers.set("Content-Type", stored->manifest.media_type);
   info.headers.set("Docker-Content-Digest", stored->digest.str());
-  BytesSource source(stored->bytes);
+  http::BytesSource source(stored->bytes);
   co_await http::serve_content(exchange, std::move(info), source);
   if (exchange.response.status() == 304 || exchange.response.status() == 416) co_return;
   const auto* tag = std::get_if<std::string>(&reference);

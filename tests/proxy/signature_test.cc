@@ -20,9 +20,7 @@ class SignatureTest : public EdgeTest {
     EdgeConfig config = EdgeTest::config();
     config.signature = SignatureConfig{.keys = {kNew, kOld}};
     config.trusted_proxies = {*http::Network::parse("127.0.0.1")};
-    config.wall_clock = [this] {
-      return std::chrono::system_clock::time_point(std::chrono::seconds(now_.load()));
-    };
+    config.unix_time = [this] { return now_.load(); };
     return config;
   }
 
