@@ -334,6 +334,11 @@ void Holdings::set_pinned(const oci::Digest& digest, bool pinned) {
 
 // ---- uses and places ------------------------------------------------------------------------
 
+int64_t Holdings::stamp() {
+  const std::lock_guard lock(mutex_);
+  return next_use();
+}
+
 bool Holdings::many_uses() const {
   const std::lock_guard lock(mutex_);
   return eviction_.changed() >= kManyUses;
