@@ -65,6 +65,16 @@ std::string read_secret(const base::Section& section, const std::string& key) {
   return *content;
 }
 
+std::vector<Network> read_networks(const base::Section& section, std::string_view key) {
+  std::vector<Network> networks;
+  for (const std::string& text : section.strings(key)) {
+    const auto network = Network::parse(text);
+    if (!network) section.fail(key, "networks such as 10.16.169.0/24 or 2001:db8::/32");
+    networks.push_back(*network);
+  }
+  return networks;
+}
+
 base::LogLevel read_log_level(const base::Section& log, std::string_view key) {
   const std::string level = log.choice(key, {"error", "warn", "info", "debug"}, "info");
   if (level == "error") return base::LogLevel::error;

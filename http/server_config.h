@@ -2,9 +2,11 @@
 #pragma once
 
 #include <string>
+#include <vector>
 
 #include "base/log.h"
 #include "base/yaml_config.h"
+#include "http/network.h"
 #include "http/server.h"
 #include "http/tls.h"
 
@@ -24,6 +26,9 @@ bool read_http2(const base::Section& http);
 
 // A secret given as `<key>` or, to keep it out of the file, as `<key>_file`; empty if neither is.
 std::string read_secret(const base::Section& section, const std::string& key);
+
+// A list of networks in CIDR notation, or single addresses.
+std::vector<Network> read_networks(const base::Section& section, std::string_view key);
 
 // log.level: error, warn, info or debug, as in Distribution's file.
 base::LogLevel read_log_level(const base::Section& log, std::string_view key = "level");

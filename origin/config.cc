@@ -22,16 +22,6 @@ std::string read_url(const base::Section& section, std::string_view key) {
   return url;
 }
 
-std::vector<Network> read_networks(const base::Section& section, std::string_view key) {
-  std::vector<Network> networks;
-  for (const std::string& text : section.strings(key)) {
-    const auto network = Network::parse(text);
-    if (!network) section.fail(key, "networks such as 10.16.169.0/24 or 2001:db8::/32");
-    networks.push_back(*network);
-  }
-  return networks;
-}
-
 UploadPurging read_upload_purging(const base::Section& section) {
   UploadPurging purging;
   purging.enabled = section.boolean("enabled", purging.enabled);
@@ -180,7 +170,7 @@ RedirectConfig read_redirect(const base::Section& section) {
   const base::Section except = section.section("except");
   redirect.via = except.strings("via");
   redirect.hosts = except.strings("hosts");
-  redirect.networks = read_networks(except, "networks");
+  redirect.networks = http::read_networks(except, "networks");
   redirect.certificates = except.strings("certificates");
   redirect.bearer = http::read_secret(except, "bearer");
   return redirect;
@@ -191,7 +181,7 @@ void read_server(const base::Section& server, Config& config) {
   config.drain_delay = server.duration("drain_delay", config.drain_delay);
   config.loops = static_cast<size_t>(server.integer("loops", 0, 0, 1024));
   config.threads = static_cast<size_t>(server.integer("threads", 16, 1, 1024));
-  config.trusted_proxies = read_networks(server, "trusted_proxies");
+  config.trusted_proxies = http::read_networks(server, "trusted_proxies");
 }
 
 }  // namespace

@@ -7,8 +7,8 @@
 #include <vector>
 
 #include "http/message.h"
+#include "http/network.h"
 #include "oci/digest.h"
-#include "origin/network.h"
 
 namespace origin {
 
@@ -20,7 +20,7 @@ struct RedirectConfig {
 
   std::vector<std::string> via;           // a part of the Via field, in any letter case
   std::vector<std::string> hosts;         // the Host field without its port
-  std::vector<Network> networks;          // Request::client, the client's address
+  std::vector<http::Network> networks;    // Request::client, the client's address
   std::vector<std::string> certificates;  // a client certificate's subject, one attribute of it
                                           // ("CN=edge-1"), or a subjectAltName
   std::string bearer;                     // the token in Authorization: Bearer

@@ -99,8 +99,8 @@ TEST_F(BlobsTest, TheEdgeIsWhereClientsAreSent) {
   Config c = config();
   c.redirect.url = "https://cdn.example";
   c.redirect.bearer = "secret";
-  c.redirect.networks = {*Network::parse("203.0.113.0/24")};
-  c.trusted_proxies = {*Network::parse("127.0.0.1")};
+  c.redirect.networks = {*http::Network::parse("203.0.113.0/24")};
+  c.trusted_proxies = {*http::Network::parse("127.0.0.1")};
   const uint16_t port = start(c).port();
   push_blob(port, "a", "bytes");
   const auto redirect = call(port, "GET", path("bytes") + "?x=y");

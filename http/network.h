@@ -8,7 +8,7 @@
 #include <string>
 #include <vector>
 
-namespace origin {
+namespace http {
 
 class Network {
  public:
@@ -25,4 +25,4 @@ class Network {
 
 bool contains_address(const std::vector<Network>& networks, const std::string& address);
 
-}  // namespace origin
+}  // namespace http

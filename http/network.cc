@@ -1,4 +1,4 @@
-#include "origin/network.h"
+#include "http/network.h"
 
 #include <arpa/inet.h>
 
@@ -6,7 +6,7 @@
 #include <charconv>
 #include <cstring>
 
-namespace origin {
+namespace http {
 namespace {
 
 constexpr unsigned kIpv4Prefix = 96;
@@ -61,4 +61,4 @@ bool contains_address(const std::vector<Network>& networks, const std::string& a
   return std::ranges::any_of(networks, [&](const Network& n) { return n.contains(address); });
 }
 
-}  // namespace origin
+}  // namespace http

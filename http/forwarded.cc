@@ -1,9 +1,9 @@
-#include "origin/forwarded.h"
+#include "http/forwarded.h"
 
 #include <algorithm>
 #include <string_view>
 
-namespace origin {
+namespace http {
 namespace {
 
 std::string_view trim(std::string_view text) {
@@ -46,7 +46,7 @@ std::string forwarded_value(std::string_view element, std::string_view name) {
   for (const std::string_view pair : split(element, ';')) {
     const size_t equals = pair.find('=');
     if (equals == std::string_view::npos) continue;
-    if (http::iequals(trim(pair.substr(0, equals)), name)) {
+    if (iequals(trim(pair.substr(0, equals)), name)) {
       return unquote(trim(pair.substr(equals + 1)));
     }
   }
@@ -61,7 +61,7 @@ std::string bare_address(std::string_view node) {
 }
 
 // The addresses that the proxies saw, nearest to the client first.
-std::vector<std::string> forwarded_for(const http::Headers& headers) {
+std::vector<std::string> forwarded_for(const Headers& headers) {
   std::vector<std::string> addresses;
   if (const std::string list = headers.joined("X-Forwarded-For"); !list.empty()) {
     for (const std::string_view node : split(list, ',')) addresses.push_back(bare_address(node));
@@ -73,7 +73,7 @@ std::vector<std::string> forwarded_for(const http::Headers& headers) {
   return addresses;
 }
 
-std::string first_of(const http::Headers& headers, std::string_view name) {
+std::string first_of(const Headers& headers, std::string_view name) {
   return std::string(split(headers.get(name).value_or(""), ',').front());
 }
 
@@ -85,7 +85,7 @@ bool fit_for_url(std::string_view host) {
 
 }  // namespace
 
-std::string client_address(const http::Request& request, const std::vector<Network>& trusted) {
+std::string client_address(const Request& request, const std::vector<Network>& trusted) {
   std::string client = request.peer.address;
   std::vector<std::string> seen = forwarded_for(request.headers);
   while (contains_address(trusted, client) && !seen.empty()) {
@@ -95,7 +95,7 @@ std::string client_address(const http::Request& request, const std::vector<Netwo
   return client;
 }
 
-std::string public_base(const http::Request& request) {
+std::string public_base(const Request& request) {
   std::string scheme = request.peer.tls ? "https" : "http";
   std::string host(request.headers.get("Host").value_or(""));
   std::string seen_scheme;
@@ -108,10 +108,10 @@ std::string public_base(const http::Request& request) {
     seen_scheme = first_of(request.headers, "X-Forwarded-Proto");
     seen_host = first_of(request.headers, "X-Forwarded-Host");
   }
-  if (http::iequals(seen_scheme, "https")) scheme = "https";
-  if (http::iequals(seen_scheme, "http")) scheme = "http";
+  if (iequals(seen_scheme, "https")) scheme = "https";
+  if (iequals(seen_scheme, "http")) scheme = "http";
   if (!seen_host.empty()) host = seen_host;
   return fit_for_url(host) ? scheme + "://" + host : "";
 }
 
-}  // namespace origin
+}  // namespace http
