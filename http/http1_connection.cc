@@ -15,17 +15,20 @@ constexpr unsigned kTurnRequests = 32;
 }  // namespace
 
 Http1Connection::Http1Connection(base::EventLoop& loop, ServerState& server,
+                                 std::shared_ptr<const ServerLimits> limits,
                                  std::unique_ptr<Transport> transport, Peer peer)
     : loop_(loop),
       server_(server),
+      limits_(std::move(limits)),
       transport_(std::move(transport)),
       peer_(std::move(peer)),
-      parser_(server.options.limits.max_header_bytes) {}
+      parser_(limits_->max_header_bytes) {}
 
 void Http1Connection::finish() {
   finishing_ = true;
   keep_alive_ = false;
-  if (idle_) transport_->cancel();
+  // What has been sent must still arrive, so only the wait ends.
+  if (idle_) transport_->interrupt_read();
 }
 
 base::Task<void> Http1Connection::run() {
@@ -63,7 +66,7 @@ base::Task<void> Http1Connection::serve_one() {
 
 // False if the client wants nothing more.
 base::Task<bool> Http1Connection::read_head(Request& request) {
-  const ServerLimits& limits = server_.options.limits;
+  const ServerLimits& limits = *limits_;
   parser_.reset();
   if (input_.empty()) {
     input_.release();
@@ -108,10 +111,10 @@ base::Task<void> Http1Connection::refuse(const Request& request, std::exception_
 }
 
 base::Task<void> Http1Connection::exchange(Request& request) {
-  const ServerLimits& limits = server_.options.limits;
+  const ServerLimits& limits = *limits_;
   keep_alive_ = parser_.keep_alive() && !finishing_;
   peer_may_be_sending_ = true;
-  Http1Body body(loop_, *transport_, parser_, input_, limits.body_timeout,
+  Http1Body body(loop_, *transport_, parser_, input_, {limits.body_timeout, limits.min_body_rate},
                  expects_continue(request));
   Http1Response response(server_.pool, *transport_, &body, request, keep_alive_);
   const base::TimePoint begun = loop_.now();

@@ -17,7 +17,8 @@ namespace http {
 class Http1Connection : public Connection {
  public:
   // `transport` is past its handshake.
-  Http1Connection(base::EventLoop& loop, ServerState& server, std::unique_ptr<Transport> transport,
+  Http1Connection(base::EventLoop& loop, ServerState& server,
+                  std::shared_ptr<const ServerLimits> limits, std::unique_ptr<Transport> transport,
                   Peer peer);
 
   base::Task<void> run() override;
@@ -32,6 +33,7 @@ class Http1Connection : public Connection {
 
   base::EventLoop& loop_;
   ServerState& server_;
+  const std::shared_ptr<const ServerLimits> limits_;
   const std::unique_ptr<Transport> transport_;
   Peer peer_;
   RequestParser parser_;

@@ -61,12 +61,16 @@ struct LoopPart {
 
 base::Task<void> serve_connection(LoopPart* part, base::UniqueFd socket, Peer peer,
                                   std::shared_ptr<TlsContext> tls) {
-  const base::Duration send_timeout = part->server.options.limits.send_timeout;
+  const std::shared_ptr<const ServerLimits> limits = part->server.limits();
+  const SendLimits sending{.least = {limits->send_timeout, limits->min_send_rate},
+                           .bytes_per_second = limits->connection_bandwidth,
+                           .together = &part->server.bandwidth};
   base::ThreadPool& pool = part->server.pool;
   std::unique_ptr<Transport> transport =
-      tls ? Transport::tls(part->loop, pool, std::move(socket), send_timeout, tls->current())
-          : Transport::plain(part->loop, pool, std::move(socket), send_timeout);
-  AcceptedConnection connection(part->loop, part->server, std::move(transport), std::move(peer));
+      tls ? Transport::tls(part->loop, pool, std::move(socket), sending, tls->current())
+          : Transport::plain(part->loop, pool, std::move(socket), sending);
+  AcceptedConnection connection(part->loop, part->server, limits, std::move(transport),
+                                std::move(peer));
   part->connections.insert(&connection);
   co_await connection.run();
   part->connections.erase(&connection);
@@ -74,10 +78,37 @@ base::Task<void> serve_connection(LoopPart* part, base::UniqueFd socket, Peer pe
 
 // Counts the connection until its socket is closed.
 base::Task<void> count_connection(LoopPart* part, base::UniqueFd socket, Peer peer,
+                                  std::optional<AddressLimits::Connection> of_address,
                                   std::shared_ptr<TlsContext> tls) {
   co_await serve_connection(part, std::move(socket), std::move(peer), std::move(tls));
+  of_address.reset();
   --part->server.connections;
   if (part->stopping) part->changed.notify();
+}
+
+// Serves the connection, or closes it if there are too many.
+void admit(LoopPart* part, base::UniqueFd socket, Peer peer, std::shared_ptr<TlsContext> tls) {
+  ServerState& server = part->server;
+  const std::shared_ptr<const ServerLimits> limits = server.limits();
+  if (++server.connections > limits->max_connections) {
+    --server.connections;
+    return;
+  }
+  std::optional<AddressLimits::Connection> of_address;
+  const size_t most = limits->max_connections_per_address;
+  if (most > 0 && !contains_address(limits->unlimited, peer.address) &&
+      !contains_address(limits->trusted_proxies, peer.address)) {
+    of_address = server.addresses.connect(peer.address, most);
+    if (!of_address) {
+      --server.connections;
+      ++server.limited_connections;
+      LOG_EVERY_T(WARNING, 10) << "connection from " << peer.address << " closed: it has " << most
+                               << " already";
+      return;
+    }
+  }
+  part->scope.spawn(count_connection(part, std::move(socket), std::move(peer),
+                                     std::move(of_address), std::move(tls)));
 }
 
 base::Task<void> accept_connections(LoopPart* part, base::UniqueFd listener,
@@ -92,11 +123,7 @@ base::Task<void> accept_connections(LoopPart* part, base::UniqueFd listener,
     base::UniqueFd socket(::accept4(listener.get(), reinterpret_cast<sockaddr*>(&address), &size,
                                     SOCK_NONBLOCK | SOCK_CLOEXEC));
     if (socket) {
-      if (++part->server.connections > part->server.options.limits.max_connections) {
-        --part->server.connections;
-        continue;
-      }
-      part->scope.spawn(count_connection(part, std::move(socket), peer_of(address), tls));
+      admit(part, std::move(socket), peer_of(address), tls);
       if (++accepted_in_turn % kTurnAccepts == 0) co_await part->loop.yield();
     } else if (errno == EAGAIN) {
       co_await waiter.readable();
@@ -148,6 +175,23 @@ std::string describe(const Listen& listen, const BoundSockets& sockets) {
 
 }  // namespace
 
+ServerState::ServerState(ServerOptions server_options, base::ThreadPool& thread_pool)
+    : options(std::move(server_options)), pool(thread_pool) {
+  set_limits(options.limits);
+}
+
+std::shared_ptr<const ServerLimits> ServerState::limits() const {
+  const std::lock_guard lock(mutex_);
+  return limits_;
+}
+
+void ServerState::set_limits(ServerLimits limits) {
+  bandwidth.limit(limits.total_bandwidth);
+  auto fresh = std::make_shared<const ServerLimits>(std::move(limits));
+  const std::lock_guard lock(mutex_);
+  limits_ = std::move(fresh);
+}
+
 struct Server::Impl {
   struct Bound {
     BoundSockets sockets;
@@ -156,7 +200,7 @@ struct Server::Impl {
   };
 
   Impl(base::LoopGroup& l, base::ThreadPool& pool, ServerOptions options)
-      : loops(l), state{with_defaults(std::move(options)), pool} {
+      : loops(l), state(with_defaults(std::move(options)), pool) {
     for (size_t i = 0; i < loops.size(); ++i) {
       parts.push_back(std::make_unique<LoopPart>(loops.loop(i), state));
     }
@@ -197,6 +241,8 @@ void Server::start() {
   }
 }
 
+void Server::set_limits(ServerLimits limits) { impl_->state.set_limits(std::move(limits)); }
+
 size_t Server::drain(std::chrono::nanoseconds limit, const std::function<void()>& at_deadline) {
   std::vector<std::promise<void>> drained(impl_->parts.size());
   for (size_t i = 0; i < drained.size(); ++i) {
@@ -225,5 +271,9 @@ std::string Server::address(size_t i) const { return impl_->bound.at(i).address;
 size_t Server::connections() const { return impl_->state.connections; }
 
 uint64_t Server::failed_handshakes() const { return impl_->state.failed_handshakes; }
+
+uint64_t Server::limited_connections() const { return impl_->state.limited_connections; }
+
+uint64_t Server::limited_requests() const { return impl_->state.limited_requests; }
 
 }  // namespace http

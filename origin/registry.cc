@@ -11,7 +11,6 @@
 #include "base/process_metrics.h"
 #include "base/uuid.h"
 #include "http/access_log.h"
-#include "http/forwarded.h"
 #include "oci/name.h"
 #include "origin/api/blobs.h"
 #include "origin/api/catalog.h"
@@ -148,6 +147,7 @@ void Registry::reload(Config config) {
     config_ = next;
     authorizer_ = authorizer;
   }
+  server_->set_limits(next->limits);
   LOG(INFO) << "configuration read again";
   if (!tls_ || !next->tls) return;
   try {
@@ -181,7 +181,6 @@ base::Task<void> Registry::handle(http::Exchange& exchange) {
   const std::shared_ptr<const auth::Authorizer> authorizer = this->authorizer();
   api::Context context = this->context(*config);
   if (exchange.request.id.empty()) exchange.request.id = base::random_uuid();
-  exchange.request.client = client_address(exchange.request, config->trusted_proxies);
   const oci::Route route = route_of(exchange.request.path, config->prefix);
   const RequestMetrics::InFlight in_flight(request_metrics_, exchange.request, route);
   if (exchange.request.path == "/healthz") {
