@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <string_view>
 
-#include "origin/auth/credentials.h"
+#include "http/credentials.h"
 
 namespace origin {
 namespace {
@@ -22,7 +22,7 @@ std::string_view without_port(std::string_view host) {
 }
 
 bool certificate_matches(const http::Peer& peer, const std::string& name) {
-  return auth::subject_matches(peer, name) || auth::alternative_name_matches(peer, name);
+  return http::subject_matches(peer, name) || http::alternative_name_matches(peer, name);
 }
 
 bool excepted(const RedirectConfig& config, const http::Request& request) {
@@ -34,7 +34,7 @@ bool excepted(const RedirectConfig& config, const http::Request& request) {
          std::ranges::any_of(config.certificates,
                              [&](auto& name) { return certificate_matches(request.peer, name); }) ||
          contains_address(config.networks, request.client) ||
-         auth::shows_secret(request, config.bearer);
+         http::shows_secret(request, config.bearer);
 }
 
 }  // namespace

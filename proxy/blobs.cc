@@ -25,12 +25,12 @@ int64_t unix_now() {
 
 // What the client is told of each ending. 4xx only for what is about the blob; what is about the
 // edge or its upstreams is 5xx, which clients retry elsewhere.
-struct Answer {
+struct ErrorAnswer {
   int status;
   oci::ErrorCode code;
   std::string_view detail;
 };
-Answer answer_for(Outcome outcome) {
+ErrorAnswer answer_for(Outcome outcome) {
   using oci::ErrorCode;
   switch (outcome) {
     case Outcome::absent:
@@ -67,8 +67,9 @@ http::ByteRange first_part(const http::Request& request, uint64_t size) {
 
 }  // namespace
 
-base::Task<void> Blobs::serve(http::Exchange& exchange, oci::BlobRoute route) {
-  const std::optional<oci::Digest> digest = oci::Digest::parse(route.digest);
+base::Task<void> Blobs::serve(http::Exchange& exchange, Routing::Destination from,
+                              std::string digest_text) {
+  const std::optional<oci::Digest> digest = oci::Digest::parse(digest_text);
   if (!digest) throw oci::Error(oci::ErrorCode::digest_invalid, "not a sha256 or sha512 digest");
 
   std::shared_ptr<const cache::Blob> blob = store_.hot(*digest);
@@ -78,9 +79,9 @@ base::Task<void> Blobs::serve(http::Exchange& exchange, oci::BlobRoute route) {
   if (blob) {
     co_await serve_hit(exchange, *digest, std::move(blob));
   } else if (exchange.request.is("HEAD")) {
-    co_await serve_head(exchange, {route.repository, *digest});
+    co_await serve_head(exchange, {from.upstream, from.repository, *digest});
   } else {
-    co_await serve_miss(exchange, {route.repository, *digest});
+    co_await serve_miss(exchange, {from.upstream, from.repository, *digest});
   }
 }
 
@@ -131,9 +132,10 @@ base::Task<void> Blobs::serve_miss(http::Exchange& exchange, BlobName name) {
       co_await http::serve_content(exchange, content(name.digest, *size, status), source);
       co_return;
     }
-    // The fill asked in another repository's name, where the blob is not; ours may have it.
+    // The fill asked in another's name, where the blob may not be; ours may have it.
     const bool ask_again =
-        ending.outcome == Outcome::absent && fill->name.repository != name.repository;
+        ending.outcome != Outcome::cancelled &&
+        (fill->name.upstream != name.upstream || fill->name.repository != name.repository);
     if (ask_again) continue;
     co_await serve_ending(exchange, name, ending);
     co_return;
@@ -141,7 +143,7 @@ base::Task<void> Blobs::serve_miss(http::Exchange& exchange, BlobName name) {
 }
 
 base::Task<void> Blobs::serve_ending(http::Exchange& exchange, BlobName name, Ending ending) {
-  const Answer answer = answer_for(ending.outcome);
+  const ErrorAnswer answer = answer_for(ending.outcome);
   http::Response response = error_response(
       name_, answer.status,
       oci::error_json({{answer.code, oci::detail_string(std::string(answer.detail) + ": " +

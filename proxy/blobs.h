@@ -10,8 +10,8 @@
 #include "cache/blob_store.h"
 #include "http/body.h"
 #include "http/content.h"
-#include "oci/name.h"
 #include "proxy/fill.h"
+#include "proxy/routing.h"
 
 namespace proxy {
 
@@ -23,7 +23,7 @@ class Blobs {
       : pool_(pool), store_(store), fills_(fills), name_(std::move(name)) {}
 
   // REQUIRES: the method is GET or HEAD.
-  base::Task<void> serve(http::Exchange& exchange, oci::BlobRoute route);
+  base::Task<void> serve(http::Exchange& exchange, Routing::Destination from, std::string digest);
 
  private:
   base::Task<void> serve_hit(http::Exchange& exchange, oci::Digest digest,

@@ -7,39 +7,6 @@
 #include "http/server_config.h"
 
 namespace proxy {
-namespace {
-
-// An upstream's base URL, without a trailing slash, so that a path can be put behind it.
-std::string base_url(const base::Section& section, std::string url) {
-  if (!url.starts_with("https://") && !url.starts_with("http://")) {
-    section.fail("urls", "URLs that begin with https:// or http://");
-  }
-  while (url.ends_with('/')) url.pop_back();
-  return url;
-}
-
-void read_upstream(const base::Section& section, EdgeConfig& config) {
-  for (std::string& url : section.strings("urls")) {
-    config.upstream.urls.push_back(base_url(section, std::move(url)));
-  }
-  if (config.upstream.urls.empty()) {
-    section.fail("urls", "a list of origin URLs, such as [https://registry.example]");
-  }
-  config.upstream.bearer = http::read_secret(section, "bearer");
-  http::ClientOptions& client = config.client;
-  client.ca_file = section.string("ca");
-  client.certificate = section.string("certificate");
-  client.key = section.string("key");
-  if (client.certificate.empty() != client.key.empty()) {
-    section.fail("certificate", "certificate and key together");
-  }
-  client.connect_timeout = section.duration("connect_timeout", client.connect_timeout);
-  client.first_byte_timeout = section.duration("first_byte_timeout", client.first_byte_timeout);
-  client.stall_timeout = section.duration("stall_timeout", client.stall_timeout);
-}
-
-}  // namespace
-
 EdgeConfig read_edge_config(const std::filesystem::path& path) {
   const base::ConfigFile file(path);
   const base::Section root = file.root();
@@ -60,15 +27,19 @@ EdgeConfig read_edge_config(const std::filesystem::path& path) {
   config.cache.capacity = cache.size("size", 0);
   if (config.cache.capacity == 0) cache.fail("size", "the most bytes to keep, such as 100GiB");
 
-  read_upstream(root.section("upstream"), config);
-  config.upstream.via = root.string("name", "entrepot-edge");
-  config.client.user_agent = "entrepot-edge/" ENTREPOT_VERSION;
+  for (const base::Section& upstream : root.sections("upstreams")) {
+    config.upstreams.push_back(read_upstream(upstream));
+  }
+  if (config.upstreams.empty()) root.fail("upstreams", "a list of registries, such as {urls}");
+  config.name = root.string("name", config.name);
 
   const base::Section server = root.section("server");
   config.limits = http::read_server_limits(server);
   config.loops = static_cast<size_t>(server.integer("loops", 0, 0, 1024));
   config.threads = static_cast<size_t>(server.integer("threads", 16, 1, 1024));
   config.drain_timeout = server.duration("draintimeout", config.drain_timeout);
+
+  if (root.has("admin")) config.admin = read_admin(root.section("admin"));
 
   const base::Section log = root.section("log");
   config.log_level = http::read_log_level(log);

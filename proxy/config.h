@@ -10,9 +10,9 @@
 #include "base/log.h"
 #include "base/service_manager.h"
 #include "cache/blob_store.h"
-#include "http/client.h"
 #include "http/server.h"
-#include "proxy/upstream.h"
+#include "proxy/admin_config.h"
+#include "proxy/upstream_config.h"
 
 namespace proxy {
 
@@ -24,14 +24,15 @@ struct EdgeListener {
 struct EdgeConfig {
   std::vector<EdgeListener> listeners;
   cache::BlobStoreOptions cache;
-  UpstreamOptions upstream;
-  http::ClientOptions client;
+  std::vector<UpstreamConfig> upstreams;
+  std::string name = "entrepot-edge";  // in Via and Cache-Status
   http::ServerLimits limits;
   size_t loops = 0;     // 0: one per core
   size_t threads = 16;  // of the pool
   std::chrono::nanoseconds drain_timeout = std::chrono::seconds(60);
   base::LogLevel log_level = base::LogLevel::info;
   bool access_log = true;
+  AdminConfig admin;
   // What the service manager listens on for us: one for each of the listeners, in their order,
   // instead of its address. Not in the file.
   std::vector<base::InheritedSocket> sockets;

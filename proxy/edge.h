@@ -1,6 +1,7 @@
 // Edge: the CDN node put together: store, fills, routes, error answers, server.
 //
-//   main → Edge → Edge::handle → Blobs::serve → cache::BlobStore (hit) | Fills (miss) → Upstream
+//   main → Edge → Edge::handle → Blobs::serve → cache::BlobStore (hit) | Fills (miss) →
+//   UpstreamClient
 #pragma once
 
 #include <memory>
@@ -10,9 +11,13 @@
 #include "base/thread_pool.h"
 #include "cache/blob_store.h"
 #include "http/server.h"
+#include "proxy/admin.h"
 #include "proxy/blobs.h"
 #include "proxy/config.h"
 #include "proxy/fill.h"
+#include "proxy/monitor.h"
+#include "proxy/routing.h"
+#include "proxy/worker.h"
 
 namespace proxy {
 
@@ -34,20 +39,28 @@ class Edge {
 
   uint16_t port(size_t listener = 0) const { return server_->port(listener); }
   base::LoopGroup& loops() { return loops_; }
+  uint16_t admin_port() const { return admin_->port(); }
   cache::StoreStats stats() const { return store_.stats(); }
 
  private:
   base::Task<void> handle(http::Exchange& exchange);
+  // Where the request goes; oci::Error (NAME_UNKNOWN) if no upstream is meant.
+  Routing::Destination destination(const http::Request& request,
+                                   const std::string& repository) const;
   http::Response answer_to(const http::Request* request, const std::exception_ptr& thrown) const;
 
   const EdgeConfig config_;
   base::LoopGroup loops_;
   base::ThreadPool pool_;
   cache::BlobStore store_;
+  const Routing routing_;
+  Workers workers_;
   Fills fills_;
   Blobs blobs_;
   std::vector<std::shared_ptr<http::TlsContext>> tls_;
+  Monitor monitor_;
   std::unique_ptr<http::Server> server_;
+  std::unique_ptr<Admin> admin_;  // if it is configured
   bool stopped_ = false;
 };
 

@@ -59,36 +59,15 @@ struct Fills::Run {
   }
 };
 
-Fills::Fills(base::LoopGroup& loops, base::ThreadPool& pool, cache::BlobStore& store,
-             const http::ClientOptions& client_options, UpstreamOptions upstream_options)
-    : pool_(pool), store_(store), upstream_options_(std::move(upstream_options)), loops_(loops) {
-  workers_.resize(loops.size());
-  for (size_t i = 0; i < loops.size(); ++i) {
-    loops.call(i, [&] {
-      workers_[i] = std::make_unique<Worker>(loops.loop(i), client_options, upstream_options_);
-    });
-  }
-}
-
-Fills::~Fills() { stop(); }
-
-Worker& Fills::worker() {
-  const auto* loop = base::EventLoop::current();
-  const auto found =
-      std::ranges::find_if(workers_, [loop](const auto& worker) { return &worker->loop == loop; });
-  CHECK(found != workers_.end()) << "a fill was asked for outside the worker loops";
-  return **found;
-}
-
 Fills::Joined Fills::join(const BlobName& name) {
   std::shared_ptr<Fill> fill;
   {
     const std::lock_guard lock(mutex_);
     std::shared_ptr<Fill>& entry = fills_[name.digest];
     if (entry) return {entry, false};
-    entry = fill = std::make_shared<Fill>(name);
+    entry = fill = std::make_shared<Fill>(name, base::EventLoop::current()->now());
   }
-  Worker& here = worker();
+  Worker& here = workers_.here();
   here.tasks.spawn(run(fill, &here));
   return {fill, true};
 }
@@ -99,23 +78,12 @@ std::shared_ptr<Fill> Fills::find(const oci::Digest& digest) {
   return found == fills_.end() ? nullptr : found->second;
 }
 
-void Fills::cancel() {
-  stopping_ = true;
-  for (const auto& worker : workers_) {
-    worker->loop.post([client = &worker->client] { client->abort(); });
-  }
-}
-
-void Fills::stop() {
-  cancel();
-  for (size_t i = 0; i < workers_.size(); ++i) {
-    Worker* worker = workers_[i].get();
-    loops_.await(i, [worker]() -> base::Task<void> {
-      return [](Worker* w) -> base::Task<void> { co_await w->tasks.join(); }(worker);
-    });
-    loops_.call(i, [&] { workers_[i].reset(); });
-  }
-  workers_.clear();
+std::vector<std::shared_ptr<Fill>> Fills::all() const {
+  const std::lock_guard lock(mutex_);
+  std::vector<std::shared_ptr<Fill>> all;
+  all.reserve(fills_.size());
+  for (const auto& [digest, fill] : fills_) all.push_back(fill);
+  return all;
 }
 
 // ---- the fill itself ------------------------------------------------------------------------
@@ -252,16 +220,17 @@ base::Task<Ending> Fills::finish(Fill& fill, const oci::Digest& found) {
 // say no or none has given a byte for `rounds` rounds.
 base::Task<std::optional<Ending>> Fills::open_transfer(Fill& fill, Worker& worker, Run& run,
                                                        Span span) {
-  const size_t urls = worker.upstream.urls();
+  const UpstreamConfig& upstream = fill.name.upstream->config();
+  const size_t urls = upstream.urls.size();
   while (true) {
     if (stopping_) co_return Ending{Outcome::cancelled, "the edge is stopping", ""};
     if (run.failures > 0 && run.failures % urls == 0) {
-      co_await worker.loop.sleep(upstream_options_.round_delay * (1 << (run.failures / urls - 1)));
+      co_await worker.loop.sleep(upstream.round_delay * (1 << (run.failures / urls - 1)));
     }
     const std::optional<uint64_t> size = fill.progress.size();
     const std::optional<uint64_t> end = size ? std::optional(span.end) : std::nullopt;
     std::variant<Transfer, Ending> answer =
-        co_await worker.upstream.get(run.url, fill.name, span.begin, end, size);
+        co_await worker.client(fill.name.upstream).get(run.url, fill.name, span.begin, end, size);
     if (auto* transfer = std::get_if<Transfer>(&answer)) {
       run.transfer = std::move(*transfer);
       run.received = 0;
@@ -272,7 +241,7 @@ base::Task<std::optional<Ending>> Fills::open_transfer(Fill& fill, Worker& worke
     run.url = (run.url + 1) % urls;
     ++run.failures;
     run.refusals = ending.outcome == Outcome::unreachable ? 0 : run.refusals + 1;
-    if (run.refusals == urls || run.failures == urls * upstream_options_.rounds) co_return ending;
+    if (run.refusals == urls || run.failures == urls * upstream.rounds) co_return ending;
     VLOG(1) << fill.name.digest.str() << ": " << ending.why << "; trying the next upstream";
   }
 }
@@ -280,6 +249,7 @@ base::Task<std::optional<Ending>> Fills::open_transfer(Fill& fill, Worker& worke
 // Fetches what is claimed into the partial blob; the front run lengthens its claim as it goes.
 // nullopt when all of it is there.
 base::Task<std::optional<Ending>> Fills::fetch(Fill& fill, Worker& worker, Run& run, Claim& claim) {
+  const UpstreamConfig& upstream = fill.name.upstream->config();
   const bool front = run.hasher != nullptr;
   uint64_t at = claim.span().begin;
   while (true) {
@@ -302,13 +272,13 @@ base::Task<std::optional<Ending>> Fills::fetch(Fill& fill, Worker& worker, Run& 
       broken = e.what();
     }
     if (bytes.empty()) {
-      const std::string url = upstream_options_.urls[run.url];
+      const std::string url = upstream.urls[run.url];
       LOG(INFO) << fill.name.digest.str() << ": " << url << ": " << broken << " before byte " << at
                 << "; resuming there";
       run.failures = run.received >= kWorthwhile ? 1 : run.failures + 1;
-      run.url = (run.url + 1) % worker.upstream.urls();
+      run.url = (run.url + 1) % upstream.urls.size();
       run.transfer.reset();
-      if (run.failures >= worker.upstream.urls() * upstream_options_.rounds) {
+      if (run.failures >= upstream.urls.size() * upstream.rounds) {
         broken.insert(0, url + ": ");
         co_return Ending{Outcome::unreachable, broken, ""};
       }
@@ -394,7 +364,7 @@ base::Task<uint64_t> Fills::readable(std::shared_ptr<Fill> fill, uint64_t offset
       const uint64_t limit = std::min(align_down(end + cache::kBlockSize - 1), block + kRangeRun);
       Claim claim = progress.claim(begin, limit);
       if (claim) {
-        Worker& here = worker();
+        Worker& here = workers_.here();
         here.tasks.spawn(fetch_range(fill, &here, std::move(claim)));
       }
     }
@@ -418,10 +388,11 @@ base::Task<void> FillSource::send(http::ResponseWriter& response, uint64_t offse
 }
 
 base::Task<std::variant<uint64_t, Ending>> Fills::head(BlobName name) {
-  Upstream& upstream = worker().upstream;
+  UpstreamClient& client = workers_.here().client(name.upstream);
+  const size_t urls = name.upstream->config().urls.size();
   Ending last;
-  for (size_t url = 0; url < upstream.urls(); ++url) {
-    std::variant<uint64_t, Ending> answer = co_await upstream.head(url, name);
+  for (size_t url = 0; url < urls; ++url) {
+    std::variant<uint64_t, Ending> answer = co_await client.head(url, name);
     if (std::holds_alternative<uint64_t>(answer)) co_return answer;
     last = std::get<Ending>(std::move(answer));
   }

@@ -15,36 +15,24 @@
 #include <unordered_map>
 #include <vector>
 
-#include "base/loop_group.h"
 #include "base/thread_pool.h"
 #include "base/unique_fd.h"
 #include "cache/blob_store.h"
 #include "cache/blob_writer.h"
-#include "http/client.h"
 #include "http/content.h"
 #include "proxy/progress.h"
 #include "proxy/upstream.h"
+#include "proxy/worker.h"
 
 namespace proxy {
-
-// What fills need on each loop: a client with its connections, and the tasks that run there.
-struct Worker {
-  Worker(base::EventLoop& on, const http::ClientOptions& client_options,
-         const UpstreamOptions& upstream_options)
-      : loop(on), client(on, client_options), upstream(client, upstream_options) {}
-
-  base::EventLoop& loop;
-  http::Client client;
-  Upstream upstream;
-  base::TaskScope tasks;
-};
 
 // Shared between its runs and its readers. Everything but `progress` and the constants is touched
 // by the fill's own tasks only.
 struct Fill {
-  explicit Fill(BlobName blob) : name(std::move(blob)) {}
+  Fill(BlobName blob, base::TimePoint now) : name(std::move(blob)), began(now) {}
 
   const BlobName name;
+  const base::TimePoint began;
   Progress progress;
   base::UniqueFd file;  // set before progress.start(), constant from then on
   // Once stored: readers of the fill hold it, and so the store does not evict what they read.
@@ -68,12 +56,11 @@ class FillSource : public http::ContentSource {
   std::shared_ptr<Fill> fill_;
 };
 
-// Thread-safe. Made before the server serves; stopped, if only by its destructor, after it.
+// Thread-safe. The workers are stopped, and with them every fill, before it is destroyed.
 class Fills {
  public:
-  Fills(base::LoopGroup& loops, base::ThreadPool& pool, cache::BlobStore& store,
-        const http::ClientOptions& client_options, UpstreamOptions upstream_options);
-  ~Fills();
+  Fills(Workers& workers, base::ThreadPool& pool, cache::BlobStore& store)
+      : workers_(workers), pool_(pool), store_(store) {}
 
   struct Joined {
     std::shared_ptr<Fill> fill;
@@ -84,6 +71,8 @@ class Fills {
   Joined join(const BlobName& name);
   // The fill of this digest if one is under way.
   std::shared_ptr<Fill> find(const oci::Digest& digest);
+  // Every fill under way.
+  std::vector<std::shared_ptr<Fill>> all() const;
 
   // Waits until the fill knows its size; nullopt if it ended before.
   base::Task<std::optional<uint64_t>> size(Fill& fill);
@@ -96,16 +85,14 @@ class Fills {
   // The size of a blob that is not held, asked of the upstreams in turn by HEAD.
   base::Task<std::variant<uint64_t, Ending>> head(BlobName name);
 
-  // Has every fill end as `cancelled`; partial blobs stay for a resume. Any thread; does not wait.
-  void cancel();
-  // Cancels and waits until no fill runs. Blocks; not from a loop's thread.
-  void stop();
+  // Has every fill end as `cancelled`, once its transfer fails (Workers::cancel); partial blobs
+  // stay for a resume. Any thread; does not wait.
+  void cancel() { stopping_ = true; }
 
  private:
   // The range runs and the front run of one fill fetch through this.
   struct Run;
 
-  Worker& worker();
   base::Task<void> run(std::shared_ptr<Fill> fill, Worker* worker);
   base::Task<Ending> fill_blob(Fill& fill, Worker& worker);
   base::Task<std::optional<Ending>> open_writer(Fill& fill, uint64_t size);
@@ -116,14 +103,12 @@ class Fills {
   void store_bytes(Fill& fill, uint64_t offset, std::string_view bytes, oci::Hasher* hasher);
   base::Task<Ending> finish(Fill& fill, const oci::Digest& found);
 
+  Workers& workers_;
   base::ThreadPool& pool_;
   cache::BlobStore& store_;
-  const UpstreamOptions upstream_options_;
-  base::LoopGroup& loops_;
-  std::vector<std::unique_ptr<Worker>> workers_;
   std::atomic<bool> stopping_ = false;
 
-  std::mutex mutex_;
+  mutable std::mutex mutex_;
   std::unordered_map<oci::Digest, std::shared_ptr<Fill>> fills_;  // guarded by mutex_
 };
 

@@ -88,6 +88,13 @@ uint64_t Progress::present(uint64_t offset) const {
   return present_locked(offset);
 }
 
+uint64_t Progress::stored() const {
+  const std::lock_guard lock(mutex_);
+  uint64_t bytes = 0;
+  for (const auto& [begin, end] : spans_) bytes += end - begin;
+  return bytes;
+}
+
 bool Progress::covers(Span bytes) const { return present(bytes.begin) >= bytes.size(); }
 
 void Progress::extend(Claim& claim, uint64_t limit) {

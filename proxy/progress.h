@@ -88,6 +88,8 @@ class Progress {
   uint64_t present(uint64_t offset) const;
   // True if all of these bytes are there.
   bool covers(Span bytes) const;
+  // Bytes that are there, wherever.
+  uint64_t stored() const;
   // How far the contiguous prefix reaches.
   uint64_t front() const { return present(0); }
 

@@ -70,22 +70,28 @@ std::string not_blob_bytes(const http::ClientResponse& response) {
 
 }  // namespace
 
-http::ClientRequest Upstream::request(size_t url, const BlobName& name, std::string method) const {
+http::ClientRequest UpstreamClient::request(size_t url, const std::string& target,
+                                            std::string method) const {
+  const UpstreamConfig& config = upstream_->config();
   http::ClientRequest request;
   request.method = std::move(method);
-  request.url = options_.urls[url] + "/v2/" + name.repository + "/blobs/" + name.digest.str();
-  request.headers.set("Via", "1.1 " + options_.via);
-  if (!options_.bearer.empty()) {
-    request.headers.set("Authorization", "Bearer " + options_.bearer);
-  }
+  request.url = config.urls[url] + target;
+  request.headers.set("Via", "1.1 " + edge_);
+  if (!config.bearer.empty()) request.headers.set("Authorization", "Bearer " + config.bearer);
   return request;
 }
 
-base::Task<std::variant<Transfer, Ending>> Upstream::get(size_t url, BlobName name, uint64_t begin,
-                                                         std::optional<uint64_t> end,
-                                                         std::optional<uint64_t> size) {
+http::ClientRequest UpstreamClient::request(size_t url, const BlobName& name,
+                                            std::string method) const {
+  return request(url, "/v2/" + name.repository + "/blobs/" + name.digest.str(), std::move(method));
+}
+
+base::Task<std::variant<Transfer, Ending>> UpstreamClient::get(size_t url, BlobName name,
+                                                               uint64_t begin,
+                                                               std::optional<uint64_t> end,
+                                                               std::optional<uint64_t> size) {
   http::ClientRequest ask = request(url, name, "GET");
-  const std::string where = options_.urls[url];
+  const std::string where = upstream_->config().urls[url];
   const bool ranged = begin != 0 || (end && end != size);
   if (ranged) {
     const std::string last = end && end != size ? std::to_string(*end - 1) : "";
@@ -132,8 +138,8 @@ base::Task<std::variant<Transfer, Ending>> Upstream::get(size_t url, BlobName na
   co_return transfer;
 }
 
-base::Task<std::variant<uint64_t, Ending>> Upstream::head(size_t url, BlobName name) {
-  const std::string where = options_.urls[url];
+base::Task<std::variant<uint64_t, Ending>> UpstreamClient::head(size_t url, BlobName name) {
+  const std::string where = upstream_->config().urls[url];
   std::unique_ptr<http::ClientResponse> response;
   std::string failure;
   try {
@@ -149,6 +155,38 @@ base::Task<std::variant<uint64_t, Ending>> Upstream::head(size_t url, BlobName n
   const std::optional<uint64_t> length = response->content_length();
   if (!length) co_return unusable(where, "HEAD came without Content-Length");
   co_return *length;
+}
+
+base::Task<std::variant<Answer, Ending>> UpstreamClient::fetch(std::string method,
+                                                               std::string target,
+                                                               http::Headers headers,
+                                                               uint64_t limit) {
+  const std::vector<std::string>& urls = upstream_->config().urls;
+  Ending last;
+  for (size_t url = 0; url < urls.size(); ++url) {
+    http::ClientRequest ask = request(url, target, method);
+    for (const auto& field : headers) ask.headers.add(field.name, field.value);
+    std::string failure;
+    try {
+      const std::unique_ptr<http::ClientResponse> response = co_await client_.fetch(std::move(ask));
+      Answer answer{urls[url], response->status(), response->headers(), ""};
+      if (answer.status >= 500 || answer.status == 429) {
+        last = refusal(urls[url], *response);
+        continue;
+      }
+      while (true) {
+        const std::string_view bytes = co_await response->read();
+        if (bytes.empty()) co_return answer;
+        answer.body += bytes;
+        if (answer.body.size() > limit) break;
+      }
+      failure = "an answer of more than " + std::to_string(limit) + " bytes";
+    } catch (const http::TransferError& e) {
+      failure = e.what();
+    }
+    last = unusable(urls[url], failure);
+  }
+  co_return last;
 }
 
 }  // namespace proxy

@@ -49,7 +49,7 @@ TEST_F(EdgeTest, ClientsAuthorizationIsNeverForwarded) {
   const TestBlob blob(random_bytes(1000));
   upstream.serve_blob(blob.path, blob.bytes);
   EdgeConfig with_bearer = config();
-  with_bearer.upstream.bearer = "edge-secret";
+  with_bearer.upstreams[0].bearer = "edge-secret";
   start(std::move(with_bearer));
   test::FetchOptions options;
   options.headers.set("Authorization", "Basic dXNlcjpwYXNz");

@@ -20,7 +20,7 @@ class FailureTest : public EdgeTest {
 
   // Every attempt of one fill gets the script.
   void script_all(const test::FakeUpstream::Script& script) {
-    for (size_t i = 0; i < UpstreamOptions().rounds; ++i) upstream.script(blob.path, script);
+    for (size_t i = 0; i < UpstreamConfig().rounds; ++i) upstream.script(blob.path, script);
   }
   // Whatever happened, the next client gets the right bytes, once the upstream is well.
   void expect_recovered() {
@@ -63,7 +63,7 @@ TEST_P(AtPosition, ResumedOnTheNextUpstream) {
   second.serve_blob(blob.path, blob.bytes);
   upstream.script(blob.path, {step::send_upto(GetParam()), step::close()});
   EdgeConfig two = config();
-  two.upstream.urls.push_back(second.url());
+  two.upstreams[0].urls.push_back(second.url());
   start(std::move(two));
   expect_recovered();
   EXPECT_EQ(second.count(blob.path), 1U);
@@ -91,8 +91,9 @@ TEST_P(AtPosition, StallIsCutAndResumed) {
   const auto long_time = std::chrono::hours(1000);
   manual.limits.header_timeout = manual.limits.idle_timeout = manual.limits.send_timeout =
       long_time;
-  manual.client.connect_timeout = manual.client.first_byte_timeout = long_time;
-  manual.upstream.rounds = 1000;
+  manual.upstreams[0].client.connect_timeout = manual.upstreams[0].client.first_byte_timeout =
+      long_time;
+  manual.upstreams[0].rounds = 1000;
   start(std::move(manual));
   std::thread client([&] { expect_recovered(); });
   upstream.wait_stalled("stuck");
@@ -184,7 +185,7 @@ TEST_P(WithStatus, AnotherUpstreamHelps) {
   second.serve_blob(blob.path, blob.bytes);
   script_all({step::respond(GetParam().upstream_status, {}, "no")});
   EdgeConfig two = config();
-  two.upstream.urls.push_back(second.url());
+  two.upstreams[0].urls.push_back(second.url());
   start(std::move(two));
   expect_recovered();
 }

@@ -8,25 +8,25 @@
 
 #include "http/message.h"
 
-namespace origin::auth {
+namespace http {
 
 struct UserPassword {
   std::string user;
   std::string password;
 };
 
-bool has_authorization(const http::Request& request);
+bool has_authorization(const Request& request);
 // Basic (RFC 7617); nullopt if it is something else, malformed, or has a control character, which
 // no user and no password of a file has (a NUL would even cut the password short).
-std::optional<UserPassword> basic_credentials(const http::Request& request);
+std::optional<UserPassword> basic_credentials(const Request& request);
 // Bearer (RFC 6750 §2.1); nullopt if it is something else.
-std::optional<std::string_view> bearer_token(const http::Request& request);
+std::optional<std::string_view> bearer_token(const Request& request);
 // Whether the token is this secret, which must not be empty. Takes as long for any token.
-bool shows_secret(const http::Request& request, std::string_view secret);
+bool shows_secret(const Request& request, std::string_view secret);
 
 // Whether the certificate's subject (RFC 2253) or one of its attributes, as in "CN=edge-1", is
 // `name`; and whether a subjectAltName is.
-bool subject_matches(const http::Peer& peer, std::string_view name);
-bool alternative_name_matches(const http::Peer& peer, std::string_view name);
+bool subject_matches(const Peer& peer, std::string_view name);
+bool alternative_name_matches(const Peer& peer, std::string_view name);
 
-}  // namespace origin::auth
+}  // namespace http
