@@ -31,6 +31,8 @@ struct ClientOptions {
   std::filesystem::path certificate;  // client certificate and key, or empty
   std::filesystem::path key;
   std::string user_agent;
+
+  bool operator==(const ClientOptions&) const = default;
 };
 
 struct ClientRequest {

@@ -491,13 +491,28 @@ base::Task<void> Transport::drop_input() {
 base::Task<void> Transport::wait_until_taken() {
   if (untaken() <= kLeftToKernel) co_return;
   ::shutdown(socket_.get(), SHUT_WR);  // the end follows what is not taken yet
+  bool peer_ended = false;
   while (untaken() > kLeftToKernel) {
     note_taken();
     if (pace_.too_slow()) throw TimedOut("the client takes too little");
-    const base::TimePoint deadline = pace_.begin_wait();
-    co_await sleep(std::min(deadline, loop_.after(kTakenInterval)));
+    const base::TimePoint until = std::min(pace_.begin_wait(), loop_.after(kTakenInterval));
+    if (peer_ended) {
+      co_await sleep(until);
+    } else {
+      // A peer that has got everything ends its side.
+      co_await waiter_.readable(until);
+      if (waiter_.cancelled()) throw ConnectionError("the connection was ended");
+      peer_ended = drop_some_input();
+    }
     pace_.end_wait();
   }
+}
+
+// True if there is nothing more to come.
+bool Transport::drop_some_input() {
+  std::array<char, 4096> dropped;
+  const ssize_t n = ::recv(socket_.get(), dropped.data(), dropped.size(), 0);
+  return n == 0 || (n < 0 && errno != EAGAIN && errno != EINTR);
 }
 
 void Transport::reset() {

@@ -121,6 +121,7 @@ class Transport {
  private:
   base::Task<base::Ready> try_wait(Want want, base::TimePoint deadline);
   base::Task<void> drop_input();
+  bool drop_some_input();
   base::Task<void> wait_until_taken();
   // Sleeps until then, or until the waits are cancelled: ConnectionError.
   base::Task<void> sleep(base::TimePoint until);

@@ -2,11 +2,31 @@
 
 #include <glog/logging.h>
 
+#include <algorithm>
+
 #include "base/durable_file.h"
 #include "base/yaml_config.h"
 #include "http/server_config.h"
 
 namespace proxy {
+namespace {
+
+HealthConfig read_health(const base::Section& section) {
+  HealthConfig health;
+  health.interval = section.duration("interval", health.interval);
+  health.timeout = section.duration("timeout", health.timeout);
+  if (health.interval < std::chrono::seconds(1)) section.fail("interval", "at least 1s");
+  return health;
+}
+
+bool same_listeners(const EdgeConfig& a, const EdgeConfig& b) {
+  return std::ranges::equal(a.listeners, b.listeners, [](const auto& one, const auto& other) {
+    return one.address == other.address && one.tls.has_value() == other.tls.has_value();
+  });
+}
+
+}  // namespace
+
 EdgeConfig read_edge_config(const std::filesystem::path& path) {
   const base::ConfigFile file(path);
   const base::Section root = file.root();
@@ -38,6 +58,8 @@ EdgeConfig read_edge_config(const std::filesystem::path& path) {
   config.loops = static_cast<size_t>(server.integer("loops", 0, 0, 1024));
   config.threads = static_cast<size_t>(server.integer("threads", 16, 1, 1024));
   config.drain_timeout = server.duration("draintimeout", config.drain_timeout);
+  config.drain_delay = server.duration("drain_delay", config.drain_delay);
+  config.health = read_health(root.section("health"));
 
   if (root.has("admin")) config.admin = read_admin(root.section("admin"));
 
@@ -47,7 +69,25 @@ EdgeConfig read_edge_config(const std::filesystem::path& path) {
   for (const base::ConfigFile::Key& key : file.unread()) {
     LOG(WARNING) << key.where << key.path << ": unknown key, ignored";
   }
+  config.effective = file.effective();
   return config;
+}
+
+void log_fixed_differences(const EdgeConfig& old, const EdgeConfig& fresh) {
+  const auto report = [](bool same, const char* keys) {
+    LOG_IF(WARNING, !same) << keys << ": changed in the file, in force after the next start";
+  };
+  report(same_listeners(old, fresh), "listen");
+  report(old.cache.root == fresh.cache.root, "cache.directory");
+  report(old.cache.capacity == fresh.cache.capacity, "cache.size");
+  report(old.upstreams == fresh.upstreams, "upstreams");
+  report(old.name == fresh.name, "name");
+  report(old.loops == fresh.loops && old.threads == fresh.threads, "server.loops, server.threads");
+  report(old.health.interval == fresh.health.interval && old.health.timeout == fresh.health.timeout,
+         "health");
+  report(old.admin.address == fresh.admin.address && old.admin.token == fresh.admin.token &&
+             old.admin.tls.has_value() == fresh.admin.tls.has_value(),
+         "admin");
 }
 
 }  // namespace proxy

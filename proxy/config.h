@@ -12,6 +12,7 @@
 #include "cache/blob_store.h"
 #include "http/server.h"
 #include "proxy/admin_config.h"
+#include "proxy/health.h"
 #include "proxy/upstream_config.h"
 
 namespace proxy {
@@ -30,9 +31,13 @@ struct EdgeConfig {
   size_t loops = 0;     // 0: one per core
   size_t threads = 16;  // of the pool
   std::chrono::nanoseconds drain_timeout = std::chrono::seconds(60);
+  // How long /healthz says 503, and all goes on, before the drain begins.
+  std::chrono::nanoseconds drain_delay{0};
+  HealthConfig health;
   base::LogLevel log_level = base::LogLevel::info;
   bool access_log = true;
   AdminConfig admin;
+  std::string effective;  // all that was read, as a file of the same format, without its secrets
   // What the service manager listens on for us: one for each of the listeners, in their order,
   // instead of its address. Not in the file.
   std::vector<base::InheritedSocket> sockets;
@@ -41,5 +46,8 @@ struct EdgeConfig {
 };
 
 EdgeConfig read_edge_config(const std::filesystem::path& path);
+
+// Logs what differs between two configurations but takes a new start to change.
+void log_fixed_differences(const EdgeConfig& old, const EdgeConfig& fresh);
 
 }  // namespace proxy

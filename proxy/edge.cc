@@ -2,7 +2,7 @@
 
 #include <glog/logging.h>
 
-#include <iostream>
+#include <algorithm>
 
 #include "base/error.h"
 #include "http/access_log.h"
@@ -56,46 +56,49 @@ http::Response error_response(const std::string& name, int status, std::string j
 }
 
 Edge::Edge(EdgeConfig config)
-    : config_(std::move(config)),
-      loops_(config_.loops, *config_.clock),
-      pool_(config_.threads),
-      store_(config_.cache),
-      routing_(upstreams(config_)),
-      workers_(loops_, config_.name),
+    : config_(std::make_shared<const EdgeConfig>(std::move(config))),
+      name_(config_->name),
+      loops_(config_->loops, *config_->clock),
+      pool_(config_->threads),
+      store_(config_->cache),
+      routing_(upstreams(*config_)),
+      workers_(loops_, name_),
       fills_(workers_, pool_, store_),
-      blobs_(pool_, store_, fills_, config_.name),
-      tls_(tls_contexts(config_)),
-      monitor_(config_.name, loops_, store_, fills_, routing_) {
-  if (!config_.sockets.empty() && config_.sockets.size() != config_.listeners.size()) {
-    throw std::runtime_error("the service manager gives " + std::to_string(config_.sockets.size()) +
+      blobs_(pool_, store_, fills_, name_),
+      tls_(tls_contexts(*config_)),
+      monitor_(name_, loops_, store_, fills_, routing_),
+      health_(loops_, config_->health, config_->cache.root) {
+  if (!config_->sockets.empty() && config_->sockets.size() != config_->listeners.size()) {
+    throw std::runtime_error("the service manager gives " +
+                             std::to_string(config_->sockets.size()) +
                              " sockets, the configuration has " +
-                             std::to_string(config_.listeners.size()) + " to listen on");
+                             std::to_string(config_->listeners.size()) + " to listen on");
   }
   std::vector<http::Listen> listens;
-  listens.reserve(config_.listeners.size());
-  for (size_t i = 0; i < config_.listeners.size(); ++i) {
-    const int inherited = config_.sockets.empty() ? -1 : config_.sockets[i].fd;
-    listens.push_back({config_.listeners[i].address, tls_[i], inherited});
+  listens.reserve(config_->listeners.size());
+  for (size_t i = 0; i < config_->listeners.size(); ++i) {
+    const int inherited = config_->sockets.empty() ? -1 : config_->sockets[i].fd;
+    listens.push_back({config_->listeners[i].address, tls_[i], inherited});
   }
   http::ServerOptions options;
-  options.limits = config_.limits;
+  options.limits = config_->limits;
   options.handler = [this](http::Exchange& exchange) { return handle(exchange); };
   options.on_error = [this](const http::Request* request, const std::exception_ptr& thrown) {
     return answer_to(request, thrown);
   };
   options.on_access = [this](const http::AccessRecord& record) {
     monitor_.activity().record(record);
-    if (config_.access_log) http::log_access(record);
+    if (this->config()->access_log) http::log_access(record);
   };
   server_ = std::make_unique<http::Server>(loops_, pool_, std::move(options), listens);
-  if (!config_.admin.address.empty()) {
+  if (!config_->admin.address.empty()) {
     admin_ = std::make_unique<Admin>(Admin::Edge{.loops = loops_,
                                                  .pool = pool_,
                                                  .store = store_,
                                                  .fills = fills_,
                                                  .metrics = monitor_.metrics(),
                                                  .status = [this] { return monitor_.status(); }},
-                                     config_.admin);
+                                     config_->admin);
   }
 }
 
@@ -105,16 +108,22 @@ void Edge::start() {
   server_->start();
   if (admin_) admin_->start();
   monitor_.start(*server_);
-  for (size_t i = 0; i < config_.listeners.size(); ++i) {
+  health_.start();
+  for (size_t i = 0; i < tls_.size(); ++i) {
     LOG(INFO) << "listening on " << server_->address(i) << (tls_[i] ? " (TLS)" : "");
   }
+}
+
+std::chrono::nanoseconds Edge::leave() {
+  health_.leave();
+  return config()->drain_delay;
 }
 
 void Edge::stop() {
   if (std::exchange(stopped_, true)) return;
   if (server_) {
     // Readers that wait for a fill see it end at the deadline, and so can be reset.
-    server_->drain(config_.drain_timeout, [this] {
+    server_->drain(config()->drain_timeout, [this] {
       fills_.cancel();
       workers_.cancel();
     });
@@ -123,16 +132,34 @@ void Edge::stop() {
   if (admin_) admin_->drain(kAdminDrain);
   admin_.reset();
   monitor_.stop();
+  health_.stop();
   server_.reset();
   fills_.cancel();
   workers_.stop();
 }
 
-void Edge::reload() {
-  for (const auto& context : tls_) {
-    if (!context) continue;
+std::shared_ptr<const EdgeConfig> Edge::config() const {
+  const std::lock_guard lock(mutex_);
+  return config_;
+}
+
+void Edge::reload(EdgeConfig config) {
+  const auto next = std::make_shared<const EdgeConfig>(std::move(config));
+  {
+    const std::lock_guard lock(mutex_);
+    log_fixed_differences(*config_, *next);
+    config_ = next;
+  }
+  server_->set_limits(next->limits);
+  LOG(INFO) << "configuration read again";
+  reload_certificates(*next);
+}
+
+void Edge::reload_certificates(const EdgeConfig& config) {
+  for (size_t i = 0; i < std::min(tls_.size(), config.listeners.size()); ++i) {
+    if (!tls_[i] || !config.listeners[i].tls) continue;
     try {
-      context->reload();
+      tls_[i]->reload(*config.listeners[i].tls);
       LOG(INFO) << "certificates read again";
     } catch (const std::exception& e) {
       LOG(ERROR) << "certificates kept as they were: " << e.what();
@@ -145,9 +172,11 @@ base::Task<void> Edge::handle(http::Exchange& exchange) {
   const oci::Route route = oci::parse_route(request.path);
   const Activity::InProgress in_progress(monitor_.activity(), exchange, kind_of(route));
   const bool read = request.is("GET") || request.is("HEAD");
-  if (!read) {
+  if (request.path == "/healthz") {
+    co_await exchange.response.send(health_.healthz(request));
+  } else if (!read) {
     http::Response response =
-        error_response(config_.name, 405, oci::error_json({{oci::ErrorCode::unsupported, ""}}));
+        error_response(name_, 405, oci::error_json({{oci::ErrorCode::unsupported, ""}}));
     response.headers.set("Allow", "GET, HEAD");
     co_await exchange.response.send(std::move(response));
   } else if (const auto* blob = std::get_if<oci::BlobRoute>(&route)) {
@@ -175,7 +204,7 @@ Routing::Destination Edge::destination(const http::Request& request,
 
 http::Response Edge::answer_to(const http::Request* request,
                                const std::exception_ptr& thrown) const {
-  const std::string& name = config_.name;
+  const std::string& name = name_;
   const std::string target = request == nullptr ? "" : base::printable(request->target);
   try {
     std::rethrow_exception(thrown);

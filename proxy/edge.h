@@ -5,6 +5,7 @@
 #pragma once
 
 #include <memory>
+#include <mutex>
 #include <string>
 
 #include "base/loop_group.h"
@@ -15,6 +16,7 @@
 #include "proxy/blobs.h"
 #include "proxy/config.h"
 #include "proxy/fill.h"
+#include "proxy/health.h"
 #include "proxy/monitor.h"
 #include "proxy/routing.h"
 #include "proxy/worker.h"
@@ -32,8 +34,13 @@ class Edge {
   ~Edge();
 
   void start();
-  // Reads the certificates again; the old ones stay in use where a file is bad, which is logged.
-  void reload();
+  // Takes over what of this configuration can change while serving (the rest stays as it was, which
+  // is logged), and reads the certificates again; the old ones stay in use where a file is bad. A
+  // request in flight goes on with the configuration it began with. Any thread.
+  void reload(EdgeConfig config);
+  // Tells load balancers, by /healthz, that it is about to end, and returns how long to serve on
+  // until they have seen it. Any thread.
+  std::chrono::nanoseconds leave();
   // Ends what is being served within the drain timeout, then the fills, whose partial blobs stay.
   void stop();
 
@@ -43,13 +50,18 @@ class Edge {
   cache::StoreStats stats() const { return store_.stats(); }
 
  private:
+  // The configuration in force.
+  std::shared_ptr<const EdgeConfig> config() const;
+  void reload_certificates(const EdgeConfig& config);
   base::Task<void> handle(http::Exchange& exchange);
   // Where the request goes; oci::Error (NAME_UNKNOWN) if no upstream is meant.
   Routing::Destination destination(const http::Request& request,
                                    const std::string& repository) const;
   http::Response answer_to(const http::Request* request, const std::exception_ptr& thrown) const;
 
-  const EdgeConfig config_;
+  mutable std::mutex mutex_;
+  std::shared_ptr<const EdgeConfig> config_;  // guarded by mutex_; the EdgeConfig never changes
+  const std::string name_;
   base::LoopGroup loops_;
   base::ThreadPool pool_;
   cache::BlobStore store_;
@@ -59,6 +71,7 @@ class Edge {
   Blobs blobs_;
   std::vector<std::shared_ptr<http::TlsContext>> tls_;
   Monitor monitor_;
+  Health health_;
   std::unique_ptr<http::Server> server_;
   std::unique_ptr<Admin> admin_;  // if it is configured
   bool stopped_ = false;

@@ -3,27 +3,60 @@
 
 #include <CLI/CLI.hpp>
 #include <exception>
+#include <iostream>
 #include <string>
 
 #include "base/log.h"
 #include "base/yaml_config.h"
 #include "http/service.h"
+#include "http/tls.h"
 #include "proxy/commands.h"
 #include "proxy/config.h"
 #include "proxy/edge.h"
 
 namespace {
 
+// Reads the configuration and lets it rule the log.
+proxy::EdgeConfig configure(const std::string& path) {
+  proxy::EdgeConfig config = proxy::read_edge_config(path);
+  base::set_log_level(config.log_level);
+  return config;
+}
+
+// Prints what would be in force, or says what is wrong.
+int check(const std::string& path) {
+  try {
+    const proxy::EdgeConfig config = proxy::read_edge_config(path);
+    for (const proxy::EdgeListener& listener : config.listeners) {
+      if (listener.tls) http::TlsContext context(*listener.tls);
+    }
+    std::cout << config.effective;
+    return http::kExitOk;
+  } catch (const std::exception& e) {
+    LOG(ERROR) << e.what();
+    return http::kExitUsage;
+  }
+}
+
+// SIGHUP: a file that is wrong changes nothing.
+void reload(proxy::Edge& edge, const std::string& path) {
+  try {
+    edge.reload(configure(path));
+  } catch (const std::exception& e) {
+    LOG(ERROR) << "the configuration stays as it was: " << e.what();
+  }
+}
+
 int serve(const std::string& path) {
   try {
-    proxy::EdgeConfig config = proxy::read_edge_config(path);
-    base::set_log_level(config.log_level);
+    proxy::EdgeConfig config = configure(path);
     http::Service service;
     config.sockets = service.sockets();
     proxy::Edge edge(std::move(config));
     edge.start();
-    service.run(edge.loops(),
-                {.reload = [&] { edge.reload(); }, .leave = {}, .drain = [&] { edge.stop(); }});
+    service.run(edge.loops(), {.reload = [&] { reload(edge, path); },
+                               .leave = [&] { return edge.leave(); },
+                               .drain = [&] { edge.stop(); }});
     return http::kExitOk;
   } catch (const base::ConfigError& e) {
     LOG(ERROR) << e.what();
@@ -66,8 +99,19 @@ int main(int argc, char** argv) {
       ->required()
       ->check(CLI::ExistingFile);
   serve_command->footer(
-      "SIGHUP reads the certificates again. SIGTERM ends transfers in flight first, "
+      "SIGHUP reads the configuration and the certificates again. SIGTERM ends transfers in flight "
+      "first, "
       "for at most server.draintimeout; a second one ends them at once.");
+
+  CLI::App* config_command = app.add_subcommand("config", "About the configuration file");
+  config_command->require_subcommand(1);
+  CLI::App* check_command = config_command->add_subcommand(
+      "check",
+      "Print the configuration that would be in force, with all defaults, secrets hidden; exit "
+      "status 2 if it is wrong");
+  check_command->add_option("config", path, "The configuration file (YAML)")
+      ->required()
+      ->check(CLI::ExistingFile);
 
   proxy::CommandOptions options{.config = "/etc/entrepot/edge.yml"};
   std::string digest;
@@ -84,6 +128,7 @@ int main(int argc, char** argv) {
   purge->callback([&] { status = proxy::command_purge(options, digest); });
   for (CLI::App* command : {stats, top, inspect, purge}) add_options(command, options);
   serve_command->callback([&] { status = serve(path); });
+  check_command->callback([&] { status = check(path); });
 
   try {
     app.parse(argc, argv);

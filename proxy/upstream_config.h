@@ -29,6 +29,8 @@ struct UpstreamConfig {
   size_t rounds = 3;
   base::Duration round_delay = std::chrono::milliseconds(200);
   http::ClientOptions client;
+
+  bool operator==(const UpstreamConfig&) const = default;
 };
 
 // One element of the list `upstreams`. base::ConfigError.
