@@ -17,7 +17,7 @@ AcceptedConnection::AcceptedConnection(base::EventLoop& loop, ServerState& serve
 base::Task<void> AcceptedConnection::run() {
   try {
     const bool open = co_await shake_hands();
-    if (!open || finishing_) {
+    if (!open) {
       co_await transport_->close(/*peer_may_be_sending=*/true);
       co_return;
     }
@@ -32,6 +32,7 @@ base::Task<void> AcceptedConnection::run() {
     version_ =
         std::make_unique<Http1Connection>(loop_, server_, limits_, std::move(transport_), peer_);
   }
+  if (finishing_) version_->finish();
   co_await version_->run();
 }
 

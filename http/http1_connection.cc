@@ -12,6 +12,9 @@ constexpr size_t kFirstRead = 4 << 10;
 // Pipelined requests served before the loop's other connections have their turn.
 constexpr unsigned kTurnRequests = 32;
 
+// Who has just connected when the server begins to end may have its request on the way.
+constexpr std::chrono::seconds kFirstRequestGrace(1);
+
 }  // namespace
 
 Http1Connection::Http1Connection(base::EventLoop& loop, ServerState& server,
@@ -27,13 +30,27 @@ Http1Connection::Http1Connection(base::EventLoop& loop, ServerState& server,
 void Http1Connection::finish() {
   finishing_ = true;
   keep_alive_ = false;
-  // What has been sent must still arrive, so only the wait ends.
-  if (idle_) transport_->interrupt_read();
+  if (!idle_) return;
+  if (served_ > 0) {
+    // What has been sent must still arrive, so only the wait ends.
+    transport_->interrupt_read();
+  } else if (!grace_) {
+    grace_ = loop_.add_timer(loop_.after(kFirstRequestGrace), [this] {
+      grace_.reset();
+      if (idle_) transport_->interrupt_read();
+    });
+  }
+}
+
+Http1Connection::~Http1Connection() {
+  if (grace_) loop_.cancel_timer(*grace_);
 }
 
 base::Task<void> Http1Connection::run() {
   try {
-    while (keep_alive_) co_await serve_one();
+    do {
+      co_await serve_one();
+    } while (keep_alive_);
     idle_ = true;
     co_await transport_->close(peer_may_be_sending_);
   } catch (const ConnectionError&) {
@@ -71,7 +88,8 @@ base::Task<bool> Http1Connection::read_head(Request& request) {
   if (input_.empty()) {
     input_.release();
     // Who connects has something to ask; only between requests may it take its time.
-    const base::Duration patience = served_ == 0 ? limits.header_timeout : limits.idle_timeout;
+    base::Duration patience = served_ == 0 ? limits.header_timeout : limits.idle_timeout;
+    if (finishing_) patience = kFirstRequestGrace;
     idle_ = true;
     try {
       co_await transport_->wait_readable(loop_.after(patience));

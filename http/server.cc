@@ -1,5 +1,6 @@
 #include "http/server.h"
 
+#include <fcntl.h>
 #include <glog/logging.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -9,6 +10,7 @@
 #include <future>
 #include <unordered_set>
 
+#include "base/error.h"
 #include "base/signal.h"
 #include "http/accepted_connection.h"
 #include "http/listener.h"
@@ -50,10 +52,10 @@ struct LoopPart {
   std::unordered_set<base::FdWaiter*> accepting;
   std::unordered_set<Connection*> connections;
   bool stopping = false;
+  bool paused = false;
   base::Signal changed;  // stopping, or a connection ended while stopping
 
   void stop_accepting() {
-    stopping = true;
     changed.notify();
     for (base::FdWaiter* waiter : accepting) waiter->cancel();
   }
@@ -116,7 +118,7 @@ base::Task<void> accept_connections(LoopPart* part, base::UniqueFd listener,
   base::FdWaiter waiter(part->loop, listener.get());
   part->accepting.insert(&waiter);
   int accepted_in_turn = 0;
-  while (!part->stopping) {
+  while (!part->stopping && !part->paused) {
     const base::Signal::Ticket ticket = part->changed.ticket();
     sockaddr_storage address{};
     socklen_t size = sizeof address;
@@ -139,6 +141,7 @@ base::Task<void> accept_connections(LoopPart* part, base::UniqueFd listener,
 
 // Lets what is open end in order until the deadline.
 base::Task<void> drain_part(LoopPart* part, base::Duration limit, std::promise<void>* done) {
+  part->stopping = true;
   part->stop_accepting();
   // finish() may end a connection at once, and change the set.
   const std::vector<Connection*> open(part->connections.begin(), part->connections.end());
@@ -166,9 +169,15 @@ size_t reset_connections(LoopPart* part) {
 
 base::Task<void> join(LoopPart* part) { co_await part->scope.join(); }
 
+base::UniqueFd copy_of(const base::UniqueFd& fd) {
+  base::UniqueFd copy(::fcntl(fd.get(), F_DUPFD_CLOEXEC, 0));
+  if (!copy) throw base::IoError("dup");
+  return copy;
+}
+
 // "127.0.0.1:5000", with the port that was bound.
 std::string describe(const Listen& listen, const BoundSockets& sockets) {
-  if (listen.inherited >= 0) return sockets.name;
+  if (!listen.inherited.empty()) return sockets.name;
   if (sockets.port == 0) return listen.address;
   return listen.address.substr(0, listen.address.rfind(':') + 1) + std::to_string(sockets.port);
 }
@@ -194,7 +203,8 @@ void ServerState::set_limits(ServerLimits limits) {
 
 struct Server::Impl {
   struct Bound {
-    BoundSockets sockets;
+    BoundSockets sockets;  // until drain()
+    std::string configured;
     std::string address;
     std::shared_ptr<TlsContext> tls;
   };
@@ -216,10 +226,11 @@ Server::Server(base::LoopGroup& loops, base::ThreadPool& pool, ServerOptions opt
                const std::vector<Listen>& listens)
     : impl_(std::make_unique<Impl>(loops, pool, std::move(options))) {
   for (const Listen& listen : listens) {
-    BoundSockets sockets = listen.inherited < 0 ? bind_listener(listen.address, loops.size())
-                                                : adopt_listener(listen.inherited, loops.size());
+    BoundSockets sockets = listen.inherited.empty()
+                               ? bind_listener(listen.address, loops.size())
+                               : adopt_listener(listen.inherited, loops.size());
     std::string address = describe(listen, sockets);
-    impl_->bound.push_back({std::move(sockets), std::move(address), listen.tls});
+    impl_->bound.push_back({std::move(sockets), listen.address, std::move(address), listen.tls});
   }
 }
 
@@ -231,19 +242,52 @@ Server::~Server() {
 }
 
 void Server::start() {
-  for (Impl::Bound& bound : impl_->bound) {
+  for (const Impl::Bound& bound : impl_->bound) {
     for (size_t i = 0; i < bound.sockets.sockets.size(); ++i) {
-      LoopPart* part = impl_->parts[i].get();
-      base::UniqueFd* socket = &bound.sockets.sockets[i];
+      base::UniqueFd socket = copy_of(bound.sockets.sockets[i]);
+      const size_t loop = i % impl_->parts.size();
+      LoopPart* part = impl_->parts[loop].get();
       impl_->loops.call(
-          i, [&] { part->scope.spawn(accept_connections(part, std::move(*socket), bound.tls)); });
+          loop, [&] { part->scope.spawn(accept_connections(part, std::move(socket), bound.tls)); });
     }
   }
+}
+
+void Server::pause() {
+  for (size_t i = 0; i < impl_->parts.size(); ++i) {
+    impl_->loops.call(i, [part = impl_->parts[i].get()] {
+      part->paused = true;
+      part->stop_accepting();
+    });
+  }
+}
+
+void Server::resume() {
+  for (size_t i = 0; i < impl_->parts.size(); ++i) {
+    impl_->loops.call(i, [part = impl_->parts[i].get()] { part->paused = false; });
+  }
+  start();
+}
+
+std::vector<ListeningSockets> Server::listening() const {
+  std::vector<ListeningSockets> all;
+  for (const Impl::Bound& bound : impl_->bound) {
+    ListeningSockets& copies = all.emplace_back(bound.configured);
+    for (const base::UniqueFd& socket : bound.sockets.sockets) {
+      copies.sockets.push_back(copy_of(socket));
+    }
+  }
+  return all;
+}
+
+void Server::leave_sockets() {
+  for (Impl::Bound& bound : impl_->bound) bound.sockets.unix_path.clear();
 }
 
 void Server::set_limits(ServerLimits limits) { impl_->state.set_limits(std::move(limits)); }
 
 size_t Server::drain(std::chrono::nanoseconds limit, const std::function<void()>& at_deadline) {
+  for (Impl::Bound& bound : impl_->bound) bound.sockets.sockets.clear();
   std::vector<std::promise<void>> drained(impl_->parts.size());
   for (size_t i = 0; i < drained.size(); ++i) {
     LoopPart* part = impl_->parts[i].get();

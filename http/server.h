@@ -15,6 +15,7 @@
 #include "base/thread_pool.h"
 #include "http/address_limits.h"
 #include "http/body.h"
+#include "http/listener.h"
 #include "http/message.h"
 #include "http/network.h"
 #include "http/tls.h"
@@ -73,9 +74,9 @@ struct Listen {
   // "host:port", ":port" for every address, "[::1]:port", or "unix:/path". Port 0 picks one.
   std::string address;
   std::shared_ptr<TlsContext> tls;  // nullptr: plain
-  // A listening socket that is there already, taken instead of the address; it stays its owner's,
-  // and open.
-  int inherited = -1;
+  // Listening sockets that are there already, taken instead of the address; they stay their
+  // owner's, and open.
+  std::vector<int> inherited;
 };
 
 class Server {
@@ -87,6 +88,14 @@ class Server {
   ~Server();
 
   void start();
+  // Accepts nothing for a while: who connects waits. Not from a loop's thread, like the next.
+  void pause();
+  void resume();
+  // Copies of the sockets that it listens on, for another process to accept from them. Not after
+  // drain().
+  std::vector<ListeningSockets> listening() const;
+  // Another process has them, and goes on listening when this one ends.
+  void leave_sockets();
   // Other limits: for the connections that come from now on, and as far as they count connections
   // or requests for all. Any thread.
   void set_limits(ServerLimits limits);

@@ -55,6 +55,11 @@ void Service::run(base::LoopGroup& loops, ServiceCalls calls) {
       loop_.add_timer(loop_.after(delay), drain);
     });
   }
+  leave_to_ = [&](pid_t successor) {
+    if (std::exchange(leaving, true)) return;
+    base::notify_service_manager("MAINPID=" + std::to_string(successor));
+    drain();
+  };
   loop_.on_signal(SIGHUP, [&] {
     if (leaving) return;
     base::notify_service_manager(reloading());
@@ -67,6 +72,10 @@ void Service::run(base::LoopGroup& loops, ServiceCalls calls) {
   }
   base::notify_service_manager(kReady);
   loop_.run();
+}
+
+void Service::leave_to(pid_t successor) {
+  loop_.post([this, successor] { leave_to_(successor); });
 }
 
 }  // namespace http

@@ -2,6 +2,8 @@
 // manager, exit codes.
 #pragma once
 
+#include <sys/types.h>
+
 #include <chrono>
 #include <functional>
 #include <vector>
@@ -39,8 +41,12 @@ class Service {
   // SIGTERM or SIGINT; a second one ends the process at once. `loops` are those that serve: if the
   // service manager has a watchdog, it hears from it as long as all of them run.
   void run(base::LoopGroup& loops, ServiceCalls calls);
+  // Has run() drain and return, because another process serves in place of this one; the service
+  // manager is told. While run() runs; any thread.
+  void leave_to(pid_t successor);
 
  private:
+  std::function<void(pid_t)> leave_to_;  // while run() runs, on its thread
   const std::vector<base::InheritedSocket> sockets_ = base::inherited_sockets();
   base::EventLoop loop_;
 };

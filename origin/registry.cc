@@ -50,7 +50,7 @@ std::vector<http::Listen> listens(const Config& config,
                                   const std::shared_ptr<http::TlsContext>& tls) {
   std::vector<http::Listen> all;
   for (const base::InheritedSocket& socket : config.sockets) {
-    if (socket.name != kDebugSocket) all.push_back({socket.name, tls, socket.fd});
+    if (socket.name != kDebugSocket) all.push_back({socket.name, tls, {socket.fd}});
   }
   if (all.empty()) all.push_back({config.address, tls});
   return all;

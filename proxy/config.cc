@@ -59,6 +59,7 @@ EdgeConfig read_edge_config(const std::filesystem::path& path) {
   config.threads = static_cast<size_t>(server.integer("threads", 16, 1, 1024));
   config.drain_timeout = server.duration("draintimeout", config.drain_timeout);
   config.drain_delay = server.duration("drain_delay", config.drain_delay);
+  config.takeover = server.string("takeover");
   config.health = read_health(root.section("health"));
 
   if (root.has("admin")) config.admin = read_admin(root.section("admin"));
@@ -81,6 +82,7 @@ void log_fixed_differences(const EdgeConfig& old, const EdgeConfig& fresh) {
   report(old.cache.root == fresh.cache.root, "cache.directory");
   report(old.cache.capacity == fresh.cache.capacity, "cache.size");
   report(old.upstreams == fresh.upstreams, "upstreams");
+  report(old.takeover == fresh.takeover, "server.takeover");
   report(old.name == fresh.name, "name");
   report(old.loops == fresh.loops && old.threads == fresh.threads, "server.loops, server.threads");
   report(old.health.interval == fresh.health.interval && old.health.timeout == fresh.health.timeout,

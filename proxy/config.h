@@ -38,6 +38,8 @@ struct EdgeConfig {
   bool access_log = true;
   AdminConfig admin;
   std::string effective;  // all that was read, as a file of the same format, without its secrets
+  // Where a new process asks to take the place of this one (http/takeover.h); empty: nowhere.
+  std::filesystem::path takeover;
   // What the service manager listens on for us: one for each of the listeners, in their order,
   // instead of its address. Not in the file.
   std::vector<base::InheritedSocket> sockets;

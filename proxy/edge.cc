@@ -3,6 +3,7 @@
 #include <glog/logging.h>
 
 #include <algorithm>
+#include <iterator>
 
 #include "base/error.h"
 #include "http/access_log.h"
@@ -30,6 +31,16 @@ std::vector<std::shared_ptr<Upstream>> upstreams(const EdgeConfig& config) {
   return upstreams;
 }
 
+// Those that are there for this address.
+std::vector<int> sockets_of(const std::vector<http::ListeningSockets>& all,
+                            const std::string& address) {
+  std::vector<int> sockets;
+  const auto found = std::ranges::find(all, address, &http::ListeningSockets::address);
+  if (found == all.end()) return sockets;
+  for (const base::UniqueFd& socket : found->sockets) sockets.push_back(socket.get());
+  return sockets;
+}
+
 // Administrators' requests are short.
 constexpr auto kAdminDrain = std::chrono::seconds(1);
 
@@ -55,7 +66,7 @@ http::Response error_response(const std::string& name, int status, std::string j
   return response;
 }
 
-Edge::Edge(EdgeConfig config)
+Edge::Edge(EdgeConfig config, const std::vector<http::ListeningSockets>& taken_over)
     : config_(std::make_shared<const EdgeConfig>(std::move(config))),
       name_(config_->name),
       loops_(config_->loops, *config_->clock),
@@ -74,12 +85,6 @@ Edge::Edge(EdgeConfig config)
                              " sockets, the configuration has " +
                              std::to_string(config_->listeners.size()) + " to listen on");
   }
-  std::vector<http::Listen> listens;
-  listens.reserve(config_->listeners.size());
-  for (size_t i = 0; i < config_->listeners.size(); ++i) {
-    const int inherited = config_->sockets.empty() ? -1 : config_->sockets[i].fd;
-    listens.push_back({config_->listeners[i].address, tls_[i], inherited});
-  }
   http::ServerOptions options;
   options.limits = config_->limits;
   options.handler = [this](http::Exchange& exchange) { return handle(exchange); };
@@ -90,19 +95,67 @@ Edge::Edge(EdgeConfig config)
     monitor_.activity().record(record);
     if (this->config()->access_log) http::log_access(record);
   };
-  server_ = std::make_unique<http::Server>(loops_, pool_, std::move(options), listens);
+  server_ = std::make_unique<http::Server>(loops_, pool_, std::move(options), listens(taken_over));
   if (!config_->admin.address.empty()) {
-    admin_ = std::make_unique<Admin>(Admin::Edge{.loops = loops_,
-                                                 .pool = pool_,
-                                                 .store = store_,
-                                                 .fills = fills_,
-                                                 .metrics = monitor_.metrics(),
-                                                 .status = [this] { return monitor_.status(); }},
-                                     config_->admin);
+    admin_ =
+        std::make_unique<Admin>(Admin::Edge{.loops = loops_,
+                                            .pool = pool_,
+                                            .store = store_,
+                                            .fills = fills_,
+                                            .metrics = monitor_.metrics(),
+                                            .status = [this] { return monitor_.status(); }},
+                                config_->admin, sockets_of(taken_over, config_->admin.address));
   }
 }
 
 Edge::~Edge() { stop(); }
+
+std::vector<http::Listen> Edge::listens(
+    const std::vector<http::ListeningSockets>& taken_over) const {
+  std::vector<http::Listen> listens;
+  listens.reserve(config_->listeners.size());
+  for (size_t i = 0; i < config_->listeners.size(); ++i) {
+    const std::string& address = config_->listeners[i].address;
+    std::vector<int> inherited = sockets_of(taken_over, address);
+    if (inherited.empty() && !config_->sockets.empty()) inherited = {config_->sockets[i].fd};
+    listens.push_back({address, tls_[i], std::move(inherited)});
+  }
+  return listens;
+}
+
+std::vector<http::ListeningSockets> Edge::listening() const {
+  std::vector<http::ListeningSockets> all = server_->listening();
+  if (admin_) std::ranges::move(admin_->server().listening(), std::back_inserter(all));
+  return all;
+}
+
+void Edge::release() {
+  const std::lock_guard lock(life_mutex_);
+  if (stopped_) throw std::runtime_error("the edge is ending");
+  server_->pause();
+  if (admin_) admin_->server().pause();
+  store_.release([this] { fills_.let_go_of_store(); });
+  LOG(INFO) << "the cache is closed, for another process to open it";
+}
+
+void Edge::resume() {
+  const std::lock_guard lock(life_mutex_);
+  if (stopped_) return;
+  try {
+    store_.reopen();
+  } catch (const base::IoError& e) {
+    LOG(ERROR) << "nothing is kept from now on, the cache cannot be opened again: " << e.what();
+  }
+  server_->resume();
+  if (admin_) admin_->server().resume();
+}
+
+void Edge::leave_sockets() {
+  const std::lock_guard lock(life_mutex_);
+  if (stopped_) return;
+  server_->leave_sockets();
+  if (admin_) admin_->server().leave_sockets();
+}
 
 void Edge::start() {
   server_->start();
@@ -120,7 +173,10 @@ std::chrono::nanoseconds Edge::leave() {
 }
 
 void Edge::stop() {
-  if (std::exchange(stopped_, true)) return;
+  {
+    const std::lock_guard lock(life_mutex_);
+    if (std::exchange(stopped_, true)) return;
+  }
   if (server_) {
     // Readers that wait for a fill see it end at the deadline, and so can be reset.
     server_->drain(config()->drain_timeout, [this] {

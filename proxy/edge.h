@@ -19,6 +19,7 @@
 #include "proxy/health.h"
 #include "proxy/monitor.h"
 #include "proxy/routing.h"
+#include "proxy/store.h"
 #include "proxy/worker.h"
 
 namespace proxy {
@@ -29,8 +30,9 @@ http::Response error_response(const std::string& name, int status, std::string j
 // Owned by main's thread; serves on loops of its own.
 class Edge {
  public:
-  // Opens the cache and binds the listeners. base::IoError, std::runtime_error (TLS files).
-  explicit Edge(EdgeConfig config);
+  // Opens the cache and binds the listeners, but those that a process had whose place this one
+  // takes. base::IoError, std::runtime_error (TLS files).
+  explicit Edge(EdgeConfig config, const std::vector<http::ListeningSockets>& taken_over = {});
   ~Edge();
 
   void start();
@@ -41,6 +43,13 @@ class Edge {
   // Tells load balancers, by /healthz, that it is about to end, and returns how long to serve on
   // until they have seen it. Any thread.
   std::chrono::nanoseconds leave();
+  // For a process that takes the place of this one: what it listens on; accepts nothing and lets go
+  // of the cache, serving on what is there and what comes on open connections; the opposite; and
+  // that the other goes on listening. Each blocks; on any thread but a loop's.
+  std::vector<http::ListeningSockets> listening() const;
+  void release();
+  void resume();
+  void leave_sockets();
   // Ends what is being served within the drain timeout, then the fills, whose partial blobs stay.
   void stop();
 
@@ -52,6 +61,7 @@ class Edge {
  private:
   // The configuration in force.
   std::shared_ptr<const EdgeConfig> config() const;
+  std::vector<http::Listen> listens(const std::vector<http::ListeningSockets>& taken_over) const;
   void reload_certificates(const EdgeConfig& config);
   base::Task<void> handle(http::Exchange& exchange);
   // Where the request goes; oci::Error (NAME_UNKNOWN) if no upstream is meant.
@@ -64,7 +74,7 @@ class Edge {
   const std::string name_;
   base::LoopGroup loops_;
   base::ThreadPool pool_;
-  cache::BlobStore store_;
+  Store store_;
   const Routing routing_;
   Workers workers_;
   Fills fills_;
@@ -74,7 +84,8 @@ class Edge {
   Health health_;
   std::unique_ptr<http::Server> server_;
   std::unique_ptr<Admin> admin_;  // if it is configured
-  bool stopped_ = false;
+  std::mutex life_mutex_;         // held while it lets go of the cache or takes it back
+  bool stopped_ = false;          // guarded by life_mutex_
 };
 
 }  // namespace proxy

@@ -17,10 +17,10 @@
 
 #include "base/thread_pool.h"
 #include "base/unique_fd.h"
-#include "cache/blob_store.h"
 #include "cache/blob_writer.h"
 #include "http/content.h"
 #include "proxy/progress.h"
+#include "proxy/store.h"
 #include "proxy/upstream.h"
 #include "proxy/worker.h"
 
@@ -38,9 +38,13 @@ struct Fill {
   // Once stored: readers of the fill hold it, and so the store does not evict what they read.
   std::shared_ptr<const cache::Blob> blob;
 
+  // Guarded by writer_mutex. Without a writer the bytes go into `file` alone, which is then an
+  // unlinked one of its own, and nothing is kept.
   std::mutex writer_mutex;
-  std::unique_ptr<cache::BlobWriter> writer;  // guarded by writer_mutex once there are runs
-  std::atomic<bool> ranges_failed = false;    // a range run failed: only the front run fetches now
+  std::shared_ptr<cache::BlobStore> store;  // as long as there is a writer
+  std::unique_ptr<cache::BlobWriter> writer;
+  bool lost = false;                        // there was no room for a file of its own
+  std::atomic<bool> ranges_failed = false;  // a range run failed: only the front run fetches now
 };
 
 // The body of a response from a blob that is being filled. Throws http::ConnectionError when the
@@ -59,7 +63,7 @@ class FillSource : public http::ContentSource {
 // Thread-safe. The workers are stopped, and with them every fill, before it is destroyed.
 class Fills {
  public:
-  Fills(Workers& workers, base::ThreadPool& pool, cache::BlobStore& store)
+  Fills(Workers& workers, base::ThreadPool& pool, Store& store)
       : workers_(workers), pool_(pool), store_(store) {}
 
   struct Joined {
@@ -85,6 +89,9 @@ class Fills {
   // The size of a blob that is not held, asked of the upstreams in turn by HEAD.
   base::Task<std::variant<uint64_t, Ending>> head(BlobName name);
 
+  // Has every fill go on without the store: what is there of it stays behind as a partial blob, and
+  // the fill continues in a file that is not kept. Blocks; not from a loop's thread.
+  void let_go_of_store();
   // Has every fill end as `cancelled`, once its transfer fails (Workers::cancel); partial blobs
   // stay for a resume. Any thread; does not wait.
   void cancel() { stopping_ = true; }
@@ -95,7 +102,8 @@ class Fills {
 
   base::Task<void> run(std::shared_ptr<Fill> fill, Worker* worker);
   base::Task<Ending> fill_blob(Fill& fill, Worker& worker);
-  base::Task<std::optional<Ending>> open_writer(Fill& fill, uint64_t size);
+  base::Task<std::optional<Ending>> open_file(Fill& fill, uint64_t size);
+  std::optional<std::vector<Span>> begin_storing(Fill& fill, uint64_t size);
   base::Task<Ending> fetch_front(Fill& fill, Worker& worker, Run run);
   base::Task<void> fetch_range(std::shared_ptr<Fill> fill, Worker* worker, Claim claim);
   base::Task<std::optional<Ending>> open_transfer(Fill& fill, Worker& worker, Run& run, Span span);
@@ -105,7 +113,7 @@ class Fills {
 
   Workers& workers_;
   base::ThreadPool& pool_;
-  cache::BlobStore& store_;
+  Store& store_;
   std::atomic<bool> stopping_ = false;
 
   mutable std::mutex mutex_;

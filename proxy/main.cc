@@ -3,12 +3,15 @@
 
 #include <CLI/CLI.hpp>
 #include <exception>
+#include <filesystem>
 #include <iostream>
+#include <optional>
 #include <string>
 
 #include "base/log.h"
 #include "base/yaml_config.h"
 #include "http/service.h"
+#include "http/takeover.h"
 #include "http/tls.h"
 #include "proxy/commands.h"
 #include "proxy/config.h"
@@ -23,13 +26,18 @@ proxy::EdgeConfig configure(const std::string& path) {
   return config;
 }
 
+// Throws what is wrong with them.
+void check_certificates(const proxy::EdgeConfig& config) {
+  for (const proxy::EdgeListener& listener : config.listeners) {
+    if (listener.tls) http::TlsContext context(*listener.tls);
+  }
+}
+
 // Prints what would be in force, or says what is wrong.
 int check(const std::string& path) {
   try {
     const proxy::EdgeConfig config = proxy::read_edge_config(path);
-    for (const proxy::EdgeListener& listener : config.listeners) {
-      if (listener.tls) http::TlsContext context(*listener.tls);
-    }
+    check_certificates(config);
     std::cout << config.effective;
     return http::kExitOk;
   } catch (const std::exception& e) {
@@ -47,13 +55,38 @@ void reload(proxy::Edge& edge, const std::string& path) {
   }
 }
 
+// What happens when another process takes the place of this one.
+http::ServedBy successor_calls(proxy::Edge& edge, http::Service& service) {
+  return {.sockets = [&] { return edge.listening(); },
+          .release = [&] { edge.release(); },
+          .resume = [&] { edge.resume(); },
+          .leave =
+              [&](pid_t successor) {
+                edge.leave_sockets();
+                service.leave_to(successor);
+              }};
+}
+
 int serve(const std::string& path) {
   try {
     proxy::EdgeConfig config = configure(path);
     http::Service service;
     config.sockets = service.sockets();
-    proxy::Edge edge(std::move(config));
+    const std::filesystem::path takeover = config.takeover;
+    std::optional<http::Takeover> former;
+    std::vector<http::ListeningSockets> taken_over;
+    if (!takeover.empty()) former = http::Takeover::ask(takeover);
+    if (former) {
+      check_certificates(config);
+      taken_over = std::move(former->sockets());
+      former->release();
+    }
+    proxy::Edge edge(std::move(config), taken_over);
+    taken_over.clear();
     edge.start();
+    if (former) former->ready();
+    std::optional<http::TakeoverPoint> point;
+    if (!takeover.empty()) point.emplace(takeover, successor_calls(edge, service));
     service.run(edge.loops(), {.reload = [&] { reload(edge, path); },
                                .leave = [&] { return edge.leave(); },
                                .drain = [&] { edge.stop(); }});

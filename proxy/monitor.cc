@@ -6,8 +6,8 @@
 
 namespace proxy {
 
-Monitor::Monitor(std::string name, base::LoopGroup& loops, const cache::BlobStore& store,
-                 const Fills& fills, const Routing& routing)
+Monitor::Monitor(std::string name, base::LoopGroup& loops, const Store& store, const Fills& fills,
+                 const Routing& routing)
     : name_(std::move(name)),
       loops_(loops),
       store_(store),

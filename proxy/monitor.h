@@ -17,14 +17,15 @@
 #include "proxy/fill.h"
 #include "proxy/routing.h"
 #include "proxy/status.h"
+#include "proxy/store.h"
 #include "proxy/throughput.h"
 
 namespace proxy {
 
 class Monitor {
  public:
-  Monitor(std::string name, base::LoopGroup& loops, const cache::BlobStore& store,
-          const Fills& fills, const Routing& routing);
+  Monitor(std::string name, base::LoopGroup& loops, const Store& store, const Fills& fills,
+          const Routing& routing);
 
   // Between the two the totals are sampled every second, and the server is asked for its
   // connections. Not from a loop's thread.
@@ -42,7 +43,7 @@ class Monitor {
 
   const std::string name_;
   base::LoopGroup& loops_;
-  const cache::BlobStore& store_;
+  const Store& store_;
   const Fills& fills_;
   const Routing& routing_;
   base::Metrics metrics_;

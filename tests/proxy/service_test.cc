@@ -3,7 +3,10 @@
 #include <gtest/gtest.h>
 #include <signal.h>
 
+#include <atomic>
+#include <future>
 #include <optional>
+#include <thread>
 
 #include "http/listener.h"
 #include "tests/proxy/edge_fixture.h"
@@ -114,6 +117,144 @@ TEST_F(EdgeServiceTest, ShowsTheConfigurationInForce) {
   test::Process wrong({ENTREPOT_EDGE, "config", "check", file.string()});
   EXPECT_EQ(wrong.wait(), 2);
   EXPECT_THAT(wrong.output(), HasSubstr("server.draintimeout: expected"));
+}
+
+// ---- another process takes the place of this one
+
+class TakeoverTest : public EdgeServiceTest {
+ protected:
+  TakeoverTest() {
+    upstream_.serve_blob(blob_.path, blob_.bytes);
+    write_takeover_config();
+  }
+  void write_takeover_config(const std::string& more_listeners = "") {
+    dir_.write("edge.yml",
+               "listen: [{addr: '127.0.0.1:0'}" + more_listeners + "]\ncache: {directory: " +
+                   (dir_.path() / "cache").string() + ", size: 1GiB}\nupstreams: [{urls: ['" +
+                   upstream_.url() + "']}]\nserver: {loops: 2, threads: 2, takeover: " +
+                   (dir_.path() / "takeover").string() +
+                   "}\nadmin: {addr: '127.0.0.1:" + std::to_string(admin_port_) + "', token: t}\n");
+  }
+  void start_old() {
+    start();
+    port_ = process_->listening_port();
+  }
+  void start_new() {
+    successor_.emplace(
+        std::vector<std::string>{ENTREPOT_EDGE, "serve", (dir_.path() / "edge.yml").string()},
+        std::map<std::string, std::string>{{"NOTIFY_SOCKET", manager_.path()}});
+  }
+  void take_over() {
+    start_new();
+    EXPECT_EQ(successor_->listening_port(), port_);
+    manager_.wait_for("MAINPID=" + std::to_string(successor_->pid()));
+  }
+  std::string cache_status() { return test::fetch(port_, blob_.path).header("Cache-Status"); }
+  void store() {
+    while (cache_status() != "entrepot-edge; hit") {
+    }
+  }
+
+  static uint16_t free_port() {
+    const http::BoundSockets socket = http::bind_listener("127.0.0.1:0", 1);
+    return socket.port;
+  }
+
+  const uint16_t admin_port_ = free_port();
+  const TestBlob blob_{random_bytes(8 << 20)};
+  std::optional<test::Process> successor_;
+  uint16_t port_ = 0;
+};
+
+TEST_F(TakeoverTest, RefusesNobody) {
+  start_old();
+  store();
+  std::atomic<bool> over = false;
+  std::atomic<int> served = 0;
+  std::vector<std::jthread> clients;
+  for (int i = 0; i < 3; ++i) {
+    clients.emplace_back([&] {
+      while (!over) {
+        const test::Fetched answer = test::fetch(port_, blob_.path);
+        EXPECT_EQ(answer.status, 200);
+        EXPECT_TRUE(answer.body == blob_.bytes);
+        ++served;
+        served.notify_all();
+      }
+    });
+  }
+  const auto wait_for_more = [&] {
+    for (int now = served, end = now + 20; now < end; now = served) served.wait(now);
+  };
+  wait_for_more();
+  take_over();
+  EXPECT_EQ(process_->wait(), 0) << process_->output();
+  wait_for_more();
+  over = true;
+  clients.clear();
+  EXPECT_EQ(cache_status(), "entrepot-edge; hit");
+  EXPECT_EQ(upstream_.bytes_sent(blob_.path), blob_.bytes.size());
+}
+
+TEST_F(TakeoverTest, LetsAHitEnd) {
+  start_old();
+  store();
+  test::RawClient client(port_, 64 << 10);
+  client.send("GET " + blob_.path + " HTTP/1.1\r\nHost: h\r\n\r\n");
+  EXPECT_TRUE(client.readable(30'000));
+  take_over();
+  EXPECT_EQ(cache_status(), "entrepot-edge; hit");
+  EXPECT_TRUE(client.response().body == blob_.bytes);
+  EXPECT_EQ(process_->wait(), 0) << process_->output();
+}
+
+TEST_F(TakeoverTest, LetsAFillEndAndResumesItToo) {
+  using namespace test::step;
+  upstream_.script(blob_.path, {send_upto(blob_.bytes.size() / 2), stall("half")});
+  start_old();
+  std::future<test::Fetched> client =
+      std::async(std::launch::async, [&] { return test::fetch(port_, blob_.path); });
+  upstream_.wait_stalled("half");
+  while (true) {  // until some of it would survive
+    const auto in_cache = std::filesystem::directory_iterator(dir_.path() / "cache/incoming");
+    if (in_cache != std::filesystem::directory_iterator()) break;
+  }
+  take_over();
+  upstream_.release("half");
+  const test::Fetched answer = client.get();
+  EXPECT_TRUE(answer.complete);
+  EXPECT_TRUE(answer.body == blob_.bytes);
+  EXPECT_EQ(process_->wait(), 0) << process_->output();
+  EXPECT_TRUE(test::fetch(port_, blob_.path).body == blob_.bytes);
+  store();
+  EXPECT_TRUE(test::fetch(port_, blob_.path).body == blob_.bytes);
+  EXPECT_LE(upstream_.bytes_sent(blob_.path), 2 * blob_.bytes.size());
+}
+
+TEST_F(TakeoverTest, ASuccessorThatFailsChangesNothing) {
+  start_old();
+  store();
+  // It finds that out once it has the cache.
+  const http::BoundSockets taken = http::bind_listener("127.0.0.1:0", 1);
+  write_takeover_config(", {addr: '127.0.0.1:" + std::to_string(taken.port) + "'}");
+  for (int i = 0; i < 2; ++i) {
+    start_new();
+    EXPECT_EQ(successor_->wait(), 1) << successor_->output();
+    process_->wait_for("going on as before");
+    EXPECT_EQ(cache_status(), "entrepot-edge; hit");
+  }
+  const TestBlob another(random_bytes(100'000, 7));
+  upstream_.serve_blob(another.path, another.bytes);
+  while (test::fetch(port_, another.path).header("Cache-Status") != "entrepot-edge; hit") {
+  }
+  // And one that finds it out before.
+  write_takeover_config(", {addr: '127.0.0.1:0', tls: {certificate: none.pem, key: none.pem}}");
+  start_new();
+  EXPECT_EQ(successor_->wait(), 1);
+  EXPECT_EQ(cache_status(), "entrepot-edge; hit");
+  write_takeover_config();
+  take_over();
+  EXPECT_EQ(process_->wait(), 0) << process_->output();
 }
 
 }  // namespace
