@@ -27,8 +27,8 @@ void read_address_limits(const base::Section& section, ServerLimits& limits) {
 void read_bandwidth(const base::Section& section, ServerLimits& limits) {
   limits.connection_bandwidth = section.size("connection", 0);
   limits.total_bandwidth = section.size("total", 0);
-  if (limits.connection_bandwidth > 0 && limits.connection_bandwidth < limits.min_send_rate) {
-    section.fail("connection", "0, or no less than server.min_send_rate");
+  if (limits.connection_bandwidth > 0 && limits.connection_bandwidth / 2 < limits.min_send_rate) {
+    section.fail("connection", "0, or at least twice server.min_send_rate");
   }
 }
 

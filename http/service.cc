@@ -55,6 +55,10 @@ void Service::run(base::LoopGroup& loops, ServiceCalls calls) {
       loop_.add_timer(loop_.after(delay), drain);
     });
   }
+  loop_.on_signal(SIGUSR2, [&] {
+    if (!calls.upgrade) LOG(ERROR) << "SIGUSR2: this program cannot be taken over";
+    if (calls.upgrade && !leaving) calls.upgrade();
+  });
   leave_to_ = [&](pid_t successor) {
     if (std::exchange(leaving, true)) return;
     base::notify_service_manager("MAINPID=" + std::to_string(successor));

@@ -22,6 +22,8 @@ inline constexpr int kExitUsage = 2;    // command line or configuration is wron
 // What the program does when it is told to; the first two are called on the main thread.
 struct ServiceCalls {
   std::function<void()> reload;  // SIGHUP
+  // SIGUSR2: has another process take the place of this one. May be empty.
+  std::function<void()> upgrade;
   // SIGTERM or SIGINT: tells load balancers to go elsewhere, and returns how long to serve them
   // until they have seen it. May be empty.
   std::function<std::chrono::nanoseconds()> leave;

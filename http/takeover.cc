@@ -2,6 +2,8 @@
 
 #include <glog/logging.h>
 #include <poll.h>
+#include <signal.h>
+#include <spawn.h>
 #include <sys/eventfd.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -11,6 +13,8 @@
 #include <array>
 #include <cerrno>
 #include <cstring>
+#include <fstream>
+#include <string_view>
 
 #include "base/error.h"
 #include "base/thread_signals.h"
@@ -145,6 +149,11 @@ bool TakeoverPoint::wait_readable(const base::UniqueFd& fd, int milliseconds) co
   return ready > 0 && fds[1].revents == 0;
 }
 
+bool TakeoverPoint::stopping() const {
+  pollfd stop{stop_.get(), POLLIN, 0};
+  return ::poll(&stop, 1, 0) > 0;
+}
+
 std::string TakeoverPoint::receive(const base::UniqueFd& peer, int milliseconds) const {
   return wait_readable(peer, milliseconds) ? receive_message(peer, nullptr) : "";
 }
@@ -155,24 +164,24 @@ void TakeoverPoint::serve() {
     const base::UniqueFd peer(::accept4(listener_.get(), nullptr, nullptr, SOCK_CLOEXEC));
     if (!peer) continue;
     try {
-      hand_over(peer);
+      if (hand_over(peer)) return;
     } catch (const std::exception& e) {
       LOG(ERROR) << "no takeover: " << e.what();
     }
   }
 }
 
-void TakeoverPoint::hand_over(const base::UniqueFd& peer) {
+bool TakeoverPoint::hand_over(const base::UniqueFd& peer) {
   pid_t successor = 0;
   if (!may_take_over(peer, successor)) {
     LOG(WARNING) << "process " << successor << " of another user may not take over";
-    return;
+    return false;
   }
   for (const ListeningSockets& each : old_.sockets()) {
     send_message(peer, each.address, each.sockets);
   }
   send_message(peer, kEnd);
-  if (receive(peer, kAnswerTime) != kRelease) return;
+  if (receive(peer, kAnswerTime) != kRelease) return false;
   LOG(INFO) << "process " << successor << " takes over: new connections wait for it";
   bool taken = false;
   try {
@@ -185,10 +194,35 @@ void TakeoverPoint::hand_over(const base::UniqueFd& peer) {
   if (taken) {
     LOG(INFO) << "process " << successor << " serves in our place";
     old_.leave(successor);
+  } else if (stopping()) {
+    LOG(INFO) << "ending while process " << successor << " takes over";
   } else {
     LOG(ERROR) << "process " << successor << " has failed to take over: going on as before";
     old_.resume();
   }
+  return taken;
+}
+
+void start_successor() {
+  std::ifstream file("/proc/self/cmdline");
+  std::vector<std::string> arguments;
+  for (std::string argument; std::getline(file, argument, '\0');) arguments.push_back(argument);
+  std::vector<char*> argv;
+  argv.reserve(arguments.size() + 1);
+  for (std::string& argument : arguments) argv.push_back(argument.data());
+  argv.push_back(nullptr);
+  // The service manager's watchdog will be the successor's.
+  std::vector<char*> environment;
+  for (char** each = environ; *each != nullptr; ++each) {
+    if (!std::string_view(*each).starts_with("WATCHDOG_PID=")) environment.push_back(*each);
+  }
+  environment.push_back(nullptr);
+  ::signal(SIGCHLD, SIG_IGN);  // one that fails leaves nothing behind
+  pid_t pid = 0;
+  const int error =
+      ::posix_spawnp(&pid, argv.front(), nullptr, nullptr, argv.data(), environment.data());
+  if (error != 0) throw base::IoError(error, "cannot start " + arguments.front());
+  LOG(INFO) << "process " << pid << " is to take over";
 }
 
 std::optional<Takeover> Takeover::ask(const std::filesystem::path& path) {

@@ -49,7 +49,9 @@ class TakeoverPoint {
 
  private:
   void serve();
-  void hand_over(const base::UniqueFd& peer);
+  // True if the other process serves now.
+  bool hand_over(const base::UniqueFd& peer);
+  bool stopping() const;
   bool wait_readable(const base::UniqueFd& fd, int milliseconds) const;
   std::string receive(const base::UniqueFd& peer, int milliseconds) const;
 
@@ -58,6 +60,10 @@ class TakeoverPoint {
   base::UniqueFd listener_;
   std::jthread thread_;
 };
+
+// Starts the program's file anew, with the same arguments, so that it takes the place of this
+// process. base::IoError.
+void start_successor();
 
 // The new process's end.
 class Takeover {

@@ -11,8 +11,8 @@
 #include "http/body.h"
 #include "http/content.h"
 #include "proxy/fill.h"
-#include "proxy/store.h"
 #include "proxy/routing.h"
+#include "proxy/store.h"
 
 namespace proxy {
 

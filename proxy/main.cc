@@ -67,6 +67,16 @@ http::ServedBy successor_calls(proxy::Edge& edge, http::Service& service) {
               }};
 }
 
+// SIGUSR2.
+void upgrade(const std::filesystem::path& takeover) {
+  try {
+    if (takeover.empty()) throw std::runtime_error("server.takeover is not set");
+    http::start_successor();
+  } catch (const std::exception& e) {
+    LOG(ERROR) << "SIGUSR2: " << e.what();
+  }
+}
+
 int serve(const std::string& path) {
   try {
     proxy::EdgeConfig config = configure(path);
@@ -88,6 +98,7 @@ int serve(const std::string& path) {
     std::optional<http::TakeoverPoint> point;
     if (!takeover.empty()) point.emplace(takeover, successor_calls(edge, service));
     service.run(edge.loops(), {.reload = [&] { reload(edge, path); },
+                               .upgrade = [&] { upgrade(takeover); },
                                .leave = [&] { return edge.leave(); },
                                .drain = [&] { edge.stop(); }});
     return http::kExitOk;
@@ -134,7 +145,8 @@ int main(int argc, char** argv) {
   serve_command->footer(
       "SIGHUP reads the configuration and the certificates again. SIGTERM ends transfers in flight "
       "first, "
-      "for at most server.draintimeout; a second one ends them at once.");
+      "for at most server.draintimeout; a second one ends them at once. SIGUSR2 starts the program "
+      "anew in its place, by server.takeover.");
 
   CLI::App* config_command = app.add_subcommand("config", "About the configuration file");
   config_command->require_subcommand(1);

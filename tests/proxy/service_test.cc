@@ -2,6 +2,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <signal.h>
+#include <sys/wait.h>
 
 #include <atomic>
 #include <future>
@@ -229,6 +230,20 @@ TEST_F(TakeoverTest, LetsAFillEndAndResumesItToo) {
   store();
   EXPECT_TRUE(test::fetch(port_, blob_.path).body == blob_.bytes);
   EXPECT_LE(upstream_.bytes_sent(blob_.path), 2 * blob_.bytes.size());
+}
+
+TEST_F(TakeoverTest, StartsItsSuccessorAtSigusr2) {
+  start_old();
+  store();
+  process_->signal(SIGUSR2);
+  const std::string told = manager_.wait_for("MAINPID=");
+  const pid_t successor = std::stoi(told.substr(told.find('=') + 1));
+  EXPECT_NE(successor, process_->pid());
+  siginfo_t ended{};
+  EXPECT_EQ(::waitid(P_PID, static_cast<id_t>(process_->pid()), &ended, WEXITED | WNOWAIT), 0);
+  EXPECT_EQ(cache_status(), "entrepot-edge; hit");
+  EXPECT_EQ(::kill(successor, SIGTERM), 0);
+  EXPECT_EQ(process_->wait(), 0) << process_->output();  // once both have closed their output
 }
 
 TEST_F(TakeoverTest, ASuccessorThatFailsChangesNothing) {
