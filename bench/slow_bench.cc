@@ -40,6 +40,7 @@ struct Options {
 
 using Better = Metric::Better;
 const Metric kRate{"hits/s, % of those without", Better::higher, 0};
+const Metric kCpu{"CPU a hit, % of that without", Better::lower, 0};
 const Metric kResident{"resident memory, MiB (+)", Better::lower, 1};
 const Metric kSeconds{"fast client, seconds", Better::lower, 2};
 
@@ -161,14 +162,20 @@ class Run {
  private:
   static Kind kind(Column column) { return column == Column::ours ? Kind::edge : Kind::nginx; }
 
-  double hot_rate(Server& server) {
+  struct Hot {
+    double rate = 0;  // hits a second
+    double cpu = 0;   // of the server, seconds a hit
+  };
+
+  Hot hot(Server& server) {
     const HotResult result =
         hot_load({server.port(false), nullptr}, hot_, hot_.front(), options_.clients,
                  std::chrono::duration<double>(options_.seconds), server.process(),
                  [&](uint64_t bytes, double seconds) {
                    progress_.update(bytes, seconds, seconds / options_.seconds);
                  });
-    return static_cast<double>(result.requests) / result.seconds;
+    const auto hits = static_cast<double>(result.requests);
+    return {hits / result.seconds, result.cpu / hits};
   }
 
   // The rate of hits while a crowd does that, beside the rate without it.
@@ -192,13 +199,13 @@ class Run {
       for (const Blob& blob : hot_) warm.fetch(blob, false);
       warm.fetch(large, false);
     }
-    double without = hot_rate(server);
-    double with = 0;
+    const Hot before = hot(server);
+    Hot with;
     const uint64_t resident = server.process().resident_bytes();
     if (hang) upstream.suspend();
     {
       const SlowCrowd slow(server.port(false), options_.crowd, behaviour);
-      with = hot_rate(server);
+      with = hot(server);
       table_.set(
           name, kResident, column,
           (static_cast<double>(server.process().resident_bytes()) - static_cast<double>(resident)) /
@@ -206,8 +213,9 @@ class Run {
     }
     if (hang) upstream.resume();
     // Before and after, for the machine may have become slower, or faster.
-    without = (without + hot_rate(server)) / 2;
-    table_.set(name, kRate, column, 100 * with / without);
+    const Hot after = hot(server);
+    table_.set(name, kRate, column, 200 * with.rate / (before.rate + after.rate));
+    table_.set(name, kCpu, column, 200 * with.cpu / (before.cpu + after.cpu));
   }
 
   // A cold blob for one client, and for one beside another that takes 2 MB a second of it.
