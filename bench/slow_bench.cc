@@ -39,7 +39,8 @@ struct Options {
 };
 
 using Better = Metric::Better;
-const Metric kRate{"hot requests/s, % of those without", Better::higher, 0};
+const Metric kRate{"hits/s, % of those without", Better::higher, 0};
+const Metric kCpu{"CPU a hit, % of that without", Better::lower, 0};
 const Metric kResident{"resident memory, MiB (+)", Better::lower, 1};
 const Metric kSeconds{"fast client, seconds", Better::lower, 2};
 
@@ -144,12 +145,12 @@ class Run {
     };
     for (const Column column : {Column::ours, Column::theirs}) {
       const std::string count = std::to_string(options_.crowd);
-      crowd(column, count + " clients that read a byte a second", large,
+      crowd(column, count + " that read a byte a second", large,
             {always(request(large.target())), "", true});
-      crowd(column, count + " clients that send a header byte a second", large,
+      crowd(column, count + " that send a header byte a second", large,
             {always("GET / HTTP/1.1\r\nHost: 127.0.0.1\r\nX: "), "x", false});
-      crowd(column, count + " clients that say nothing", large, {always(""), "", false});
-      crowd(column, count + " requests to an upstream that hangs", large, {unknown, "", false},
+      crowd(column, count + " that say nothing", large, {always(""), "", false});
+      crowd(column, count + " at an upstream that hangs", large, {unknown, "", false},
             /*hang=*/true);
       slow_beside_fast(column);
     }
@@ -161,20 +162,35 @@ class Run {
  private:
   static Kind kind(Column column) { return column == Column::ours ? Kind::edge : Kind::nginx; }
 
-  double hot_rate(Server& server) {
+  struct Hot {
+    double rate = 0;  // hits a second
+    double cpu = 0;   // of the server, seconds a hit
+  };
+
+  Hot hot(Server& server) {
     const HotResult result =
         hot_load({server.port(false), nullptr}, hot_, hot_.front(), options_.clients,
                  std::chrono::duration<double>(options_.seconds), server.process(),
                  [&](uint64_t bytes, double seconds) {
                    progress_.update(bytes, seconds, seconds / options_.seconds);
                  });
-    return static_cast<double>(result.requests) / result.seconds;
+    const auto hits = static_cast<double>(result.requests);
+    return {hits / result.seconds, result.cpu / hits};
   }
 
-  // The rate of hits while a crowd does that, beside the rate just before.
+  // The rate of hits while a crowd does that, beside the rate without it.
   void crowd(Column column, const std::string& name, const Blob& large,
              const SlowCrowd::Behaviour& behaviour, bool hang = false) {
     step(name);
+    try {
+      measure_crowd(column, name, large, behaviour, hang);
+    } catch (const std::exception& e) {
+      throw std::runtime_error(name + ", " + kind_name(kind(column)) + ": " + e.what());
+    }
+  }
+
+  void measure_crowd(Column column, const std::string& name, const Blob& large,
+                     const SlowCrowd::Behaviour& behaviour, bool hang) {
     Upstream upstream(setup_);
     Server server(kind(column), setup_, upstream.port());
     Counters counters;
@@ -183,19 +199,23 @@ class Run {
       for (const Blob& blob : hot_) warm.fetch(blob, false);
       warm.fetch(large, false);
     }
-    const double without = hot_rate(server);
+    const Hot before = hot(server);
+    Hot with;
     const uint64_t resident = server.process().resident_bytes();
     if (hang) upstream.suspend();
     {
       const SlowCrowd slow(server.port(false), options_.crowd, behaviour);
-      const double with = hot_rate(server);
-      table_.set(name, kRate, column, 100 * with / without);
+      with = hot(server);
       table_.set(
           name, kResident, column,
           (static_cast<double>(server.process().resident_bytes()) - static_cast<double>(resident)) /
               kMiB);
     }
     if (hang) upstream.resume();
+    // Before and after, for the machine may have become slower, or faster.
+    const Hot after = hot(server);
+    table_.set(name, kRate, column, 200 * with.rate / (before.rate + after.rate));
+    table_.set(name, kCpu, column, 200 * with.cpu / (before.cpu + after.cpu));
   }
 
   // A cold blob for one client, and for one beside another that takes 2 MB a second of it.
