@@ -136,6 +136,10 @@ void Process::wait_listening(uint16_t port) {
   }
 }
 
+void Process::suspend() const { kill(-pid_, SIGSTOP); }
+
+void Process::resume() const { kill(-pid_, SIGCONT); }
+
 std::vector<pid_t> Process::members() const {
   std::vector<pid_t> pids;
   for (const auto& entry : std::filesystem::directory_iterator("/proc")) {

@@ -40,6 +40,9 @@ class Process {
   uint64_t peak_resident_bytes() const;
   uint64_t resident_bytes() const;
 
+  // Hangs, and goes on.
+  void suspend() const;
+  void resume() const;
   // Ends all of it; killed if it takes more than 10 s. Returns the CPU seconds of its whole life.
   double stop();
   bool killed() const { return killed_; }

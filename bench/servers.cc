@@ -34,7 +34,7 @@ std::string nginx_main(const fs::path& directory, unsigned workers) {
   std::string text = "daemon off;\npid " + dir + "/pid;\nerror_log stderr warn;\n";
   if (geteuid() == 0) text += "user root;\n";  // or its workers could not read the run's directory
   text += "worker_processes " + std::to_string(workers) + ";\n" +
-          "worker_rlimit_nofile 4096;\nevents { worker_connections 1024; }\n";
+          "worker_rlimit_nofile 16384;\nevents { worker_connections 8192; }\n";
   return text;
 }
 

@@ -37,6 +37,9 @@ class Upstream {
  public:
   explicit Upstream(const Setup& setup);
   uint16_t port() const { return port_; }
+  // Takes connections and answers nothing, and goes on.
+  void suspend() const { process_->suspend(); }
+  void resume() const { process_->resume(); }
   // Ends it after the requests it is serving; returns the body bytes it has sent.
   uint64_t stop();
 

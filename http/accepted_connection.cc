@@ -6,13 +6,18 @@
 namespace http {
 
 AcceptedConnection::AcceptedConnection(base::EventLoop& loop, ServerState& server,
+                                       std::shared_ptr<const ServerLimits> limits,
                                        std::unique_ptr<Transport> transport, Peer peer)
-    : loop_(loop), server_(server), transport_(std::move(transport)), peer_(std::move(peer)) {}
+    : loop_(loop),
+      server_(server),
+      limits_(std::move(limits)),
+      transport_(std::move(transport)),
+      peer_(std::move(peer)) {}
 
 base::Task<void> AcceptedConnection::run() {
   try {
     const bool open = co_await shake_hands();
-    if (!open || finishing_) {
+    if (!open) {
       co_await transport_->close(/*peer_may_be_sending=*/true);
       co_return;
     }
@@ -21,17 +26,20 @@ base::Task<void> AcceptedConnection::run() {
     co_return;
   }
   if (transport_->protocol() == "h2") {
-    version_ = std::make_unique<Http2Connection>(loop_, server_, std::move(transport_), peer_);
+    version_ =
+        std::make_unique<Http2Connection>(loop_, server_, limits_, std::move(transport_), peer_);
   } else {
-    version_ = std::make_unique<Http1Connection>(loop_, server_, std::move(transport_), peer_);
+    version_ =
+        std::make_unique<Http1Connection>(loop_, server_, limits_, std::move(transport_), peer_);
   }
+  if (finishing_) version_->finish();
   co_await version_->run();
 }
 
 // False if there is no connection to serve, but an alert that should still reach the peer.
 base::Task<bool> AcceptedConnection::shake_hands() {
   try {
-    co_await transport_->handshake(peer_, loop_.after(server_.options.limits.header_timeout));
+    co_await transport_->handshake(peer_, loop_.after(limits_->header_timeout));
   } catch (const TimedOut&) {
     ++server_.failed_handshakes;
     throw;

@@ -13,6 +13,7 @@ namespace http {
 class AcceptedConnection : public Connection {
  public:
   AcceptedConnection(base::EventLoop& loop, ServerState& server,
+                     std::shared_ptr<const ServerLimits> limits,
                      std::unique_ptr<Transport> transport, Peer peer);
 
   base::Task<void> run() override;
@@ -24,6 +25,7 @@ class AcceptedConnection : public Connection {
 
   base::EventLoop& loop_;
   ServerState& server_;
+  const std::shared_ptr<const ServerLimits> limits_;
   std::unique_ptr<Transport> transport_;  // until version_ has it
   Peer peer_;
   std::unique_ptr<Connection> version_;

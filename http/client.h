@@ -36,6 +36,8 @@ struct ClientOptions {
   // limits those. A paused transfer may then hold more than buffer_bytes, up to curl's window of
   // 32 MiB, and large bodies come slower than by HTTP/1.1 (a fifth to a quarter, curl 7.88).
   bool http2 = false;
+
+  bool operator==(const ClientOptions&) const = default;
 };
 
 struct ClientRequest {

@@ -3,20 +3,38 @@
 #pragma once
 
 #include <atomic>
+#include <memory>
+#include <mutex>
 
 #include "base/task.h"
 #include "base/thread_pool.h"
+#include "http/address_limits.h"
+#include "http/bandwidth.h"
 #include "http/server.h"
 
 namespace http {
 
 // What all connections of a server share, on all loops.
 struct ServerState {
-  const ServerOptions options;
+  ServerState(ServerOptions server_options, base::ThreadPool& thread_pool);
+
+  // Those in force; they never change, others take their place.
+  std::shared_ptr<const ServerLimits> limits() const;
+  void set_limits(ServerLimits limits);
+
+  const ServerOptions options;  // but for the limits
   base::ThreadPool& pool;
   std::atomic<size_t> connections = 0;
   std::atomic<size_t> requests_in_flight = 0;
   std::atomic<uint64_t> failed_handshakes = 0;
+  AddressLimits addresses;
+  std::atomic<uint64_t> limited_connections = 0;
+  std::atomic<uint64_t> limited_requests = 0;
+  Bandwidth bandwidth;
+
+ private:
+  mutable std::mutex mutex_;
+  std::shared_ptr<const ServerLimits> limits_;  // guarded by mutex_
 };
 
 class Connection {

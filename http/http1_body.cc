@@ -12,12 +12,11 @@ constexpr uint64_t kDiscardBytes = 64 << 10;
 }  // namespace
 
 Http1Body::Http1Body(base::EventLoop& loop, Transport& transport, RequestParser& parser,
-                     InputBuffer& input, base::Duration block_timeout, bool expects_continue)
-    : loop_(loop),
-      transport_(transport),
+                     InputBuffer& input, LeastPace least, bool expects_continue)
+    : transport_(transport),
       parser_(parser),
       input_(input),
-      block_timeout_(block_timeout),
+      pace_(loop, least),
       length_(parser.content_length()),
       continue_awaited_(expects_continue && !parser.done()) {}
 
@@ -34,12 +33,14 @@ base::Task<std::string_view> Http1Body::read() {
   std::string_view block;
   broken_ = true;  // unless the block comes
   try {
-    block = co_await read_block(loop_.after(block_timeout_));
+    block = co_await read_block(pace_.begin_wait());
     broken_ = false;
   } catch (const TimedOut&) {
     stalled = true;
   }
-  if (stalled) throw StatusError(408, "the request body stalled");
+  if (stalled) throw StatusError(408, "the request body comes too slowly");
+  pace_.end_wait();
+  pace_.moved(block.size());
   co_return block;
 }
 

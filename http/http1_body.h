@@ -4,6 +4,7 @@
 #include "base/event_loop.h"
 #include "http/body.h"
 #include "http/input_buffer.h"
+#include "http/pace.h"
 #include "http/request_parser.h"
 #include "http/transport.h"
 
@@ -14,7 +15,7 @@ class Http1Body : public BodyReader {
   // `parser` has just parsed the head; `expects_continue` if the client waits for a 100. All must
   // outlive the body.
   Http1Body(base::EventLoop& loop, Transport& transport, RequestParser& parser, InputBuffer& input,
-            base::Duration block_timeout, bool expects_continue);
+            LeastPace least, bool expects_continue);
 
   base::Task<std::string_view> read() override;
   std::optional<uint64_t> length() const override { return length_; }
@@ -33,11 +34,10 @@ class Http1Body : public BodyReader {
   base::Task<std::string_view> read_block(base::TimePoint deadline);
   std::string_view decode();
 
-  base::EventLoop& loop_;
   Transport& transport_;
   RequestParser& parser_;
   InputBuffer& input_;
-  const base::Duration block_timeout_;
+  Pace pace_;
   const std::optional<uint64_t> length_;
   uint64_t received_ = 0;  // body bytes decoded so far
   bool continue_awaited_;  // the client holds the body back until it sees a 100

@@ -12,25 +12,45 @@ constexpr size_t kFirstRead = 4 << 10;
 // Pipelined requests served before the loop's other connections have their turn.
 constexpr unsigned kTurnRequests = 32;
 
+// Who has just connected when the server begins to end may have its request on the way.
+constexpr std::chrono::seconds kFirstRequestGrace(1);
+
 }  // namespace
 
 Http1Connection::Http1Connection(base::EventLoop& loop, ServerState& server,
+                                 std::shared_ptr<const ServerLimits> limits,
                                  std::unique_ptr<Transport> transport, Peer peer)
     : loop_(loop),
       server_(server),
+      limits_(std::move(limits)),
       transport_(std::move(transport)),
       peer_(std::move(peer)),
-      parser_(server.options.limits.max_header_bytes) {}
+      parser_(limits_->max_header_bytes) {}
 
 void Http1Connection::finish() {
   finishing_ = true;
   keep_alive_ = false;
-  if (idle_) transport_->cancel();
+  if (!idle_) return;
+  if (served_ > 0) {
+    // What has been sent must still arrive, so only the wait ends.
+    transport_->interrupt_read();
+  } else if (!grace_) {
+    grace_ = loop_.add_timer(loop_.after(kFirstRequestGrace), [this] {
+      grace_.reset();
+      if (idle_) transport_->interrupt_read();
+    });
+  }
+}
+
+Http1Connection::~Http1Connection() {
+  if (grace_) loop_.cancel_timer(*grace_);
 }
 
 base::Task<void> Http1Connection::run() {
   try {
-    while (keep_alive_) co_await serve_one();
+    do {
+      co_await serve_one();
+    } while (keep_alive_);
     idle_ = true;
     co_await transport_->close(peer_may_be_sending_);
   } catch (const ConnectionError&) {
@@ -63,12 +83,13 @@ base::Task<void> Http1Connection::serve_one() {
 
 // False if the client wants nothing more.
 base::Task<bool> Http1Connection::read_head(Request& request) {
-  const ServerLimits& limits = server_.options.limits;
+  const ServerLimits& limits = *limits_;
   parser_.reset();
   if (input_.empty()) {
     input_.release();
     // Who connects has something to ask; only between requests may it take its time.
-    const base::Duration patience = served_ == 0 ? limits.header_timeout : limits.idle_timeout;
+    base::Duration patience = served_ == 0 ? limits.header_timeout : limits.idle_timeout;
+    if (finishing_) patience = kFirstRequestGrace;
     idle_ = true;
     try {
       co_await transport_->wait_readable(loop_.after(patience));
@@ -108,10 +129,10 @@ base::Task<void> Http1Connection::refuse(const Request& request, std::exception_
 }
 
 base::Task<void> Http1Connection::exchange(Request& request) {
-  const ServerLimits& limits = server_.options.limits;
+  const ServerLimits& limits = *limits_;
   keep_alive_ = parser_.keep_alive() && !finishing_;
   peer_may_be_sending_ = true;
-  Http1Body body(loop_, *transport_, parser_, input_, limits.body_timeout,
+  Http1Body body(loop_, *transport_, parser_, input_, {limits.body_timeout, limits.min_body_rate},
                  expects_continue(request));
   Http1Response response(server_.pool, *transport_, &body, request, keep_alive_);
   const base::TimePoint begun = loop_.now();

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 
 #include "base/event_loop.h"
 #include "http/connection.h"
@@ -17,8 +18,10 @@ namespace http {
 class Http1Connection : public Connection {
  public:
   // `transport` is past its handshake.
-  Http1Connection(base::EventLoop& loop, ServerState& server, std::unique_ptr<Transport> transport,
+  Http1Connection(base::EventLoop& loop, ServerState& server,
+                  std::shared_ptr<const ServerLimits> limits, std::unique_ptr<Transport> transport,
                   Peer peer);
+  ~Http1Connection() override;
 
   base::Task<void> run() override;
   void finish() override;
@@ -32,6 +35,7 @@ class Http1Connection : public Connection {
 
   base::EventLoop& loop_;
   ServerState& server_;
+  const std::shared_ptr<const ServerLimits> limits_;
   const std::unique_ptr<Transport> transport_;
   Peer peer_;
   RequestParser parser_;
@@ -41,6 +45,7 @@ class Http1Connection : public Connection {
   bool idle_ = false;                // nothing would be lost by ending the wait
   bool peer_may_be_sending_ = true;  // a request that is not read to its end
   unsigned served_ = 0;
+  std::optional<base::EventLoop::Timer> grace_;  // for the first request, once finishing
 };
 
 }  // namespace http

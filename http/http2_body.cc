@@ -6,13 +6,9 @@
 
 namespace http {
 
-Http2Body::Http2Body(base::EventLoop& loop, Http2Session& session, int32_t stream,
-                     base::Duration block_timeout, const Request& request)
-    : loop_(loop),
-      session_(session),
-      stream_(stream),
-      block_timeout_(block_timeout),
-      request_(request) {}
+Http2Body::Http2Body(base::EventLoop& loop, Http2Session& session, int32_t stream, LeastPace least,
+                     const Request& request)
+    : session_(session), stream_(stream), pace_(loop, least), request_(request) {}
 
 std::optional<uint64_t> Http2Body::length() const {
   const std::optional<std::string_view> text = request_.headers.get("content-length");
@@ -31,16 +27,18 @@ base::Task<std::string_view> Http2Body::read() {
       session_.send_continue(stream_);
     }
   }
-  const base::TimePoint deadline = loop_.after(block_timeout_);
+  const base::TimePoint deadline = pace_.begin_wait();
   while (true) {
     const base::Signal::Ticket ticket = changed_.ticket();
     if (broken_) throw ConnectionError("the client left in the middle of its request body");
     if (ended_ || !received_.empty()) break;
     const bool in_time = co_await changed_.wait(ticket, deadline);
-    if (!in_time) throw StatusError(408, "the request body stalled");
+    if (!in_time) throw StatusError(408, "the request body comes too slowly");
   }
+  pace_.end_wait();
   block_.clear();
   block_.swap(received_);
+  pace_.moved(block_.size());
   if (!block_.empty()) session_.consumed(stream_, block_.size());
   co_return block_;
 }

@@ -6,14 +6,15 @@
 #include "base/signal.h"
 #include "http/body.h"
 #include "http/http2_session.h"
+#include "http/pace.h"
 
 namespace http {
 
 class Http2Body : public BodyReader {
  public:
   // All must outlive the body.
-  Http2Body(base::EventLoop& loop, Http2Session& session, int32_t stream,
-            base::Duration block_timeout, const Request& request);
+  Http2Body(base::EventLoop& loop, Http2Session& session, int32_t stream, LeastPace least,
+            const Request& request);
 
   base::Task<std::string_view> read() override;
   std::optional<uint64_t> length() const override;
@@ -33,10 +34,9 @@ class Http2Body : public BodyReader {
   void break_off();
 
  private:
-  base::EventLoop& loop_;
   Http2Session& session_;
   const int32_t stream_;
-  const base::Duration block_timeout_;
+  Pace pace_;
   const Request& request_;
   base::Signal changed_;
   std::string received_;  // counts against the window

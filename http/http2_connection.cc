@@ -33,13 +33,19 @@ void set_host(const std::string& authority, Request& request) {
   if (!is_valid_host(*request.headers.get("Host"))) throw StatusError(400, "bad Host");
 }
 
+// The connection as a whole must take min_send_rate, which Transport sees to, and each of the
+// streams it may have the same part of it.
+LeastPace least_of_stream(const ServerLimits& limits) {
+  return {limits.send_timeout, limits.min_send_rate / Http2Session::kMaxStreams};
+}
+
 }  // namespace
 
 struct Http2Connection::Stream {
   Stream(Http2Connection& c, int32_t id)
-      : body(c.loop_, c.session_, id, c.server_.options.limits.body_timeout, request),
-        response(c.loop_, c.server_.pool, c.session_, body, id,
-                 c.server_.options.limits.send_timeout, request) {
+      : body(c.loop_, c.session_, id, {c.limits_->body_timeout, c.limits_->min_body_rate}, request),
+        response(c.loop_, c.server_.pool, c.session_, body, id, least_of_stream(*c.limits_),
+                 request) {
     request.version = Version::http2;
     request.peer = c.peer_;
   }
@@ -55,19 +61,22 @@ struct Http2Connection::Stream {
 };
 
 Http2Connection::Http2Connection(base::EventLoop& loop, ServerState& server,
+                                 std::shared_ptr<const ServerLimits> limits,
                                  std::unique_ptr<Transport> transport, Peer peer)
     : loop_(loop),
       server_(server),
+      limits_(std::move(limits)),
       transport_(std::move(transport)),
       peer_(std::move(peer)),
-      session_(loop, *this, server.options.limits.max_header_bytes) {}
+      session_(loop, *this, limits_->max_header_bytes) {}
 
 Http2Connection::~Http2Connection() = default;
 
 void Http2Connection::finish() {
   if (std::exchange(finishing_, true)) return;
   if (closing_) {
-    transport_->cancel();
+    // What has been sent must still arrive, so only the wait for what is not ends.
+    transport_->interrupt_read();
   } else if (streams_.empty()) {
     session_.go_away();
   } else {
@@ -84,7 +93,7 @@ void Http2Connection::reset() {
 
 base::Task<void> Http2Connection::run() {
   // Who connects has something to ask; only between requests may it take its time.
-  idle_until_ = loop_.after(server_.options.limits.header_timeout);
+  idle_until_ = loop_.after(limits_->header_timeout);
   set_timer();
   writer_.spawn(write_frames());
   try {
@@ -182,7 +191,7 @@ base::Task<void> Http2Connection::serve(int32_t id) {
   stream->body.discard();
   streams_.erase(id);
   if (streams_.empty()) {
-    idle_until_ = loop_.after(server_.options.limits.idle_timeout);
+    idle_until_ = loop_.after(limits_->idle_timeout);
     if (finishing_) session_.go_away();
   }
   set_timer();
@@ -208,7 +217,7 @@ void Http2Connection::break_off_streams() {
 void Http2Connection::set_timer() {
   base::TimePoint at = base::kForever;
   if (const std::optional<base::TimePoint> since = session_.head_open_since(); since) {
-    at = *since + server_.options.limits.header_timeout;
+    at = *since + limits_->header_timeout;
   } else if (streams_.empty()) {
     at = idle_until_;
   }
@@ -248,8 +257,7 @@ void Http2Connection::add_field(int32_t id, std::string_view name, std::string_v
   if (stream == nullptr) return;
   stream->head_bytes += name.size() + value.size() + kFieldOverhead;
   Headers& headers = stream->request.headers;
-  if (stream->head_bytes > server_.options.limits.max_header_bytes ||
-      headers.size() == kMaxFields) {
+  if (stream->head_bytes > limits_->max_header_bytes || headers.size() == kMaxFields) {
     stream->head_bytes = SIZE_MAX / 2;  // nothing more is kept
   } else if (name == ":method") {
     stream->request.method = value;
@@ -266,7 +274,7 @@ void Http2Connection::end_head(int32_t id) {
   Stream* const stream = find(id);
   if (stream == nullptr) return;
   try {
-    if (stream->head_bytes > server_.options.limits.max_header_bytes) {
+    if (stream->head_bytes > limits_->max_header_bytes) {
       throw StatusError(431, "the request's head is too large");
     }
     set_host(stream->authority, stream->request);

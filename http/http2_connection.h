@@ -18,7 +18,8 @@ namespace http {
 class Http2Connection : public Connection, private Http2Events {
  public:
   // `transport` is past its handshake.
-  Http2Connection(base::EventLoop& loop, ServerState& server, std::unique_ptr<Transport> transport,
+  Http2Connection(base::EventLoop& loop, ServerState& server,
+                  std::shared_ptr<const ServerLimits> limits, std::unique_ptr<Transport> transport,
                   Peer peer);
   ~Http2Connection() override;
 
@@ -51,6 +52,7 @@ class Http2Connection : public Connection, private Http2Events {
 
   base::EventLoop& loop_;
   ServerState& server_;
+  const std::shared_ptr<const ServerLimits> limits_;
   const std::unique_ptr<Transport> transport_;
   const Peer peer_;
   Http2Session session_;

@@ -113,8 +113,6 @@ base::Task<void> Http2Response::finish() {
 }
 
 base::Task<void> Http2Response::flush() {
-  size_t left = pending_.size();
-  base::TimePoint deadline = loop_.after(send_timeout_);
   while (true) {
     const base::Signal::Ticket ticket = changed_.ticket();
     if (broken_ && !complete_) {
@@ -122,15 +120,17 @@ base::Task<void> Http2Response::flush() {
       throw ConnectionError("the client has ended the stream");
     }
     if (pending_.empty() && (complete_ || !last_)) co_return;
-    const bool notified = co_await changed_.wait(ticket, deadline);
-    if (notified) continue;
+    const size_t left = pending_.size();
+    co_await changed_.wait(ticket, pace_.begin_wait());
+    pace_.end_wait();
+    pace_.moved(left - pending_.size());
+    if (!pace_.too_slow()) continue;
     // While the windows are open it is the connection that is slow, and Transport's to judge.
-    if (pending_.size() == left && session_.window_closed(stream_)) {
+    if (session_.window_closed(stream_)) {
       pending_ = {};
-      throw TimedOut("the client takes nothing of the response");
+      throw TimedOut("the client takes too little of the response");
     }
-    left = pending_.size();
-    deadline = loop_.after(send_timeout_);
+    pace_.restart();
   }
 }
 

@@ -7,6 +7,7 @@
 #include "base/thread_pool.h"
 #include "http/http2_body.h"
 #include "http/http2_session.h"
+#include "http/pace.h"
 #include "http/server_response.h"
 
 namespace http {
@@ -15,15 +16,13 @@ class Http2Response : public ServerResponse {
  public:
   // All must outlive the response.
   Http2Response(base::EventLoop& loop, base::ThreadPool& pool, Http2Session& session,
-                Http2Body& body, int32_t stream, base::Duration send_timeout,
-                const Request& request)
-      : loop_(loop),
-        pool_(pool),
+                Http2Body& body, int32_t stream, LeastPace least, const Request& request)
+      : pool_(pool),
         session_(session),
         body_(body),
         stream_(stream),
-        send_timeout_(send_timeout),
-        request_(request) {}
+        request_(request),
+        pace_(loop, least) {}
 
   base::Task<void> send(Response response) override;
   base::Task<void> begin(int status, Headers headers, std::optional<uint64_t> length) override;
@@ -44,14 +43,13 @@ class Http2Response : public ServerResponse {
   // Waits until what is pending has been sent.
   base::Task<void> flush();
 
-  base::EventLoop& loop_;
   base::ThreadPool& pool_;
   Http2Session& session_;
   Http2Body& body_;
   const int32_t stream_;
-  const base::Duration send_timeout_;
   const Request& request_;
   base::Signal changed_;
+  Pace pace_;
 
   std::vector<Headers::Field> head_;
   std::string_view pending_;  // the handler's bytes, while it waits in flush()

@@ -7,6 +7,7 @@
 #include <sys/stat.h>
 #include <sys/un.h>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <cstring>
@@ -129,23 +130,26 @@ BoundSockets bind_listener(const std::string& address, size_t count) {
   return bind_shared(address, count);
 }
 
-BoundSockets adopt_listener(int socket, size_t count) {
-  int listening = 0;
-  socklen_t size = sizeof listening;
-  if (::getsockopt(socket, SOL_SOCKET, SO_ACCEPTCONN, &listening, &size) != 0 || listening == 0) {
-    throw base::IoError(EINVAL, "inherited descriptor " + std::to_string(socket) +
-                                    " is not a listening stream socket");
+BoundSockets adopt_listener(const std::vector<int>& sockets, size_t count) {
+  for (const int socket : sockets) {
+    int listening = 0;
+    socklen_t size = sizeof listening;
+    if (::getsockopt(socket, SOL_SOCKET, SO_ACCEPTCONN, &listening, &size) != 0 || listening == 0) {
+      throw base::IoError(EINVAL, "inherited descriptor " + std::to_string(socket) +
+                                      " is not a listening stream socket");
+    }
+    // The mode belongs to the socket, not to the descriptor.
+    if (::fcntl(socket, F_SETFL, O_NONBLOCK) != 0) throw base::IoError("inherited socket");
   }
   BoundSockets bound;
-  // The mode belongs to the socket, not to the descriptor.
-  if (::fcntl(socket, F_SETFL, O_NONBLOCK) != 0) throw base::IoError("inherited socket");
-  for (size_t i = 0; i < count; ++i) {
-    bound.sockets.emplace_back(::fcntl(socket, F_DUPFD_CLOEXEC, 0));
+  for (size_t i = 0; i < std::max(count, sockets.size()); ++i) {
+    bound.sockets.emplace_back(::fcntl(sockets[i % sockets.size()], F_DUPFD_CLOEXEC, 0));
     if (!bound.sockets.back()) throw base::IoError("inherited socket");
   }
   sockaddr_storage address{};
-  size = sizeof address;
-  if (::getsockname(socket, generic(&address), &size) != 0) throw base::IoError("getsockname");
+  socklen_t size = sizeof address;
+  if (::getsockname(sockets.front(), generic(&address), &size) != 0)
+    throw base::IoError("getsockname");
   if (address.ss_family == AF_UNIX) {
     bound.name = std::string("unix:") + reinterpret_cast<const sockaddr_un&>(address).sun_path;
   } else {

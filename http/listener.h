@@ -12,6 +12,12 @@
 
 namespace http {
 
+// Sockets that listen on one address, as the configuration writes it.
+struct ListeningSockets {
+  std::string address;
+  std::vector<base::UniqueFd> sockets;
+};
+
 struct BoundSockets {
   std::vector<base::UniqueFd> sockets;  // listening, non-blocking
   uint16_t port = 0;                    // 0 for a unix socket
@@ -23,10 +29,11 @@ struct BoundSockets {
 // address, "[::1]:port"), or one for "unix:/path". base::IoError if the address is taken or wrong.
 BoundSockets bind_listener(const std::string& address, size_t count);
 
-// The same of a listening socket that somebody else made: `count` descriptors of the one socket,
-// for it cannot be split. All loops see a connection come and the first one takes it. base::IoError
-// if it is not a listening stream socket.
-BoundSockets adopt_listener(int socket, size_t count);
+// The same of listening sockets that somebody else made: descriptors of them, `count` or more, each
+// of the sockets once at least. If one socket serves several loops, all of them see a connection
+// come and the first one takes it. base::IoError if it is not a listening stream socket.
+// REQUIRES: there is one at least.
+BoundSockets adopt_listener(const std::vector<int>& sockets, size_t count);
 
 // Who connected, from what accept(2) says.
 Peer peer_of(const sockaddr_storage& address);

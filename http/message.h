@@ -61,10 +61,12 @@ struct Request {
   Peer peer;
   Version version = Version::http1_1;
 
-  // What a handler finds out for the access log: the name by which the request goes in other logs
-  // and events, the address it comes from in the first place, and the user. Empty if not known.
-  std::string id;
+  // The address it comes from in the first place (see ServerLimits::trusted_proxies); empty if its
+  // head was refused.
   std::string client;
+  // What a handler finds out for the access log: the name by which the request goes in other logs
+  // and events, and the user. Empty if not known.
+  std::string id;
   std::string user;
   // What kind of request it is, for metrics: a text that lives for ever. Empty if not known.
   std::string_view kind;

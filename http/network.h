@@ -25,6 +25,8 @@ class Network {
   // In CIDR notation, with the bits beyond the prefix 0: one text for one network.
   std::string str() const;
 
+  bool operator==(const Network&) const = default;
+
  private:
   std::array<uint8_t, 16> address_{};  // IPv4 in IPv6 form
   unsigned bits_ = 0;                  // of the 128

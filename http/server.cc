@@ -1,5 +1,6 @@
 #include "http/server.h"
 
+#include <fcntl.h>
 #include <glog/logging.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -9,6 +10,7 @@
 #include <future>
 #include <unordered_set>
 
+#include "base/error.h"
 #include "base/signal.h"
 #include "http/accepted_connection.h"
 #include "http/listener.h"
@@ -50,10 +52,10 @@ struct LoopPart {
   std::unordered_set<base::FdWaiter*> accepting;
   std::unordered_set<Connection*> connections;
   bool stopping = false;
+  bool paused = false;
   base::Signal changed;  // stopping, or a connection ended while stopping
 
   void stop_accepting() {
-    stopping = true;
     changed.notify();
     for (base::FdWaiter* waiter : accepting) waiter->cancel();
   }
@@ -61,12 +63,16 @@ struct LoopPart {
 
 base::Task<void> serve_connection(LoopPart* part, base::UniqueFd socket, Peer peer,
                                   std::shared_ptr<TlsContext> tls) {
-  const base::Duration send_timeout = part->server.options.limits.send_timeout;
+  const std::shared_ptr<const ServerLimits> limits = part->server.limits();
+  const SendLimits sending{.least = {limits->send_timeout, limits->min_send_rate},
+                           .bytes_per_second = limits->connection_bandwidth,
+                           .together = &part->server.bandwidth};
   base::ThreadPool& pool = part->server.pool;
   std::unique_ptr<Transport> transport =
-      tls ? Transport::tls(part->loop, pool, std::move(socket), send_timeout, tls->current())
-          : Transport::plain(part->loop, pool, std::move(socket), send_timeout);
-  AcceptedConnection connection(part->loop, part->server, std::move(transport), std::move(peer));
+      tls ? Transport::tls(part->loop, pool, std::move(socket), sending, tls->current())
+          : Transport::plain(part->loop, pool, std::move(socket), sending);
+  AcceptedConnection connection(part->loop, part->server, limits, std::move(transport),
+                                std::move(peer));
   part->connections.insert(&connection);
   co_await connection.run();
   part->connections.erase(&connection);
@@ -74,10 +80,37 @@ base::Task<void> serve_connection(LoopPart* part, base::UniqueFd socket, Peer pe
 
 // Counts the connection until its socket is closed.
 base::Task<void> count_connection(LoopPart* part, base::UniqueFd socket, Peer peer,
+                                  std::optional<AddressLimits::Connection> of_address,
                                   std::shared_ptr<TlsContext> tls) {
   co_await serve_connection(part, std::move(socket), std::move(peer), std::move(tls));
+  of_address.reset();
   --part->server.connections;
   if (part->stopping) part->changed.notify();
+}
+
+// Serves the connection, or closes it if there are too many.
+void admit(LoopPart* part, base::UniqueFd socket, Peer peer, std::shared_ptr<TlsContext> tls) {
+  ServerState& server = part->server;
+  const std::shared_ptr<const ServerLimits> limits = server.limits();
+  if (++server.connections > limits->max_connections) {
+    --server.connections;
+    return;
+  }
+  std::optional<AddressLimits::Connection> of_address;
+  const size_t most = limits->max_connections_per_address;
+  if (most > 0 && !contains_address(limits->unlimited, peer.address) &&
+      !contains_address(limits->trusted_proxies, peer.address)) {
+    of_address = server.addresses.connect(peer.address, most);
+    if (!of_address) {
+      --server.connections;
+      ++server.limited_connections;
+      LOG_EVERY_T(WARNING, 10) << "connection from " << peer.address << " closed: it has " << most
+                               << " already";
+      return;
+    }
+  }
+  part->scope.spawn(count_connection(part, std::move(socket), std::move(peer),
+                                     std::move(of_address), std::move(tls)));
 }
 
 base::Task<void> accept_connections(LoopPart* part, base::UniqueFd listener,
@@ -85,18 +118,14 @@ base::Task<void> accept_connections(LoopPart* part, base::UniqueFd listener,
   base::FdWaiter waiter(part->loop, listener.get());
   part->accepting.insert(&waiter);
   int accepted_in_turn = 0;
-  while (!part->stopping) {
+  while (!part->stopping && !part->paused) {
     const base::Signal::Ticket ticket = part->changed.ticket();
     sockaddr_storage address{};
     socklen_t size = sizeof address;
     base::UniqueFd socket(::accept4(listener.get(), reinterpret_cast<sockaddr*>(&address), &size,
                                     SOCK_NONBLOCK | SOCK_CLOEXEC));
     if (socket) {
-      if (++part->server.connections > part->server.options.limits.max_connections) {
-        --part->server.connections;
-        continue;
-      }
-      part->scope.spawn(count_connection(part, std::move(socket), peer_of(address), tls));
+      admit(part, std::move(socket), peer_of(address), tls);
       if (++accepted_in_turn % kTurnAccepts == 0) co_await part->loop.yield();
     } else if (errno == EAGAIN) {
       co_await waiter.readable();
@@ -112,6 +141,7 @@ base::Task<void> accept_connections(LoopPart* part, base::UniqueFd listener,
 
 // Lets what is open end in order until the deadline.
 base::Task<void> drain_part(LoopPart* part, base::Duration limit, std::promise<void>* done) {
+  part->stopping = true;
   part->stop_accepting();
   // finish() may end a connection at once, and change the set.
   const std::vector<Connection*> open(part->connections.begin(), part->connections.end());
@@ -139,24 +169,48 @@ size_t reset_connections(LoopPart* part) {
 
 base::Task<void> join(LoopPart* part) { co_await part->scope.join(); }
 
+base::UniqueFd copy_of(const base::UniqueFd& fd) {
+  base::UniqueFd copy(::fcntl(fd.get(), F_DUPFD_CLOEXEC, 0));
+  if (!copy) throw base::IoError("dup");
+  return copy;
+}
+
 // "127.0.0.1:5000", with the port that was bound.
 std::string describe(const Listen& listen, const BoundSockets& sockets) {
-  if (listen.inherited >= 0) return sockets.name;
+  if (!listen.inherited.empty()) return sockets.name;
   if (sockets.port == 0) return listen.address;
   return listen.address.substr(0, listen.address.rfind(':') + 1) + std::to_string(sockets.port);
 }
 
 }  // namespace
 
+ServerState::ServerState(ServerOptions server_options, base::ThreadPool& thread_pool)
+    : options(std::move(server_options)), pool(thread_pool) {
+  set_limits(options.limits);
+}
+
+std::shared_ptr<const ServerLimits> ServerState::limits() const {
+  const std::lock_guard lock(mutex_);
+  return limits_;
+}
+
+void ServerState::set_limits(ServerLimits limits) {
+  bandwidth.limit(limits.total_bandwidth);
+  auto fresh = std::make_shared<const ServerLimits>(std::move(limits));
+  const std::lock_guard lock(mutex_);
+  limits_ = std::move(fresh);
+}
+
 struct Server::Impl {
   struct Bound {
-    BoundSockets sockets;
+    BoundSockets sockets;  // until drain()
+    std::string configured;
     std::string address;
     std::shared_ptr<TlsContext> tls;
   };
 
   Impl(base::LoopGroup& l, base::ThreadPool& pool, ServerOptions options)
-      : loops(l), state{with_defaults(std::move(options)), pool} {
+      : loops(l), state(with_defaults(std::move(options)), pool) {
     for (size_t i = 0; i < loops.size(); ++i) {
       parts.push_back(std::make_unique<LoopPart>(loops.loop(i), state));
     }
@@ -172,10 +226,11 @@ Server::Server(base::LoopGroup& loops, base::ThreadPool& pool, ServerOptions opt
                const std::vector<Listen>& listens)
     : impl_(std::make_unique<Impl>(loops, pool, std::move(options))) {
   for (const Listen& listen : listens) {
-    BoundSockets sockets = listen.inherited < 0 ? bind_listener(listen.address, loops.size())
-                                                : adopt_listener(listen.inherited, loops.size());
+    BoundSockets sockets = listen.inherited.empty()
+                               ? bind_listener(listen.address, loops.size())
+                               : adopt_listener(listen.inherited, loops.size());
     std::string address = describe(listen, sockets);
-    impl_->bound.push_back({std::move(sockets), std::move(address), listen.tls});
+    impl_->bound.push_back({std::move(sockets), listen.address, std::move(address), listen.tls});
   }
 }
 
@@ -187,17 +242,52 @@ Server::~Server() {
 }
 
 void Server::start() {
-  for (Impl::Bound& bound : impl_->bound) {
+  for (const Impl::Bound& bound : impl_->bound) {
     for (size_t i = 0; i < bound.sockets.sockets.size(); ++i) {
-      LoopPart* part = impl_->parts[i].get();
-      base::UniqueFd* socket = &bound.sockets.sockets[i];
+      base::UniqueFd socket = copy_of(bound.sockets.sockets[i]);
+      const size_t loop = i % impl_->parts.size();
+      LoopPart* part = impl_->parts[loop].get();
       impl_->loops.call(
-          i, [&] { part->scope.spawn(accept_connections(part, std::move(*socket), bound.tls)); });
+          loop, [&] { part->scope.spawn(accept_connections(part, std::move(socket), bound.tls)); });
     }
   }
 }
 
+void Server::pause() {
+  for (size_t i = 0; i < impl_->parts.size(); ++i) {
+    impl_->loops.call(i, [part = impl_->parts[i].get()] {
+      part->paused = true;
+      part->stop_accepting();
+    });
+  }
+}
+
+void Server::resume() {
+  for (size_t i = 0; i < impl_->parts.size(); ++i) {
+    impl_->loops.call(i, [part = impl_->parts[i].get()] { part->paused = false; });
+  }
+  start();
+}
+
+std::vector<ListeningSockets> Server::listening() const {
+  std::vector<ListeningSockets> all;
+  for (const Impl::Bound& bound : impl_->bound) {
+    ListeningSockets& copies = all.emplace_back(bound.configured);
+    for (const base::UniqueFd& socket : bound.sockets.sockets) {
+      copies.sockets.push_back(copy_of(socket));
+    }
+  }
+  return all;
+}
+
+void Server::leave_sockets() {
+  for (Impl::Bound& bound : impl_->bound) bound.sockets.unix_path.clear();
+}
+
+void Server::set_limits(ServerLimits limits) { impl_->state.set_limits(std::move(limits)); }
+
 size_t Server::drain(std::chrono::nanoseconds limit, const std::function<void()>& at_deadline) {
+  for (Impl::Bound& bound : impl_->bound) bound.sockets.sockets.clear();
   std::vector<std::promise<void>> drained(impl_->parts.size());
   for (size_t i = 0; i < drained.size(); ++i) {
     LoopPart* part = impl_->parts[i].get();
@@ -225,5 +315,9 @@ std::string Server::address(size_t i) const { return impl_->bound.at(i).address;
 size_t Server::connections() const { return impl_->state.connections; }
 
 uint64_t Server::failed_handshakes() const { return impl_->state.failed_handshakes; }
+
+uint64_t Server::limited_connections() const { return impl_->state.limited_connections; }
+
+uint64_t Server::limited_requests() const { return impl_->state.limited_requests; }
 
 }  // namespace http

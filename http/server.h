@@ -13,8 +13,11 @@
 
 #include "base/loop_group.h"
 #include "base/thread_pool.h"
+#include "http/address_limits.h"
 #include "http/body.h"
+#include "http/listener.h"
 #include "http/message.h"
+#include "http/network.h"
 #include "http/tls.h"
 
 namespace http {
@@ -26,10 +29,25 @@ struct ServerLimits {
   std::chrono::nanoseconds header_timeout =
       std::chrono::seconds(10);  // whole head, and TLS handshake
   std::chrono::nanoseconds idle_timeout = std::chrono::seconds(75);  // between requests
-  std::chrono::nanoseconds body_timeout = std::chrono::seconds(60);  // per block of a request body
-  std::chrono::nanoseconds send_timeout = std::chrono::seconds(60);  // a client that takes nothing
+  // What a client must bring of a request's body and take of a response on average, in bytes a
+  // second, over so much time in which it is waited for (see Pace). A slower one is answered 408,
+  // or reset.
+  std::chrono::nanoseconds body_timeout = std::chrono::seconds(60);
+  uint64_t min_body_rate = 1 << 10;
+  std::chrono::nanoseconds send_timeout = std::chrono::seconds(60);
+  uint64_t min_send_rate = 1 << 10;
 
-  bool operator==(const ServerLimits&) const = default;
+  // Of each client address; 0: no limit. More connections are closed at once, more requests get 429
+  // with Retry-After.
+  size_t max_connections_per_address = 0;
+  RequestRate request_rate_per_address;
+  std::vector<Network> unlimited;  // addresses without these limits
+  // Whose X-Forwarded-For names the client. Their own connections are not limited.
+  std::vector<Network> trusted_proxies;
+
+  // The most bytes a second that are sent; 0: no limit.
+  uint64_t connection_bandwidth = 0;
+  uint64_t total_bandwidth = 0;
 };
 
 // One finished exchange, for the access log.
@@ -56,9 +74,9 @@ struct Listen {
   // "host:port", ":port" for every address, "[::1]:port", or "unix:/path". Port 0 picks one.
   std::string address;
   std::shared_ptr<TlsContext> tls;  // nullptr: plain
-  // A listening socket that is there already, taken instead of the address; it stays its owner's,
-  // and open.
-  int inherited = -1;
+  // Listening sockets that are there already, taken instead of the address; they stay their
+  // owner's, and open.
+  std::vector<int> inherited;
 };
 
 class Server {
@@ -70,6 +88,17 @@ class Server {
   ~Server();
 
   void start();
+  // Accepts nothing for a while: who connects waits. Not from a loop's thread, like the next.
+  void pause();
+  void resume();
+  // Copies of the sockets that it listens on, for another process to accept from them. Not after
+  // drain().
+  std::vector<ListeningSockets> listening() const;
+  // Another process has them, and goes on listening when this one ends.
+  void leave_sockets();
+  // Other limits: for the connections that come from now on, and as far as they count connections
+  // or requests for all. Any thread.
+  void set_limits(ServerLimits limits);
   // Stops accepting, closes idle connections, lets exchanges in flight end, then resets what is
   // left at the deadline. `at_deadline` is called then, before that, to end what handlers wait for
   // besides their connection; drain returns only when every handler has returned. Blocks; call from
@@ -83,6 +112,9 @@ class Server {
   size_t connections() const;
   // TLS handshakes that came to nothing, so far.
   uint64_t failed_handshakes() const;
+  // Connections closed and requests refused because an address had too many, so far.
+  uint64_t limited_connections() const;
+  uint64_t limited_requests() const;
 
  private:
   struct Impl;

@@ -24,6 +24,26 @@ constexpr const char* kGoodSecret = "at least 16 characters; openssl rand -hex 3
   section.fail(key, expected);
 }
 
+void read_address_limits(const base::Section& section, ServerLimits& limits) {
+  constexpr int64_t kMost = 1'000'000;
+  limits.max_connections_per_address =
+      static_cast<size_t>(section.integer("connections", 0, 0, kMost));
+  const int64_t requests = section.integer("requests", 0, 0, kMost);
+  limits.request_rate_per_address.per_second = static_cast<double>(requests);
+  // A second's worth at once, unless it is said otherwise.
+  limits.request_rate_per_address.burst =
+      section.integer("burst", std::max<int64_t>(requests, 1), 1, kMost);
+  limits.unlimited = read_networks(section, "except");
+}
+
+void read_bandwidth(const base::Section& section, ServerLimits& limits) {
+  limits.connection_bandwidth = section.size("connection", 0);
+  limits.total_bandwidth = section.size("total", 0);
+  if (limits.connection_bandwidth > 0 && limits.connection_bandwidth / 2 < limits.min_send_rate) {
+    section.fail("connection", "0, or at least twice server.min_send_rate");
+  }
+}
+
 }  // namespace
 
 ServerLimits read_server_limits(const base::Section& server) {
@@ -38,7 +58,12 @@ ServerLimits read_server_limits(const base::Section& server) {
   limits.header_timeout = server.duration("header_timeout", limits.header_timeout);
   limits.idle_timeout = server.duration("idle_timeout", limits.idle_timeout);
   limits.body_timeout = server.duration("body_timeout", limits.body_timeout);
+  limits.min_body_rate = server.size("min_body_rate", limits.min_body_rate);
   limits.send_timeout = server.duration("send_timeout", limits.send_timeout);
+  limits.min_send_rate = server.size("min_send_rate", limits.min_send_rate);
+  limits.trusted_proxies = read_networks(server, "trusted_proxies");
+  read_address_limits(server.section("per_address"), limits);
+  read_bandwidth(server.section("bandwidth"), limits);
   return limits;
 }
 

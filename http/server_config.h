@@ -14,7 +14,7 @@
 namespace http {
 
 // max_connections, max_requests, max_header, header_timeout, idle_timeout, body_timeout,
-// send_timeout.
+// min_body_rate, send_timeout, min_send_rate, trusted_proxies, per_address, bandwidth.
 ServerLimits read_server_limits(const base::Section& server);
 
 // certificate, key, clientcas, minimumtls, ciphersuites, as in Distribution's http.tls. TLS 1.0 and

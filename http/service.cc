@@ -55,6 +55,15 @@ void Service::run(base::LoopGroup& loops, ServiceCalls calls) {
       loop_.add_timer(loop_.after(delay), drain);
     });
   }
+  loop_.on_signal(SIGUSR2, [&] {
+    if (!calls.upgrade) LOG(ERROR) << "SIGUSR2: this program cannot be taken over";
+    if (calls.upgrade && !leaving) calls.upgrade();
+  });
+  leave_to_ = [&](pid_t successor) {
+    if (std::exchange(leaving, true)) return;
+    base::notify_service_manager("MAINPID=" + std::to_string(successor));
+    drain();
+  };
   loop_.on_signal(SIGHUP, [&] {
     if (leaving) return;
     base::notify_service_manager(reloading());
@@ -68,6 +77,10 @@ void Service::run(base::LoopGroup& loops, ServiceCalls calls) {
   }
   base::notify_service_manager(kReady);
   loop_.run();
+}
+
+void Service::leave_to(pid_t successor) {
+  loop_.post([this, successor] { leave_to_(successor); });
 }
 
 }  // namespace http

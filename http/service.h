@@ -2,6 +2,8 @@
 // manager, exit codes.
 #pragma once
 
+#include <sys/types.h>
+
 #include <chrono>
 #include <functional>
 #include <vector>
@@ -22,6 +24,8 @@ struct ServiceCalls {
   // Begins to serve. Signals are heard from before it on, and acted upon after it.
   std::function<void()> start;
   std::function<void()> reload;  // SIGHUP
+  // SIGUSR2: has another process take the place of this one. May be empty.
+  std::function<void()> upgrade;
   // SIGTERM or SIGINT: tells load balancers to go elsewhere, and returns how long to serve them
   // until they have seen it. May be empty.
   std::function<std::chrono::nanoseconds()> leave;
@@ -42,8 +46,12 @@ class Service {
   // `loops` are those that serve: if the service manager has a watchdog, it hears from it as long
   // as all of them run.
   void run(base::LoopGroup& loops, ServiceCalls calls);
+  // Has run() drain and return, because another process serves in place of this one; the service
+  // manager is told. While run() runs; any thread.
+  void leave_to(pid_t successor);
 
  private:
+  std::function<void(pid_t)> leave_to_;  // while run() runs, on its thread
   const std::vector<base::InheritedSocket> sockets_ = base::inherited_sockets();
   base::EventLoop loop_;
 };

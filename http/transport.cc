@@ -1,10 +1,12 @@
 #include "http/transport.h"
 
+#include <linux/sockios.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <openssl/err.h>
 #include <openssl/ssl.h>
 #include <openssl/x509v3.h>
+#include <sys/ioctl.h>
 #include <sys/sendfile.h>
 #include <sys/socket.h>
 #include <sys/uio.h>
@@ -29,6 +31,12 @@ constexpr uint64_t kResidencyStep = 128 << 10;
 constexpr size_t kTlsFileBuffer = 64 << 10;
 constexpr size_t kTlsRecord = 16 << 10;
 constexpr std::chrono::milliseconds kOtherWaits(10);
+// Sent at once where all connections together have a limit, so that they take turns.
+constexpr uint64_t kSharedStep = 64 << 10;
+// So little is left to the kernel when a connection is closed. Of more we see how it is taken, as
+// long as it takes: a socket that is closed with it would stay, and nobody would count it.
+constexpr uint64_t kLeftToKernel = 64 << 10;
+constexpr std::chrono::seconds kTakenInterval(1);
 // A peer that keeps sending although its connection is being closed.
 constexpr std::chrono::seconds kLingerTime(5);
 constexpr size_t kLingerBytes = 4 << 20;
@@ -104,8 +112,8 @@ bool all_sent(const Transport::Parts& parts) {
 class PlainTransport : public Transport {
  public:
   PlainTransport(base::EventLoop& loop, base::ThreadPool& pool, base::UniqueFd socket,
-                 base::Duration send_timeout)
-      : Transport(loop, pool, std::move(socket), send_timeout) {}
+                 const SendLimits& limits)
+      : Transport(loop, pool, std::move(socket), limits) {}
 
   base::Task<void> handshake(Peer&, base::TimePoint) override { co_return; }
 
@@ -121,7 +129,7 @@ class PlainTransport : public Transport {
       }
       auto at = static_cast<off_t>(offset);
       const ssize_t n =
-          ::sendfile(socket_.get(), fd, &at, static_cast<size_t>(resident_to - offset));
+          ::sendfile(socket_.get(), fd, &at, static_cast<size_t>(step(resident_to - offset)));
       if (n < 0 && errno == EINTR) continue;
       if (n < 0 && errno == EAGAIN) {
         co_await wait_to_send(Want::write);
@@ -133,7 +141,7 @@ class PlainTransport : public Transport {
       sent += static_cast<uint64_t>(n);
       offset += static_cast<uint64_t>(n);
       length -= static_cast<uint64_t>(n);
-      if (turn_is_over(static_cast<size_t>(n))) co_await loop_.yield();
+      if (pause_is_due(static_cast<size_t>(n))) co_await pause();
     }
   }
 
@@ -151,9 +159,12 @@ class PlainTransport : public Transport {
   Attempt try_write(const Parts& parts, bool more) override {
     std::array<iovec, std::tuple_size_v<Parts>> vectors;
     size_t count = 0;
+    uint64_t room = step(UINT64_MAX);
     for (const std::string_view part : parts) {
+      const auto size = static_cast<size_t>(std::min<uint64_t>(part.size(), room));
+      room -= size;
       // sendmsg only reads, whatever iovec's type says.
-      if (!part.empty()) vectors[count++] = {const_cast<char*>(part.data()), part.size()};
+      if (size > 0) vectors[count++] = {const_cast<char*>(part.data()), size};
     }
     msghdr message{};
     message.msg_iov = vectors.data();
@@ -202,8 +213,8 @@ void describe_certificate(X509* certificate, Peer& peer) {
 class TlsTransport : public Transport {
  public:
   TlsTransport(base::EventLoop& loop, base::ThreadPool& pool, base::UniqueFd socket,
-               base::Duration send_timeout, std::shared_ptr<ssl_ctx_st> context)
-      : Transport(loop, pool, std::move(socket), send_timeout),
+               const SendLimits& limits, std::shared_ptr<ssl_ctx_st> context)
+      : Transport(loop, pool, std::move(socket), limits),
         context_(std::move(context)),
         ssl_(SSL_new(context_.get())) {
     if (!ssl_ || SSL_set_fd(ssl_.get(), socket_.get()) != 1) {
@@ -329,37 +340,47 @@ base::Task<void> read_file(base::ThreadPool& pool, int fd, uint64_t offset, char
 }
 
 std::unique_ptr<Transport> Transport::plain(base::EventLoop& loop, base::ThreadPool& pool,
-                                            base::UniqueFd socket, base::Duration send_timeout) {
-  return std::make_unique<PlainTransport>(loop, pool, std::move(socket), send_timeout);
+                                            base::UniqueFd socket, const SendLimits& limits) {
+  return std::make_unique<PlainTransport>(loop, pool, std::move(socket), limits);
 }
 
 std::unique_ptr<Transport> Transport::tls(base::EventLoop& loop, base::ThreadPool& pool,
-                                          base::UniqueFd socket, base::Duration send_timeout,
+                                          base::UniqueFd socket, const SendLimits& limits,
                                           std::shared_ptr<ssl_ctx_st> context) {
-  return std::make_unique<TlsTransport>(loop, pool, std::move(socket), send_timeout,
-                                        std::move(context));
+  return std::make_unique<TlsTransport>(loop, pool, std::move(socket), limits, std::move(context));
 }
 
 Transport::Transport(base::EventLoop& loop, base::ThreadPool& pool, base::UniqueFd socket,
-                     base::Duration send_timeout)
+                     const SendLimits& limits)
     : loop_(loop),
       pool_(pool),
       socket_(std::move(socket)),
-      send_timeout_(send_timeout),
-      waiter_(loop, socket_.get()) {
-  // Both fail on a unix socket, which needs neither.
+      waiter_(loop, socket_.get()),
+      together_(limits.together),
+      pace_(loop, limits.least) {
+  // These fail on a unix socket, which needs none of them.
   const int on = 1;
   setsockopt(socket_.get(), IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
   const auto milliseconds = static_cast<unsigned>(
-      std::chrono::duration_cast<std::chrono::milliseconds>(send_timeout).count());
+      std::chrono::duration_cast<std::chrono::milliseconds>(limits.least.period).count());
   setsockopt(socket_.get(), IPPROTO_TCP, TCP_USER_TIMEOUT, &milliseconds, sizeof milliseconds);
+  if (limits.bytes_per_second > 0) {
+    // The kernel paces (tcp(7) by itself, or its queueing discipline fq): no timers of ours.
+    const uint64_t rate = limits.bytes_per_second;
+    setsockopt(socket_.get(), SOL_SOCKET, SO_MAX_PACING_RATE, &rate, sizeof rate);
+  }
 }
 
-base::Task<void> Transport::wait(Want want, base::TimePoint deadline) {
+void Transport::cancel() {
+  waiter_.cancel();
+  cancelled_.notify();
+}
+
+base::Task<base::Ready> Transport::try_wait(Want want, base::TimePoint deadline) {
   // TLS may have to write in order to read (a key update) while another coroutine waits to write.
   if (want == Want::read ? waiter_.reading() : waiter_.writing()) {
     co_await loop_.sleep(kOtherWaits);
-    co_return;
+    co_return base::Ready::ready;
   }
   base::Ready ready = base::Ready::ready;
   if (want == Want::read) {
@@ -367,20 +388,65 @@ base::Task<void> Transport::wait(Want want, base::TimePoint deadline) {
   } else {
     ready = co_await waiter_.writable(deadline);
   }
-  if (ready == base::Ready::timed_out) throw TimedOut("timed out");
   if (ready == base::Ready::cancelled) throw ConnectionError("the connection was ended");
+  co_return ready;
+}
+
+base::Task<void> Transport::wait(Want want, base::TimePoint deadline) {
+  const base::Ready ready = co_await try_wait(want, deadline);
+  if (ready == base::Ready::timed_out) throw TimedOut("timed out");
 }
 
 base::Task<void> Transport::wait_to_send(Want want) {
   sent_in_turn_ = 0;
-  co_await wait(want, loop_.after(send_timeout_));
+  base::Ready ready = base::Ready::timed_out;
+  while (ready == base::Ready::timed_out) {
+    note_taken();
+    if (pace_.too_slow()) throw TimedOut("the client takes too little");
+    ready = co_await try_wait(want, pace_.begin_wait());
+    pace_.end_wait();
+  }
 }
 
-bool Transport::turn_is_over(size_t sent) {
+void Transport::note_taken() {
+  // The kernel reports a socket writable only when a third of its buffer is free, which a slow
+  // client may need minutes for. What it still holds tells sooner. (It counts TLS records where
+  // sent_ counts their content, which is of no weight.)
+  const uint64_t taken = std::max(taken_, sent_ - std::min(sent_, untaken()));
+  pace_.moved(taken - taken_);
+  taken_ = taken;
+}
+
+uint64_t Transport::untaken() const {
+  int bytes = 0;
+  return ::ioctl(socket_.get(), SIOCOUTQ, &bytes) == 0 ? static_cast<uint64_t>(bytes) : 0;
+}
+
+uint64_t Transport::step(uint64_t bytes) const {
+  return together_ != nullptr && together_->limited() ? std::min(bytes, kSharedStep) : bytes;
+}
+
+bool Transport::pause_is_due(size_t sent) {
+  sent_ += sent;
   sent_in_turn_ += sent;
-  if (sent_in_turn_ < kTurnBytes) return false;
+  const bool shared = together_ != nullptr && together_->limited();
+  if (shared) send_again_at_ = together_->spend(sent, loop_.now());
+  return shared || sent_in_turn_ >= kTurnBytes;
+}
+
+base::Task<void> Transport::pause() {
   sent_in_turn_ = 0;
-  return true;
+  if (send_again_at_ > loop_.now()) {
+    co_await sleep(send_again_at_);
+  } else {
+    co_await loop_.yield();
+  }
+}
+
+base::Task<void> Transport::sleep(base::TimePoint until) {
+  const base::Signal::Ticket ticket = cancelled_.ticket();
+  if (!waiter_.cancelled()) co_await cancelled_.wait(ticket, until);
+  if (waiter_.cancelled()) throw ConnectionError("the connection was ended");
 }
 
 base::Task<void> Transport::wait_readable(base::TimePoint deadline) {
@@ -404,13 +470,17 @@ base::Task<void> Transport::write(Parts parts, bool more) {
       continue;
     }
     advance(parts, attempt.bytes);
-    if (turn_is_over(attempt.bytes)) co_await loop_.yield();
+    if (pause_is_due(attempt.bytes)) co_await pause();
   }
 }
 
 base::Task<void> Transport::close(bool peer_may_be_sending) {
   end_stream();
-  if (!peer_may_be_sending) co_return;
+  if (peer_may_be_sending) co_await drop_input();
+  co_await wait_until_taken();
+}
+
+base::Task<void> Transport::drop_input() {
   ::shutdown(socket_.get(), SHUT_WR);
   const base::TimePoint deadline = loop_.after(kLingerTime);
   const auto dropped = std::make_unique_for_overwrite<char[]>(kTlsRecord);
@@ -422,11 +492,40 @@ base::Task<void> Transport::close(bool peer_may_be_sending) {
     if (n > 0) {
       total += static_cast<size_t>(n);
     } else if (errno == EAGAIN) {
-      co_await wait(Want::read, deadline);
+      base::Ready ready = base::Ready::cancelled;
+      ready = co_await waiter_.readable(deadline);
+      if (ready != base::Ready::ready) co_return;
     } else if (errno != EINTR) {
       co_return;
     }
   }
+}
+
+base::Task<void> Transport::wait_until_taken() {
+  if (untaken() <= kLeftToKernel) co_return;
+  ::shutdown(socket_.get(), SHUT_WR);  // the end follows what is not taken yet
+  bool peer_ended = false;
+  while (untaken() > kLeftToKernel) {
+    note_taken();
+    if (pace_.too_slow()) throw TimedOut("the client takes too little");
+    const base::TimePoint until = std::min(pace_.begin_wait(), loop_.after(kTakenInterval));
+    if (peer_ended) {
+      co_await sleep(until);
+    } else {
+      // A peer that has got everything ends its side.
+      co_await waiter_.readable(until);
+      if (waiter_.cancelled()) throw ConnectionError("the connection was ended");
+      peer_ended = drop_some_input();
+    }
+    pace_.end_wait();
+  }
+}
+
+// True if there is nothing more to come.
+bool Transport::drop_some_input() {
+  std::array<char, 4096> dropped;
+  const ssize_t n = ::recv(socket_.get(), dropped.data(), dropped.size(), 0);
+  return n == 0 || (n < 0 && errno != EAGAIN && errno != EINTR);
 }
 
 void Transport::reset() {

@@ -12,10 +12,13 @@
 #include <string_view>
 
 #include "base/event_loop.h"
+#include "base/signal.h"
 #include "base/thread_pool.h"
 #include "base/unique_fd.h"
+#include "http/bandwidth.h"
 #include "http/body.h"
 #include "http/message.h"
+#include "http/pace.h"
 
 struct ssl_ctx_st;
 
@@ -31,18 +34,24 @@ class TimedOut : public ConnectionError {
 // FileError.
 base::Task<void> read_file(base::ThreadPool& pool, int fd, uint64_t offset, char* out, size_t size);
 
+// How slow a peer may be, and how fast it is served.
+struct SendLimits {
+  LeastPace least;                // what the peer must take while it is waited for
+  uint64_t bytes_per_second = 0;  // the most that is sent on this connection; 0: no limit
+  Bandwidth* together = nullptr;  // with all other connections; outlives the transport
+};
+
 class Transport {
  public:
   // Pieces to send one after the other; empty ones are skipped.
   using Parts = std::array<std::string_view, 4>;
 
-  // Takes a connected, non-blocking socket. `send_timeout` limits how long the peer may take
-  // nothing.
+  // Takes a connected, non-blocking socket.
   static std::unique_ptr<Transport> plain(base::EventLoop& loop, base::ThreadPool& pool,
-                                          base::UniqueFd socket, base::Duration send_timeout);
+                                          base::UniqueFd socket, const SendLimits& limits);
   // TLS, server side; handshake() comes first.
   static std::unique_ptr<Transport> tls(base::EventLoop& loop, base::ThreadPool& pool,
-                                        base::UniqueFd socket, base::Duration send_timeout,
+                                        base::UniqueFd socket, const SendLimits& limits,
                                         std::shared_ptr<ssl_ctx_st> context);
   virtual ~Transport() = default;
   Transport(const Transport&) = delete;
@@ -67,6 +76,7 @@ class Transport {
 
   // Ends the stream in order, so that the peer gets everything that was sent: what it still sends
   // is read and dropped for a moment, or its kernel would discard our last bytes (RFC 9112 §9.6).
+  // Returns when the peer has taken nearly all of it; TimedOut if it is too slow.
   base::Task<void> close(bool peer_may_be_sending);
   // Makes the socket end with a reset: the peer sees a failure, and no kernel memory is held for
   // one that does not read. Ends the waits in progress.
@@ -74,7 +84,7 @@ class Transport {
   // Ends the wait to read in progress, if there is one, with ConnectionError.
   void interrupt_read() { waiter_.interrupt_read(); }
   // Ends the waits in progress, and all later ones, with ConnectionError.
-  void cancel() { waiter_.cancel(); }
+  void cancel();
 
  protected:
   enum class Want { nothing, read, write };
@@ -85,7 +95,7 @@ class Transport {
   };
 
   Transport(base::EventLoop& loop, base::ThreadPool& pool, base::UniqueFd socket,
-            base::Duration send_timeout);
+            const SendLimits& limits);
 
   virtual Attempt try_read(char* out, size_t size) = 0;
   virtual Attempt try_write(const Parts& parts, bool more) = 0;
@@ -94,19 +104,41 @@ class Transport {
   // Tells the peer that nothing more will be sent.
   virtual void end_stream() {}
 
+  // TimedOut at the deadline.
   base::Task<void> wait(Want want, base::TimePoint deadline);
+  // TimedOut if the peer takes too little.
   base::Task<void> wait_to_send(Want want);
-  // True if so much has been sent without a wait that others should have their turn.
-  bool turn_is_over(size_t sent);
+  // Counts what has been sent. True if pause() is due before more is.
+  bool pause_is_due(size_t sent);
+  // Lets other connections have their turn, for as long as the bandwidth demands.
+  base::Task<void> pause();
+  // How much may be sent at once of what can.
+  uint64_t step(uint64_t bytes) const;
 
   base::EventLoop& loop_;
   base::ThreadPool& pool_;
   const base::UniqueFd socket_;
 
  private:
-  const base::Duration send_timeout_;
+  base::Task<base::Ready> try_wait(Want want, base::TimePoint deadline);
+  base::Task<void> drop_input();
+  bool drop_some_input();
+  base::Task<void> wait_until_taken();
+  // Sleeps until then, or until the waits are cancelled: ConnectionError.
+  base::Task<void> sleep(base::TimePoint until);
+  // Bytes that the kernel holds because the peer has not taken them.
+  uint64_t untaken() const;
+  // Tells pace_ what the peer has taken since the last time.
+  void note_taken();
+
   base::FdWaiter waiter_;
+  base::Signal cancelled_;
+  Bandwidth* const together_;
+  base::TimePoint send_again_at_;
   size_t sent_in_turn_ = 0;
+  Pace pace_;
+  uint64_t sent_ = 0;
+  uint64_t taken_ = 0;  // of it, when last looked at
 };
 
 }  // namespace http

@@ -206,7 +206,6 @@ void read_server(const base::Section& server, Config& config) {
   config.drain_delay = server.duration("drain_delay", config.drain_delay);
   config.loops = static_cast<size_t>(server.integer("loops", 0, 0, 1024));
   config.threads = static_cast<size_t>(server.integer("threads", 16, 1, 1024));
-  config.trusted_proxies = http::read_networks(server, "trusted_proxies");
 }
 
 }  // namespace
@@ -247,8 +246,7 @@ void log_fixed_differences(const Config& old, const Config& fresh) {
   report(old.upload_purging == fresh.upload_purging, "storage.maintenance.uploadpurging");
   report(old.tls.has_value() == fresh.tls.has_value(), "http.tls");
   report(old.secret == fresh.secret, "http.secret");
-  report(old.loops == fresh.loops && old.threads == fresh.threads && old.limits == fresh.limits,
-         "server");
+  report(old.loops == fresh.loops && old.threads == fresh.threads, "server.loops, server.threads");
   report(old.debug == fresh.debug, "http.debug");
   report(old.health == fresh.health, "health");
   report(old.notifications == fresh.notifications, "notifications");

@@ -54,7 +54,6 @@ struct Config {
   http::ServerLimits limits;
   size_t loops = 0;  // 0: one per core
   size_t threads = 16;
-  std::vector<http::Network> trusted_proxies;  // whose word on the client's address is believed
 
   base::LogLevel log_level = base::LogLevel::info;
   base::LogFormat log_format;

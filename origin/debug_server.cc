@@ -41,7 +41,8 @@ DebugServer::DebugServer(base::LoopGroup& loops, base::ThreadPool& pool, const H
       config_(config),
       server_(loops, pool,
               {.handler = [this](http::Exchange& exchange) { return handle(exchange); }},
-              {{config.address, nullptr, inherited}}) {}
+              {{config.address, nullptr,
+                inherited < 0 ? std::vector<int>() : std::vector<int>{inherited}}}) {}
 
 void DebugServer::start() {
   server_.start();

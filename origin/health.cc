@@ -12,6 +12,7 @@
 
 #include "base/unique_fd.h"
 #include "http/client.h"
+#include "http/healthz.h"
 
 namespace origin {
 namespace {
@@ -92,7 +93,7 @@ class Health::Check {
 class Health::ProbeCheck : public Check {
  public:
   ProbeCheck(std::string name, const HealthConfig::Timing& timing, base::Duration timeout,
-             Probe::Look look)
+             base::Probe::Look look)
       : Check(std::move(name), timing), probe_(std::move(look)), timeout_(timeout) {}
 
   base::Task<std::string> run(base::EventLoop& loop) override {
@@ -101,7 +102,7 @@ class Health::ProbeCheck : public Check {
   void cancel() override { probe_.cancel(); }
 
  private:
-  Probe probe_;
+  base::Probe probe_;
   const base::Duration timeout_;
 };
 
@@ -157,7 +158,7 @@ Health::Health(base::LoopGroup& loops, const HealthConfig& config,
 Health::~Health() { stop(); }
 
 void Health::add(const std::string& name, const HealthConfig::Timing& timing,
-                 base::Duration timeout, Probe::Look look) {
+                 base::Duration timeout, base::Probe::Look look) {
   checks_.push_back(std::make_unique<ProbeCheck>(name, timing, timeout, std::move(look)));
 }
 
@@ -218,19 +219,8 @@ std::map<std::string, std::string> Health::errors() const {
 }
 
 http::Response Health::healthz(const http::Request& request) const {
-  http::Response answer;
-  answer.headers.set("Content-Type", "text/plain");
-  answer.headers.set("Cache-Control", "no-store");
-  if (!request.is("GET") && !request.is("HEAD")) {
-    answer.status = 405;
-    answer.headers.set("Allow", "GET, HEAD");
-  } else if (leaving_ || failing_) {
-    answer.status = 503;
-    answer.body = leaving_ ? "ending\n" : "health check failed\n";
-  } else {
-    answer.body = "ok\n";
-  }
-  return answer;
+  if (leaving_) return http::healthz(request, "ending");
+  return http::healthz(request, failing_ ? "health check failed" : "");
 }
 
 }  // namespace origin

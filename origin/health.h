@@ -14,10 +14,10 @@
 #include <vector>
 
 #include "base/loop_group.h"
+#include "base/probe.h"
 #include "base/signal.h"
 #include "http/message.h"
 #include "origin/health_config.h"
-#include "origin/probe.h"
 
 namespace origin {
 
@@ -29,7 +29,7 @@ class Health {
 
   // A further check, before start().
   void add(const std::string& name, const HealthConfig::Timing& timing, base::Duration timeout,
-           Probe::Look look);
+           base::Probe::Look look);
 
   // Begins to check, at once. Neither of the two from a loop's thread.
   void start();

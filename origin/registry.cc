@@ -51,7 +51,7 @@ std::vector<http::Listen> listens(const Config& config,
                                   const std::shared_ptr<http::TlsContext>& tls) {
   std::vector<http::Listen> all;
   for (const base::InheritedSocket& socket : config.sockets) {
-    if (socket.name != kDebugSocket) all.push_back({socket.name, tls, socket.fd});
+    if (socket.name != kDebugSocket) all.push_back({socket.name, tls, {socket.fd}});
   }
   if (all.empty()) all.push_back({config.address, tls});
   return all;
@@ -148,6 +148,7 @@ void Registry::reload(Config config) {
     config_ = next;
     authorizer_ = authorizer;
   }
+  server_->set_limits(next->limits);
   LOG(INFO) << "configuration read again";
   if (!tls_ || !next->tls) return;
   try {
@@ -185,7 +186,6 @@ base::Task<void> Registry::handle(http::Exchange& exchange) {
   const std::shared_ptr<const auth::Authorizer> authorizer = this->authorizer();
   api::Context context = this->context(*config);
   if (exchange.request.id.empty()) exchange.request.id = base::random_uuid();
-  exchange.request.client = client_address(exchange.request, config->trusted_proxies);
   const oci::Route route = route_of(exchange.request.path, config->prefix);
   const RequestMetrics::InFlight in_flight(request_metrics_, exchange.request, route);
   if (exchange.request.path == "/healthz") {

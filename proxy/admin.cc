@@ -81,15 +81,16 @@ bool same(std::string_view a, std::string_view b) {
 
 }  // namespace
 
-Admin::Admin(Edge edge, const AdminConfig& config)
+Admin::Admin(Edge edge, const AdminConfig& config, const std::vector<int>& inherited)
     : edge_(std::move(edge)),
       config_(config),
-      server_(edge_.loops, edge_.pool,
-              {.handler = [this](http::Exchange& exchange) { return handle(exchange); },
-               .on_error = [](const http::Request*,
-                              const std::exception_ptr& thrown) { return answer_to(thrown); }},
-              {{config.address,
-                config.tls ? std::make_shared<http::TlsContext>(*config.tls) : nullptr}}) {}
+      server_(
+          edge_.loops, edge_.pool,
+          {.handler = [this](http::Exchange& exchange) { return handle(exchange); },
+           .on_error = [](const http::Request*,
+                          const std::exception_ptr& thrown) { return answer_to(thrown); }},
+          {{config.address, config.tls ? std::make_shared<http::TlsContext>(*config.tls) : nullptr,
+            inherited}}) {}
 
 void Admin::start() {
   server_.start();

@@ -21,6 +21,7 @@
 #include "proxy/admin_config.h"
 #include "proxy/fill.h"
 #include "proxy/status.h"
+#include "proxy/store.h"
 
 namespace proxy {
 
@@ -30,17 +31,18 @@ class Admin {
   struct Edge {
     base::LoopGroup& loops;
     base::ThreadPool& pool;
-    cache::BlobStore& store;
+    Store& store;
     Fills& fills;
     base::Metrics& metrics;
     std::function<Status()> status;
   };
 
-  // Binds: base::IoError.
-  Admin(Edge edge, const AdminConfig& config);
+  // Binds, unless there are sockets already: base::IoError.
+  Admin(Edge edge, const AdminConfig& config, const std::vector<int>& inherited);
 
   void start();
   void drain(std::chrono::nanoseconds limit) { server_.drain(limit); }
+  http::Server& server() { return server_; }
   uint16_t port() const { return server_.port(); }
   std::string address() const { return server_.address(); }
 

@@ -12,6 +12,7 @@
 #include "http/content.h"
 #include "proxy/fill.h"
 #include "proxy/routing.h"
+#include "proxy/store.h"
 
 namespace proxy {
 
@@ -19,7 +20,7 @@ namespace proxy {
 class Blobs {
  public:
   // `name` is the edge's own, in Via and Cache-Status.
-  Blobs(base::ThreadPool& pool, cache::BlobStore& store, Fills& fills, std::string name)
+  Blobs(base::ThreadPool& pool, Store& store, Fills& fills, std::string name)
       : pool_(pool), store_(store), fills_(fills), name_(std::move(name)) {}
 
   // REQUIRES: the method is GET or HEAD.
@@ -35,7 +36,7 @@ class Blobs {
                             const std::string& cache_status) const;
 
   base::ThreadPool& pool_;
-  cache::BlobStore& store_;
+  Store& store_;
   Fills& fills_;
   const std::string name_;
 };

@@ -38,6 +38,26 @@ std::optional<SignatureConfig> read_signature(const base::Section& section) {
   return signature;
 }
 
+EdgeHealthConfig read_health(const base::Section& section) {
+  EdgeHealthConfig health;
+  health.interval = section.duration("interval", health.interval);
+  health.timeout = section.duration("timeout", health.timeout);
+  if (health.interval < std::chrono::seconds(1)) section.fail("interval", "at least 1s");
+  return health;
+}
+
+bool same_listeners(const EdgeConfig& a, const EdgeConfig& b) {
+  return std::ranges::equal(a.listeners, b.listeners, [](const auto& one, const auto& other) {
+    return one.address == other.address && one.tls.has_value() == other.tls.has_value();
+  });
+}
+
+bool same_cache(const cache::BlobStoreOptions& a, const cache::BlobStoreOptions& b) {
+  return a.root == b.root && a.capacity == b.capacity && a.min_free == b.min_free &&
+         a.inline_limit == b.inline_limit && a.small_blob == b.small_blob &&
+         a.small_share == b.small_share;
+}
+
 }  // namespace
 
 EdgeConfig read_edge_config(const std::filesystem::path& path) {
@@ -86,8 +106,10 @@ EdgeConfig read_edge_config(const std::filesystem::path& path) {
   config.limits = http::read_server_limits(server);
   config.loops = static_cast<size_t>(server.integer("loops", 0, 0, 1024));
   config.threads = static_cast<size_t>(server.integer("threads", 16, 1, 1024));
-  config.trusted_proxies = http::read_networks(server, "trusted_proxies");
   config.drain_timeout = server.duration("draintimeout", config.drain_timeout);
+  config.drain_delay = server.duration("drain_delay", config.drain_delay);
+  config.takeover = server.string("takeover");
+  config.health = read_health(root.section("health"));
 
   if (root.has("admin")) config.admin = read_admin(root.section("admin"));
 
@@ -97,7 +119,23 @@ EdgeConfig read_edge_config(const std::filesystem::path& path) {
   for (const base::ConfigFile::Key& key : file.unread()) {
     LOG(WARNING) << key.where << key.path << ": unknown key, ignored";
   }
+  config.effective = file.effective();
   return config;
+}
+
+void log_fixed_differences(const EdgeConfig& old, const EdgeConfig& fresh) {
+  const auto report = [](bool same, const char* keys) {
+    LOG_IF(WARNING, !same) << keys << ": changed in the file, in force after the next start";
+  };
+  report(same_listeners(old, fresh), "listen");
+  report(same_cache(old.cache, fresh.cache), "cache");
+  report(old.takeover == fresh.takeover, "server.takeover");
+  report(old.name == fresh.name, "name");
+  report(old.loops == fresh.loops && old.threads == fresh.threads, "server.loops, server.threads");
+  report(old.health == fresh.health, "health");
+  report(old.admin.address == fresh.admin.address && old.admin.token == fresh.admin.token &&
+             old.admin.tls.has_value() == fresh.admin.tls.has_value(),
+         "admin");
 }
 
 }  // namespace proxy

@@ -12,9 +12,9 @@
 #include "base/log.h"
 #include "base/service_manager.h"
 #include "cache/blob_store.h"
-#include "http/network.h"
 #include "http/server.h"
 #include "proxy/admin_config.h"
+#include "proxy/edge_health.h"
 #include "proxy/signature_check.h"
 #include "proxy/upstream_config.h"
 
@@ -29,17 +29,22 @@ struct EdgeConfig {
   std::vector<EdgeListener> listeners;
   cache::BlobStoreOptions cache;
   std::vector<UpstreamConfig> upstreams;
-  std::optional<SignatureConfig> signature;    // nullopt: no signature is looked at
-  std::vector<http::Network> trusted_proxies;  // whose word on the client's address is believed
+  std::optional<SignatureConfig> signature;  // nullopt: no signature is looked at
   // In Via, Cache-Status and CDN-Loop: no two edges that ask each other may have the same.
   std::string name = "entrepot-edge";
   http::ServerLimits limits;
   size_t loops = 0;     // 0: one per core
   size_t threads = 16;  // of the pool
   std::chrono::nanoseconds drain_timeout = std::chrono::seconds(60);
+  // How long /healthz says 503, and all goes on, before the drain begins.
+  std::chrono::nanoseconds drain_delay{0};
+  EdgeHealthConfig health;
   base::LogLevel log_level = base::LogLevel::info;
   bool access_log = true;
   AdminConfig admin;
+  std::string effective;  // all that was read, as a file of the same format, without its secrets
+  // Where a new process asks to take the place of this one (http/takeover.h); empty: nowhere.
+  std::filesystem::path takeover;
   // What the service manager listens on for us: one for each of the listeners, in their order,
   // instead of its address. Not in the file.
   std::vector<base::InheritedSocket> sockets;
@@ -51,5 +56,8 @@ struct EdgeConfig {
 };
 
 EdgeConfig read_edge_config(const std::filesystem::path& path);
+
+// Logs what differs between two configurations but takes a new start to change.
+void log_fixed_differences(const EdgeConfig& old, const EdgeConfig& fresh);
 
 }  // namespace proxy

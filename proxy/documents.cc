@@ -16,9 +16,10 @@ int64_t seconds(base::Duration duration) {
 }
 
 // Pool. The bytes of a blob that is small enough to be a document.
-std::shared_ptr<const std::string> read_blob(cache::BlobStore& store, const oci::Digest& digest) {
+std::shared_ptr<const std::string> read_blob(const Store& store, const oci::Digest& digest) {
   const std::shared_ptr<const cache::Blob> blob = store.open(digest);
   if (!blob || blob->size() > kMaxDocument) return nullptr;
+  if (const auto inside = blob->bytes()) return std::make_shared<const std::string>(*inside);
   std::string bytes(blob->size(), '\0');
   if (base::read_at(blob->fd(), 0, bytes.data(), bytes.size()) != bytes.size()) return nullptr;
   return std::make_shared<const std::string>(std::move(bytes));
@@ -46,7 +47,9 @@ std::string sentence(const Ending& ending) {
 // Pool.
 std::optional<Documents::Kept> Documents::look_up(const DocumentName& name) const {
   try {
-    std::optional<cache::Reference> reference = references_.find(name.key());
+    const std::shared_ptr<cache::References> references = store_.references();
+    if (!references) return std::nullopt;
+    std::optional<cache::Reference> reference = references->find(name.key());
     if (!reference) return std::nullopt;
     std::shared_ptr<const std::string> bytes = read_blob(store_, reference->digest);
     const int64_t age = unix_time_() - reference->validated_at;
@@ -79,8 +82,10 @@ Document Documents::stale(Kept kept, std::string why) {
 
 base::Task<void> Documents::remember(DocumentName name, cache::Reference reference) {
   co_await pool_.run([&] {
+    const std::shared_ptr<cache::References> references = store_.references();
+    if (!references) return;
     try {
-      references_.put(name.key(), reference);
+      references->put(name.key(), reference);
     } catch (const base::IoError& e) {
       // What was fetched can be served all the same.
       LOG(ERROR) << name.key() << " is not remembered: " << e.what();
@@ -90,8 +95,10 @@ base::Task<void> Documents::remember(DocumentName name, cache::Reference referen
 
 base::Task<void> Documents::forget(DocumentName name) {
   co_await pool_.run([&] {
+    const std::shared_ptr<cache::References> references = store_.references();
+    if (!references) return;
     try {
-      const bool known = references_.remove(name.key());
+      const bool known = references->remove(name.key());
       LOG_IF(INFO, known) << name.key() << " is gone at the upstream, and so here";
     } catch (const base::IoError& e) {
       LOG(ERROR) << name.key() << " is gone at the upstream and cannot be forgotten: " << e.what();

@@ -21,10 +21,10 @@
 
 #include "base/signal.h"
 #include "base/thread_pool.h"
-#include "cache/blob_store.h"
 #include "cache/references.h"
 #include "proxy/document.h"
 #include "proxy/fill.h"
+#include "proxy/store.h"
 #include "proxy/worker.h"
 
 namespace proxy {
@@ -50,12 +50,11 @@ class Documents {
  public:
   using UnixTime = std::function<int64_t()>;  // the wall clock, in seconds
 
-  Documents(Workers& workers, base::ThreadPool& pool, cache::BlobStore& store,
-            cache::References& references, Fills& fills, UnixTime unix_time)
+  Documents(Workers& workers, base::ThreadPool& pool, Store& store, Fills& fills,
+            UnixTime unix_time)
       : workers_(workers),
         pool_(pool),
         store_(store),
-        references_(references),
         fills_(fills),
         unix_time_(std::move(unix_time)) {}
 
@@ -103,8 +102,7 @@ class Documents {
 
   Workers& workers_;
   base::ThreadPool& pool_;
-  cache::BlobStore& store_;
-  cache::References& references_;
+  Store& store_;
   Fills& fills_;
   const UnixTime unix_time_;
 

@@ -2,13 +2,12 @@
 
 #include <glog/logging.h>
 
-#include <iostream>
+#include <algorithm>
+#include <iterator>
 
 #include "base/error.h"
-#include "cache/layout.h"
 #include "http/access_log.h"
 #include "http/cdn_loop.h"
-#include "http/forwarded.h"
 #include "oci/error.h"
 #include "oci/name.h"
 
@@ -24,25 +23,39 @@ std::vector<std::shared_ptr<http::TlsContext>> tls_contexts(const EdgeConfig& co
   return contexts;
 }
 
-std::vector<std::shared_ptr<Upstream>> upstreams(const EdgeConfig& config) {
+// Those of `before` that are configured the same, with what is known of them; the others anew.
+std::vector<std::shared_ptr<Upstream>> upstreams(
+    const EdgeConfig& config, const std::vector<std::shared_ptr<Upstream>>& before) {
   std::vector<std::shared_ptr<Upstream>> upstreams;
   upstreams.reserve(config.upstreams.size());
   for (const UpstreamConfig& each : config.upstreams) {
-    upstreams.push_back(std::make_shared<Upstream>(each));
+    const auto same = std::ranges::find_if(
+        before, [&](const std::shared_ptr<Upstream>& known) { return known->config() == each; });
+    upstreams.push_back(same == before.end() ? std::make_shared<Upstream>(each) : *same);
   }
   return upstreams;
 }
 
-std::shared_ptr<const SignatureCheck> signature_check(const EdgeConfig& config) {
+std::optional<SignatureCheck> signature_check(const EdgeConfig& config) {
   if (!config.signature) {
     LOG(INFO) << "no signature is asked for: who knows a digest gets the blob";
-    return nullptr;
+    return std::nullopt;
   }
   std::string ids;
   for (const http::SigningKey& key : config.signature->keys) ids += ' ' + key.id;
   LOG(INFO) << "signed URLs are " << (config.signature->required ? "required" : "checked")
             << "; keys:" << ids;
-  return std::make_shared<const SignatureCheck>(*config.signature);
+  return SignatureCheck(*config.signature);
+}
+
+// Those that are there for this address.
+std::vector<int> sockets_of(const std::vector<http::ListeningSockets>& all,
+                            const std::string& address) {
+  std::vector<int> sockets;
+  const auto found = std::ranges::find(all, address, &http::ListeningSockets::address);
+  if (found == all.end()) return sockets;
+  for (const base::UniqueFd& socket : found->sockets) sockets.push_back(socket.get());
+  return sockets;
 }
 
 // Administrators' requests are short.
@@ -58,6 +71,26 @@ std::string_view kind_of(const oci::Route& route) {
   return "other";
 }
 
+// Where the request goes; oci::Error (NAME_UNKNOWN) if no upstream is meant.
+Routing::Destination destination(const Routing& routing, const http::Request& request,
+                                 const std::string& repository) {
+  std::optional<Routing::Destination> found = routing.find(request, repository);
+  if (!found) throw oci::Error(oci::ErrorCode::name_unknown, "no upstream of this name");
+  return std::move(*found);
+}
+
+// The same for what only a mirror of whole images has.
+Routing::Destination image_destination(const Routing& routing, const http::Request& request,
+                                       const std::string& repository,
+                                       oci::ErrorCode unknown = oci::ErrorCode::name_unknown) {
+  std::optional<Routing::Destination> found = routing.find(request, repository);
+  if (!found) throw oci::Error(unknown, "no upstream of this name");
+  if (!found->upstream->config().images) {
+    throw oci::Error(unknown, "this cache serves blobs only, of this name");
+  }
+  return std::move(*found);
+}
+
 }  // namespace
 
 http::Response error_response(const std::string& name, int status, std::string json) {
@@ -70,72 +103,124 @@ http::Response error_response(const std::string& name, int status, std::string j
   return response;
 }
 
-Edge::Edge(EdgeConfig config)
-    : config_(std::move(config)),
-      loops_(config_.loops, *config_.clock),
-      pool_(config_.threads),
-      store_(config_.cache),
-      routing_(upstreams(config_)),
-      workers_(loops_, config_.name),
+Edge::Edge(EdgeConfig config, const std::vector<http::ListeningSockets>& taken_over)
+    : in_force_(make(std::move(config), nullptr)),
+      name_(in_force_->config.name),
+      loops_(in_force_->config.loops, *in_force_->config.clock),
+      pool_(in_force_->config.threads),
+      store_(in_force_->config.cache),
+      workers_(loops_, name_),
       fills_(workers_, pool_, store_),
-      blobs_(pool_, store_, fills_, config_.name),
-      signature_(signature_check(config_)),
-      references_(cache::Layout(config_.cache.root).references()),
-      documents_(workers_, pool_, store_, references_, fills_, config_.unix_time),
+      blobs_(pool_, store_, fills_, name_),
+      documents_(workers_, pool_, store_, fills_, in_force_->config.unix_time),
       warmer_(workers_, store_, documents_, fills_),
-      manifests_(documents_, warmer_, config_.name),
-      tls_(tls_contexts(config_)),
-      monitor_(config_.name, loops_, store_, fills_, routing_) {
-  if (!config_.sockets.empty() && config_.sockets.size() != config_.listeners.size()) {
-    throw std::runtime_error("the service manager gives " + std::to_string(config_.sockets.size()) +
+      manifests_(documents_, warmer_, name_),
+      tls_(tls_contexts(in_force_->config)),
+      monitor_(name_, loops_, store_, fills_),
+      health_(loops_, in_force_->config.health, in_force_->config.cache.root) {
+  const EdgeConfig& first = in_force_->config;
+  if (!first.sockets.empty() && first.sockets.size() != first.listeners.size()) {
+    throw std::runtime_error("the service manager gives " + std::to_string(first.sockets.size()) +
                              " sockets, the configuration has " +
-                             std::to_string(config_.listeners.size()) + " to listen on");
-  }
-  std::vector<http::Listen> listens;
-  listens.reserve(config_.listeners.size());
-  for (size_t i = 0; i < config_.listeners.size(); ++i) {
-    const int inherited = config_.sockets.empty() ? -1 : config_.sockets[i].fd;
-    listens.push_back({config_.listeners[i].address, tls_[i], inherited});
+                             std::to_string(first.listeners.size()) + " to listen on");
   }
   http::ServerOptions options;
-  options.limits = config_.limits;
+  options.limits = first.limits;
   options.handler = [this](http::Exchange& exchange) { return handle(exchange); };
   options.on_error = [this](const http::Request* request, const std::exception_ptr& thrown) {
     return answer_to(request, thrown);
   };
   options.on_access = [this](const http::AccessRecord& record) {
     monitor_.activity().record(record);
-    if (config_.access_log) http::log_access(record);
+    if (in_force()->config.access_log) http::log_access(record);
   };
-  server_ = std::make_unique<http::Server>(loops_, pool_, std::move(options), listens);
-  if (!config_.admin.address.empty()) {
-    admin_ = std::make_unique<Admin>(Admin::Edge{.loops = loops_,
-                                                 .pool = pool_,
-                                                 .store = store_,
-                                                 .fills = fills_,
-                                                 .metrics = monitor_.metrics(),
-                                                 .status = [this] { return monitor_.status(); }},
-                                     config_.admin);
+  server_ =
+      std::make_unique<http::Server>(loops_, pool_, std::move(options), listens(first, taken_over));
+  if (!first.admin.address.empty()) {
+    admin_ = std::make_unique<Admin>(
+        Admin::Edge{.loops = loops_,
+                    .pool = pool_,
+                    .store = store_,
+                    .fills = fills_,
+                    .metrics = monitor_.metrics(),
+                    .status = [this] { return monitor_.status(in_force()->routing); }},
+        first.admin, sockets_of(taken_over, first.admin.address));
   }
 }
 
 Edge::~Edge() { stop(); }
 
+std::vector<http::Listen> Edge::listens(
+    const EdgeConfig& config, const std::vector<http::ListeningSockets>& taken_over) const {
+  std::vector<http::Listen> listens;
+  listens.reserve(config.listeners.size());
+  for (size_t i = 0; i < config.listeners.size(); ++i) {
+    const std::string& address = config.listeners[i].address;
+    std::vector<int> inherited = sockets_of(taken_over, address);
+    if (inherited.empty() && !config.sockets.empty()) inherited = {config.sockets[i].fd};
+    listens.push_back({address, tls_[i], std::move(inherited)});
+  }
+  return listens;
+}
+
+std::vector<http::ListeningSockets> Edge::listening() const {
+  std::vector<http::ListeningSockets> all = server_->listening();
+  if (admin_) std::ranges::move(admin_->server().listening(), std::back_inserter(all));
+  return all;
+}
+
+void Edge::release() {
+  const std::lock_guard lock(life_mutex_);
+  if (stopped_) throw std::runtime_error("the edge is ending");
+  server_->pause();
+  if (admin_) admin_->server().pause();
+  store_.release([this] { fills_.let_go_of_store(); });
+  LOG(INFO) << "the cache is closed, for another process to open it";
+}
+
+void Edge::resume() {
+  const std::lock_guard lock(life_mutex_);
+  if (stopped_) return;
+  try {
+    store_.reopen();
+  } catch (const base::IoError& e) {
+    LOG(ERROR) << "nothing is kept from now on, the cache cannot be opened again: " << e.what();
+  }
+  server_->resume();
+  if (admin_) admin_->server().resume();
+}
+
+void Edge::leave_sockets() {
+  const std::lock_guard lock(life_mutex_);
+  if (stopped_) return;
+  server_->leave_sockets();
+  if (admin_) admin_->server().leave_sockets();
+}
+
 void Edge::start() {
-  workers_.use(routing_.upstreams());
+  workers_.use(in_force()->routing.upstreams());
   server_->start();
   if (admin_) admin_->start();
   monitor_.start(*server_);
-  for (size_t i = 0; i < config_.listeners.size(); ++i) {
+  health_.start();
+  for (size_t i = 0; i < tls_.size(); ++i) {
     LOG(INFO) << "listening on " << server_->address(i) << (tls_[i] ? " (TLS)" : "");
   }
 }
 
+std::chrono::nanoseconds Edge::leave() {
+  health_.leave();
+  return in_force()->config.drain_delay;
+}
+
 void Edge::stop() {
-  if (std::exchange(stopped_, true)) return;
+  {
+    const std::lock_guard lock(life_mutex_);
+    if (std::exchange(stopped_, true)) return;
+  }
   if (server_) {
     // Readers that wait for a fill see it end at the deadline, and so can be reset.
-    server_->drain(config_.drain_timeout, [this] {
+    server_->drain(in_force()->config.drain_timeout, [this] {
       fills_.cancel();
       workers_.cancel();
     });
@@ -144,21 +229,51 @@ void Edge::stop() {
   if (admin_) admin_->drain(kAdminDrain);
   admin_.reset();
   monitor_.stop();
+  health_.stop();
   server_.reset();
   fills_.cancel();
   workers_.stop();
 }
 
-void Edge::reload(const EdgeConfig& fresh) {
-  std::shared_ptr<const SignatureCheck> check = signature_check(fresh);
+std::shared_ptr<const Edge::InForce> Edge::in_force() const {
+  const std::lock_guard lock(mutex_);
+  return in_force_;
+}
+
+std::shared_ptr<const Edge::InForce> Edge::make(EdgeConfig config, const InForce* before) {
+  std::vector<std::shared_ptr<Upstream>> known;
+  if (before != nullptr) known = before->routing.upstreams();
+  Routing routing(upstreams(config, known));
+  std::optional<SignatureCheck> signature = signature_check(config);
+  return std::make_shared<const InForce>(std::move(config), std::move(routing),
+                                         std::move(signature));
+}
+
+void Edge::reload(EdgeConfig config) {
+  std::shared_ptr<const InForce> next;
+  std::vector<std::shared_ptr<Upstream>> fresh;
   {
     const std::lock_guard lock(mutex_);
-    signature_ = std::move(check);
+    log_fixed_differences(in_force_->config, config);
+    next = make(std::move(config), in_force_.get());
+    fresh = next->routing.upstreams();
+    std::erase_if(fresh, [&](const std::shared_ptr<Upstream>& each) {
+      const auto& known = in_force_->routing.upstreams();
+      return std::ranges::find(known, each) != known.end();
+    });
+    in_force_ = next;
   }
-  for (const auto& context : tls_) {
-    if (!context) continue;
+  workers_.use(fresh);
+  server_->set_limits(next->config.limits);
+  LOG(INFO) << "configuration read again";
+  reload_certificates(next->config);
+}
+
+void Edge::reload_certificates(const EdgeConfig& config) {
+  for (size_t i = 0; i < std::min(tls_.size(), config.listeners.size()); ++i) {
+    if (!tls_[i] || !config.listeners[i].tls) continue;
     try {
-      context->reload();
+      tls_[i]->reload(*config.listeners[i].tls);
       LOG(INFO) << "certificates read again";
     } catch (const std::exception& e) {
       LOG(ERROR) << "certificates kept as they were: " << e.what();
@@ -166,43 +281,41 @@ void Edge::reload(const EdgeConfig& fresh) {
   }
 }
 
-std::shared_ptr<const SignatureCheck> Edge::signature() const {
-  const std::lock_guard lock(mutex_);
-  return signature_;
-}
-
 base::Task<void> Edge::handle(http::Exchange& exchange) {
   http::Request& request = exchange.request;
-  if (http::has_passed(request.headers.joined("CDN-Loop"), config_.name)) {
+  if (http::has_passed(request.headers.joined("CDN-Loop"), name_)) {
     throw http::StatusError(508, "the request has passed this edge before");
   }
-  request.client = http::client_address(request, config_.trusted_proxies);
+  const std::shared_ptr<const InForce> now = in_force();
   const oci::Route route = oci::parse_route(request.path);
   const Activity::InProgress in_progress(monitor_.activity(), exchange, kind_of(route));
   const bool read = request.is("GET") || request.is("HEAD");
+  if (request.path == "/healthz") {
+    co_await exchange.response.send(health_.healthz(request));
+    co_return;
+  }
   // Nothing that comes from an upstream is looked at before.
-  const std::shared_ptr<const SignatureCheck> check = signature();
-  if (check && read && !std::holds_alternative<oci::BaseRoute>(route)) {
-    check->check(request, config_.unix_time());
+  if (now->signature && read && !std::holds_alternative<oci::BaseRoute>(route)) {
+    now->signature->check(request, now->config.unix_time());
   }
   if (!read) {
     http::Response response =
-        error_response(config_.name, 405, oci::error_json({{oci::ErrorCode::unsupported, ""}}));
+        error_response(name_, 405, oci::error_json({{oci::ErrorCode::unsupported, ""}}));
     response.headers.set("Allow", "GET, HEAD");
     co_await exchange.response.send(std::move(response));
   } else if (const auto* blob = std::get_if<oci::BlobRoute>(&route)) {
-    const Routing::Destination to = destination(request, blob->repository);
+    const Routing::Destination to = destination(now->routing, request, blob->repository);
     co_await blobs_.serve(exchange, to, blob->digest);
   } else if (const auto* manifest = std::get_if<oci::ManifestRoute>(&route)) {
-    const Routing::Destination to = image_destination(request, manifest->repository);
+    const Routing::Destination to = image_destination(now->routing, request, manifest->repository);
     co_await manifests_.serve(exchange, to, manifest->reference);
   } else if (const auto* tags = std::get_if<oci::TagsRoute>(&route)) {
-    const Routing::Destination to = image_destination(request, tags->repository);
+    const Routing::Destination to = image_destination(now->routing, request, tags->repository);
     co_await manifests_.serve_tags(exchange, to, tags->repository);
   } else if (const auto* referrers = std::get_if<oci::ReferrersRoute>(&route)) {
     // Clients that are told NAME_UNKNOWN here do not look under the referrers' tag (oras-go).
-    const Routing::Destination to =
-        image_destination(request, referrers->repository, oci::ErrorCode::manifest_unknown);
+    const Routing::Destination to = image_destination(now->routing, request, referrers->repository,
+                                                      oci::ErrorCode::manifest_unknown);
     co_await manifests_.serve_referrers(exchange, to, *referrers);
   } else if (std::holds_alternative<oci::BaseRoute>(route)) {
     http::Response response;
@@ -217,43 +330,24 @@ base::Task<void> Edge::handle(http::Exchange& exchange) {
   }
 }
 
-Routing::Destination Edge::destination(const http::Request& request,
-                                       const std::string& repository) const {
-  std::optional<Routing::Destination> found = routing_.find(request, repository);
-  if (!found) throw oci::Error(oci::ErrorCode::name_unknown, "no upstream of this name");
-  return std::move(*found);
-}
-
-Routing::Destination Edge::image_destination(const http::Request& request,
-                                             const std::string& repository,
-                                             oci::ErrorCode unknown) const {
-  std::optional<Routing::Destination> found = routing_.find(request, repository);
-  if (!found) throw oci::Error(unknown, "no upstream of this name");
-  if (!found->upstream->config().images) {
-    throw oci::Error(unknown, "this cache serves blobs only, of this name");
-  }
-  return std::move(*found);
-}
-
 http::Response Edge::answer_to(const http::Request* request,
                                const std::exception_ptr& thrown) const {
-  const std::string& name = config_.name;
   const std::string target =
       request == nullptr ? "" : base::printable(http::hide_signature(request->target));
   try {
     std::rethrow_exception(thrown);
   } catch (const oci::Error& e) {
-    return error_response(name, e.status(), e.json());
+    return error_response(name_, e.status(), e.json());
   } catch (const http::StatusError& e) {
     return error_response(
-        name, e.status(),
+        name_, e.status(),
         oci::error_json({{oci::code_for_status(e.status()), oci::detail_string(e.what())}}));
   } catch (const base::IoError& e) {
     LOG(ERROR) << target << ": " << e.what();
-    return error_response(name, 503, oci::error_json({{oci::ErrorCode::unavailable, ""}}));
+    return error_response(name_, 503, oci::error_json({{oci::ErrorCode::unavailable, ""}}));
   } catch (const std::exception& e) {
     LOG(ERROR) << target << ": " << e.what();
-    return error_response(name, 500, oci::error_json({{oci::ErrorCode::unknown, ""}}));
+    return error_response(name_, 500, oci::error_json({{oci::ErrorCode::unknown, ""}}));
   }
 }
 

@@ -7,23 +7,25 @@
 
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <string>
 
 #include "base/loop_group.h"
 #include "base/thread_pool.h"
 #include "cache/blob_store.h"
-#include "cache/references.h"
 #include "http/server.h"
 #include "oci/error.h"
 #include "proxy/admin.h"
 #include "proxy/blobs.h"
 #include "proxy/config.h"
 #include "proxy/documents.h"
+#include "proxy/edge_health.h"
 #include "proxy/fill.h"
 #include "proxy/manifests.h"
 #include "proxy/monitor.h"
 #include "proxy/routing.h"
 #include "proxy/signature_check.h"
+#include "proxy/store.h"
 #include "proxy/warmer.h"
 #include "proxy/worker.h"
 
@@ -35,14 +37,27 @@ http::Response error_response(const std::string& name, int status, std::string j
 // Owned by main's thread; serves on loops of its own.
 class Edge {
  public:
-  // Opens the cache and binds the listeners. base::IoError, std::runtime_error (TLS files).
-  explicit Edge(EdgeConfig config);
+  // Opens the cache and binds the listeners, but those that a process had whose place this one
+  // takes. base::IoError, std::runtime_error (TLS files).
+  explicit Edge(EdgeConfig config, const std::vector<http::ListeningSockets>& taken_over = {});
   ~Edge();
 
   void start();
-  // Takes over the signature's keys of this configuration, and reads the certificates again; the
-  // old ones stay in use where a file is bad, which is logged. Any thread.
-  void reload(const EdgeConfig& fresh);
+  // Takes over what of this configuration can change while serving (the rest stays as it was, which
+  // is logged), and reads the certificates again; the old ones stay in use where a file is bad. An
+  // upstream that is configured as before keeps its state. A request in flight goes on with what it
+  // began with. Any thread.
+  void reload(EdgeConfig config);
+  // Tells load balancers, by /healthz, that it is about to end, and returns how long to serve on
+  // until they have seen it. Any thread.
+  std::chrono::nanoseconds leave();
+  // For a process that takes the place of this one: what it listens on; accepts nothing and lets go
+  // of the cache, serving on what is there and what comes on open connections; the opposite; and
+  // that the other goes on listening. Each blocks; on any thread but a loop's.
+  std::vector<http::ListeningSockets> listening() const;
+  void release();
+  void resume();
+  void leave_sockets();
   // Ends what is being served within the drain timeout, then the fills, whose partial blobs stay.
   void stop();
 
@@ -52,37 +67,41 @@ class Edge {
   cache::StoreStats stats() const { return store_.stats(); }
 
  private:
-  // The check in force; null if there is none.
-  std::shared_ptr<const SignatureCheck> signature() const;
+  // What is in force; constant once made.
+  struct InForce {
+    EdgeConfig config;
+    Routing routing;
+    std::optional<SignatureCheck> signature;  // nullopt: all get everything
+  };
+
+  // With the upstreams of `before` that are configured the same, if there was one.
+  static std::shared_ptr<const InForce> make(EdgeConfig config, const InForce* before);
+  std::shared_ptr<const InForce> in_force() const;
+  std::vector<http::Listen> listens(const EdgeConfig& config,
+                                    const std::vector<http::ListeningSockets>& taken_over) const;
+  void reload_certificates(const EdgeConfig& config);
   base::Task<void> handle(http::Exchange& exchange);
-  // Where the request goes; oci::Error (NAME_UNKNOWN) if no upstream is meant.
-  Routing::Destination destination(const http::Request& request,
-                                   const std::string& repository) const;
-  // The same for what only a mirror of whole images has.
-  Routing::Destination image_destination(
-      const http::Request& request, const std::string& repository,
-      oci::ErrorCode unknown = oci::ErrorCode::name_unknown) const;
   http::Response answer_to(const http::Request* request, const std::exception_ptr& thrown) const;
 
-  const EdgeConfig config_;
+  mutable std::mutex mutex_;
+  std::shared_ptr<const InForce> in_force_;  // guarded by mutex_
+  const std::string name_;
   base::LoopGroup loops_;
   base::ThreadPool pool_;
-  cache::BlobStore store_;
-  const Routing routing_;
+  Store store_;
   Workers workers_;
   Fills fills_;
   Blobs blobs_;
-  mutable std::mutex mutex_;
-  std::shared_ptr<const SignatureCheck> signature_;  // guarded by mutex_; none: all get everything
-  cache::References references_;
   Documents documents_;
   Warmer warmer_;
   Manifests manifests_;
   std::vector<std::shared_ptr<http::TlsContext>> tls_;
   Monitor monitor_;
+  EdgeHealth health_;
   std::unique_ptr<http::Server> server_;
   std::unique_ptr<Admin> admin_;  // if it is configured
-  bool stopped_ = false;
+  std::mutex life_mutex_;         // held while it lets go of the cache or takes it back
+  bool stopped_ = false;          // guarded by life_mutex_
 };
 
 }  // namespace proxy

@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <glog/logging.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -33,6 +34,38 @@ std::vector<Span> present_spans(const cache::BlobWriter& writer) {
     spans.push_back({begin, std::min(begin + cache::kBlockSize, writer.size())});
   }
   return spans;
+}
+
+// A file without a name, as long as the blob.
+base::UniqueFd unkept_file(const std::filesystem::path& directory, uint64_t size) {
+  base::UniqueFd file = base::open_file(directory, O_RDWR | O_TMPFILE);
+  if (!file || ::ftruncate(file.get(), static_cast<off_t>(size)) != 0) {
+    throw base::IoError("a file in " + directory.string());
+  }
+  return file;
+}
+
+// Puts a copy of the file, which is not kept, in its place, also for those who are reading it. One
+// without a name is nobody else's, and stays.
+void leave_file(const base::UniqueFd& file, const std::filesystem::path& directory, uint64_t size) {
+  struct stat facts{};
+  if (::fstat(file.get(), &facts) != 0) throw base::IoError("stat");
+  if (facts.st_nlink == 0) return;
+  const base::UniqueFd copy = unkept_file(directory, size);
+  const auto end = static_cast<off_t>(size);
+  off_t at = ::lseek(file.get(), 0, SEEK_DATA);
+  while (at >= 0 && at < end) {
+    const off_t hole = ::lseek(file.get(), at, SEEK_HOLE);
+    if (hole < 0) throw base::IoError("seek");
+    off_t to = at;
+    while (at < hole) {
+      const ssize_t n =
+          ::copy_file_range(file.get(), &at, copy.get(), &to, static_cast<size_t>(hole - at), 0);
+      if (n <= 0) throw base::IoError("copy");
+    }
+    at = ::lseek(file.get(), at, SEEK_DATA);
+  }
+  if (::dup3(copy.get(), file.get(), O_CLOEXEC) < 0) throw base::IoError("dup");
 }
 
 Ending known_absent(const BlobName& name) {
@@ -139,6 +172,7 @@ base::Task<void> Fills::run(std::shared_ptr<Fill> fill, Worker* worker) {
     const std::lock_guard lock(f->writer_mutex);
     if (f->writer && discard) f->writer->discard();
     f->writer.reset();
+    f->store.reset();
   });
   {
     const std::lock_guard lock(mutex_);
@@ -212,25 +246,54 @@ base::Task<std::optional<Ending>> Fills::open_first(Fill& fill, Download& downlo
 }
 
 base::Task<std::optional<Ending>> Fills::open_writer(Fill& fill, uint64_t size) {
+  std::expected<std::vector<Span>, Ending> present;
   try {
-    std::optional<Ending> refused = co_await pool_.run([&]() -> std::optional<Ending> {
-      auto writer = store_.write(fill.name.digest, size, fill.name.upstream->name());
-      if (!writer && writer.error() == cache::NoWriter::no_space) {
-        return Ending{Outcome::no_space,
-                      "no room for " + std::to_string(size) + " bytes beside what is in use", ""};
-      }
-      if (!writer) return Ending{Outcome::storage_failed, "nothing can be stored now", ""};
-      fill.writer = std::move(*writer);
-      fill.file.reset(::fcntl(fill.writer->fd(), F_DUPFD_CLOEXEC, 0));
-      if (!fill.file) throw base::IoError("dup");
-      return std::nullopt;
-    });
-    if (refused) co_return std::move(*refused);
+    present = co_await pool_.run([&] { return begin_storing(fill, size); });
   } catch (const base::IoError& e) {
     co_return Ending{Outcome::storage_failed, e.what(), ""};
   }
-  fill.progress.start(size, present_spans(*fill.writer));
+  if (!present) co_return std::move(present.error());
+  fill.progress.start(size, *present);
   co_return std::nullopt;
+}
+
+// Opens the file that the bytes go to and says what of them is there.
+std::expected<std::vector<Span>, Ending> Fills::begin_storing(Fill& fill, uint64_t size) {
+  const std::lock_guard lock(fill.writer_mutex);
+  const std::shared_ptr<cache::BlobStore> store = store_.get();
+  if (!store) {
+    return std::unexpected(Ending{Outcome::no_space, "another process has the cache now", ""});
+  }
+  auto writer = store->write(fill.name.digest, size, fill.name.upstream->name());
+  if (!writer && writer.error() == cache::NoWriter::no_space) {
+    return std::unexpected(
+        Ending{Outcome::no_space,
+               "no room for " + std::to_string(size) + " bytes beside what is in use", ""});
+  }
+  if (!writer) {
+    return std::unexpected(Ending{Outcome::storage_failed, "nothing can be stored now", ""});
+  }
+  fill.store = store;
+  fill.writer = std::move(*writer);
+  fill.file.reset(::fcntl(fill.writer->fd(), F_DUPFD_CLOEXEC, 0));
+  if (!fill.file) throw base::IoError("dup");
+  return present_spans(*fill.writer);
+}
+
+void Fills::let_go_of_store() {
+  for (const std::shared_ptr<Fill>& fill : all()) {
+    const std::lock_guard lock(fill->writer_mutex);
+    if (!fill->writer) continue;
+    try {
+      // What the process that takes over resumes is the old file, so ours must be another.
+      if (!fill->blob) leave_file(fill->file, store_.directory(), fill->writer->size());
+    } catch (const base::IoError& e) {
+      LOG(ERROR) << fill->name.digest.str() << " goes on without its file: " << e.what();
+      fill->lost = true;
+    }
+    fill->writer.reset();
+    fill->store.reset();
+  }
 }
 
 base::Task<Ending> Fills::store_given(Fill& fill, Worker& worker) {
@@ -287,7 +350,7 @@ base::Task<Ending> Fills::finish(Fill& fill, Worker& worker, const oci::Digest& 
   fill.progress.verify();
   co_await pool_.run([&] {
     const std::lock_guard lock(fill.writer_mutex);
-    fill.blob = fill.writer->commit();
+    if (fill.writer) fill.blob = fill.writer->commit();
   });
   co_return Ending{Outcome::verified, "", ""};
 }
@@ -356,13 +419,19 @@ void Fills::store_bytes(Fill& fill, uint64_t offset, std::string_view bytes, oci
   const uint64_t end = offset + bytes.size();
   {
     const std::lock_guard lock(fill.writer_mutex);
-    fill.writer->write(offset, bytes);
+    if (fill.lost) throw base::IoError(ENOSPC, "another process has the cache now");
+    if (fill.writer) {
+      fill.writer->write(offset, bytes);
+    } else {
+      base::write_at(fill.file.get(), offset, bytes);
+    }
   }
   fill.progress.publish({offset, end});
   if (hasher != nullptr) hasher->update(bytes);
   {
     const std::lock_guard lock(fill.writer_mutex);
-    for (uint64_t begin = align_down(offset); begin < end; begin += cache::kBlockSize) {
+    for (uint64_t begin = align_down(offset); fill.writer && begin < end;
+         begin += cache::kBlockSize) {
       const Span block{begin, std::min(begin + cache::kBlockSize, fill.writer->size())};
       if (fill.progress.covers(block)) fill.writer->mark(begin / cache::kBlockSize);
     }

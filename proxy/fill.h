@@ -8,6 +8,7 @@
 #pragma once
 
 #include <atomic>
+#include <expected>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -17,10 +18,10 @@
 
 #include "base/thread_pool.h"
 #include "base/unique_fd.h"
-#include "cache/blob_store.h"
 #include "cache/blob_writer.h"
 #include "http/content.h"
 #include "proxy/progress.h"
+#include "proxy/store.h"
 #include "proxy/upstream.h"
 #include "proxy/worker.h"
 
@@ -43,10 +44,15 @@ struct Fill {
   // Once stored: readers of the fill hold it, and so the store does not evict what they read.
   std::shared_ptr<const cache::Blob> blob;
 
+  // Guarded by writer_mutex. A fill that has lost its writer to another process goes on without:
+  // the bytes go into `file` alone, which is then an unlinked one of its own, and are not kept.
   std::mutex writer_mutex;
-  std::unique_ptr<cache::BlobWriter> writer;  // guarded by writer_mutex once there are runs
-  std::atomic<UrlSet> sources = 0;            // whose bytes are in it
-  std::atomic<bool> ranges_failed = false;    // a range run failed: only the front run fetches now
+  std::shared_ptr<cache::BlobStore> store;  // as long as there is a writer
+  std::unique_ptr<cache::BlobWriter> writer;
+  bool lost = false;  // there was no room for a file of its own
+
+  std::atomic<UrlSet> sources = 0;          // whose bytes are in it
+  std::atomic<bool> ranges_failed = false;  // a range run failed: only the front run fetches now
   // Somebody reads it by ranges: the front run asks for no more than it has claimed, so that no
   // byte comes twice.
   std::atomic<bool> by_ranges = false;
@@ -55,7 +61,7 @@ struct Fill {
 // Thread-safe. The workers are stopped, and with them every fill, before it is destroyed.
 class Fills {
  public:
-  Fills(Workers& workers, base::ThreadPool& pool, cache::BlobStore& store)
+  Fills(Workers& workers, base::ThreadPool& pool, Store& store)
       : workers_(workers), pool_(pool), store_(store) {}
 
   struct Joined {
@@ -71,7 +77,7 @@ class Fills {
   // Waits until it is over.
   base::Task<Ending> ended(std::shared_ptr<Fill> fill);
   // Stores a blob whose bytes are there, as a manifest that came by its own request. `verified` if
-  // the store has it, however it came there.
+  // the store has it, however it came there; or had, until another process took it over.
   base::Task<Ending> keep(BlobName name, std::shared_ptr<const std::string> bytes);
   // Every fill under way.
   std::vector<std::shared_ptr<Fill>> all() const;
@@ -91,6 +97,9 @@ class Fills {
   // reader's loop.
   std::unique_ptr<PassThrough> pass_through(std::shared_ptr<Fill> fill);
 
+  // Has every fill go on without the store: what is there of it stays behind as a partial blob, and
+  // the fill continues in a file that is not kept. Blocks; not from a loop's thread.
+  void let_go_of_store();
   // Has every fill end as `cancelled`, once its transfer fails (Workers::cancel); partial blobs
   // stay for a resume. Any thread; does not wait.
   void cancel() { stopping_ = true; }
@@ -105,6 +114,7 @@ class Fills {
   base::Task<std::optional<Ending>> open_stored(Fill& fill);
   base::Task<std::optional<Ending>> open_first(Fill& fill, Download& download);
   base::Task<std::optional<Ending>> open_writer(Fill& fill, uint64_t size);
+  std::expected<std::vector<Span>, Ending> begin_storing(Fill& fill, uint64_t size);
   base::Task<Ending> store_given(Fill& fill, Worker& worker);
   base::Task<Ending> fetch_front(Fill& fill, Worker& worker, Run run);
   base::Task<void> fetch_range(std::shared_ptr<Fill> fill, Worker* worker, Claim claim);
@@ -115,7 +125,7 @@ class Fills {
 
   Workers& workers_;
   base::ThreadPool& pool_;
-  cache::BlobStore& store_;
+  Store& store_;
   std::atomic<bool> stopping_ = false;
 
   mutable std::mutex mutex_;

@@ -10,13 +10,14 @@
 #include "http/content.h"
 #include "proxy/fill.h"
 #include "proxy/fill_source.h"
+#include "proxy/store.h"
 
 namespace proxy {
 
 // One per response. Throws http::ConnectionError if the fill fails, too.
 class HitSource : public http::ContentSource {
  public:
-  HitSource(base::ThreadPool& pool, cache::BlobStore& store, Fills& fills, BlobName name,
+  HitSource(base::ThreadPool& pool, Store& store, Fills& fills, BlobName name,
             std::shared_ptr<const cache::Blob> blob)
       : pool_(pool), store_(store), fills_(fills), name_(std::move(name)), blob_(std::move(blob)) {}
   base::Task<void> send(http::ResponseWriter& response, uint64_t offset, uint64_t length) override;
@@ -25,7 +26,7 @@ class HitSource : public http::ContentSource {
   base::Task<void> begin_fill();
 
   base::ThreadPool& pool_;
-  cache::BlobStore& store_;
+  Store& store_;
   Fills& fills_;
   const BlobName name_;
   const std::shared_ptr<const cache::Blob> blob_;

@@ -3,36 +3,106 @@
 
 #include <CLI/CLI.hpp>
 #include <exception>
+#include <filesystem>
+#include <iostream>
+#include <optional>
 #include <string>
 
 #include "base/log.h"
 #include "base/yaml_config.h"
 #include "http/service.h"
+#include "http/takeover.h"
+#include "http/tls.h"
 #include "proxy/commands.h"
 #include "proxy/config.h"
 #include "proxy/edge.h"
 
 namespace {
 
+// Reads the configuration and lets it rule the log.
+proxy::EdgeConfig configure(const std::string& path) {
+  proxy::EdgeConfig config = proxy::read_edge_config(path);
+  base::set_log_level(config.log_level);
+  return config;
+}
+
+// Throws what is wrong with them.
+void check_certificates(const proxy::EdgeConfig& config) {
+  for (const proxy::EdgeListener& listener : config.listeners) {
+    if (listener.tls) http::TlsContext context(*listener.tls);
+  }
+}
+
+// Prints what would be in force, or says what is wrong.
+int check(const std::string& path) {
+  try {
+    const proxy::EdgeConfig config = proxy::read_edge_config(path);
+    check_certificates(config);
+    std::cout << config.effective;
+    return http::kExitOk;
+  } catch (const std::exception& e) {
+    LOG(ERROR) << e.what();
+    return http::kExitUsage;
+  }
+}
+
 // SIGHUP: a file that is wrong changes nothing.
 void reload(proxy::Edge& edge, const std::string& path) {
   try {
-    edge.reload(proxy::read_edge_config(path));
+    edge.reload(configure(path));
   } catch (const std::exception& e) {
     LOG(ERROR) << "the configuration stays as it was: " << e.what();
   }
 }
 
+// What happens when another process takes the place of this one.
+http::ServedBy successor_calls(proxy::Edge& edge, http::Service& service) {
+  return {.sockets = [&] { return edge.listening(); },
+          .release = [&] { edge.release(); },
+          .resume = [&] { edge.resume(); },
+          .leave =
+              [&](pid_t successor) {
+                edge.leave_sockets();
+                service.leave_to(successor);
+              }};
+}
+
+// SIGUSR2.
+void upgrade(const std::filesystem::path& takeover) {
+  try {
+    if (takeover.empty()) throw std::runtime_error("server.takeover is not set");
+    http::start_successor();
+  } catch (const std::exception& e) {
+    LOG(ERROR) << "SIGUSR2: " << e.what();
+  }
+}
+
 int serve(const std::string& path) {
   try {
-    proxy::EdgeConfig config = proxy::read_edge_config(path);
-    base::set_log_level(config.log_level);
+    proxy::EdgeConfig config = configure(path);
     http::Service service;
     config.sockets = service.sockets();
-    proxy::Edge edge(std::move(config));
-    service.run(edge.loops(), {.start = [&] { edge.start(); },
+    const std::filesystem::path takeover = config.takeover;
+    std::optional<http::Takeover> former;
+    std::vector<http::ListeningSockets> taken_over;
+    if (!takeover.empty()) former = http::Takeover::ask(takeover);
+    if (former) {
+      check_certificates(config);
+      taken_over = std::move(former->sockets());
+      former->release();
+    }
+    proxy::Edge edge(std::move(config), taken_over);
+    taken_over.clear();
+    std::optional<http::TakeoverPoint> point;
+    const auto start = [&] {
+      edge.start();
+      if (former) former->ready();
+      if (!takeover.empty()) point.emplace(takeover, successor_calls(edge, service));
+    };
+    service.run(edge.loops(), {.start = start,
                                .reload = [&] { reload(edge, path); },
-                               .leave = {},
+                               .upgrade = [&] { upgrade(takeover); },
+                               .leave = [&] { return edge.leave(); },
                                .drain = [&] { edge.stop(); }});
     return http::kExitOk;
   } catch (const base::ConfigError& e) {
@@ -76,8 +146,19 @@ int main(int argc, char** argv) {
       ->required()
       ->check(CLI::ExistingFile);
   serve_command->footer(
-      "SIGHUP reads the certificates and the keys of signatures again. SIGTERM ends transfers in "
-      "flight first, for at most server.draintimeout; a second one ends them at once.");
+      "SIGHUP reads the configuration and the certificates again. SIGTERM ends transfers in flight "
+      "first, for at most server.draintimeout; a second one ends them at once. SIGUSR2 starts the "
+      "program anew in its place, by server.takeover.");
+
+  CLI::App* config_command = app.add_subcommand("config", "About the configuration file");
+  config_command->require_subcommand(1);
+  CLI::App* check_command = config_command->add_subcommand(
+      "check",
+      "Print the configuration that would be in force, with all defaults, secrets hidden; exit "
+      "status 2 if it is wrong");
+  check_command->add_option("config", path, "The configuration file (YAML)")
+      ->required()
+      ->check(CLI::ExistingFile);
 
   proxy::CommandOptions options{.config = "/etc/entrepot/edge.yml"};
   std::string digest;
@@ -94,6 +175,7 @@ int main(int argc, char** argv) {
   purge->callback([&] { status = proxy::command_purge(options, digest); });
   for (CLI::App* command : {stats, top, inspect, purge}) add_options(command, options);
   serve_command->callback([&] { status = serve(path); });
+  check_command->callback([&] { status = check(path); });
 
   try {
     app.parse(argc, argv);

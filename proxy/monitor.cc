@@ -6,13 +6,11 @@
 
 namespace proxy {
 
-Monitor::Monitor(std::string name, base::LoopGroup& loops, const cache::BlobStore& store,
-                 const Fills& fills, const Routing& routing)
+Monitor::Monitor(std::string name, base::LoopGroup& loops, const Store& store, const Fills& fills)
     : name_(std::move(name)),
       loops_(loops),
       store_(store),
       fills_(fills),
-      routing_(routing),
       activity_(loops, metrics_),
       began_(loops.loop(0).now()) {
   add_metrics();
@@ -85,7 +83,7 @@ base::Task<void> Monitor::sample(Monitor* monitor) {
   }
 }
 
-Status Monitor::status() {
+Status Monitor::status(const Routing& routing) {
   Status status;
   status.name = name_;
   status.version = ENTREPOT_VERSION;
@@ -110,7 +108,7 @@ Status Monitor::status() {
                             .seconds = since(fill->began)});
   }
   status.serving = activity_.serving();
-  for (const std::shared_ptr<Upstream>& upstream : routing_.upstreams()) {
+  for (const std::shared_ptr<Upstream>& upstream : routing.upstreams()) {
     for (const std::string& url : upstream->config().urls) {
       status.upstreams.push_back({upstream->name(), url});
     }

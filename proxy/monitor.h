@@ -17,14 +17,14 @@
 #include "proxy/fill.h"
 #include "proxy/routing.h"
 #include "proxy/status.h"
+#include "proxy/store.h"
 #include "proxy/throughput.h"
 
 namespace proxy {
 
 class Monitor {
  public:
-  Monitor(std::string name, base::LoopGroup& loops, const cache::BlobStore& store,
-          const Fills& fills, const Routing& routing);
+  Monitor(std::string name, base::LoopGroup& loops, const Store& store, const Fills& fills);
 
   // Between the two the totals are sampled every second, and the server is asked for its
   // connections. Not from a loop's thread.
@@ -33,8 +33,8 @@ class Monitor {
 
   base::Metrics& metrics() { return metrics_; }
   Activity& activity() { return activity_; }
-  // Blocks: on the pool only.
-  Status status();
+  // With the upstreams in force. Blocks: on the pool only.
+  Status status(const Routing& routing);
 
  private:
   void add_metrics();
@@ -42,9 +42,8 @@ class Monitor {
 
   const std::string name_;
   base::LoopGroup& loops_;
-  const cache::BlobStore& store_;
+  const Store& store_;
   const Fills& fills_;
-  const Routing& routing_;
   base::Metrics metrics_;
   Activity activity_;
   const base::TimePoint began_;

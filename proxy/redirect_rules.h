@@ -25,6 +25,8 @@ class RedirectRules {
   // Whether a connection for this URL may go to this address.
   bool may_connect(const http::Url& to, const std::string& address) const;
 
+  bool operator==(const RedirectRules&) const = default;
+
  private:
   std::vector<std::string> hosts_;  // in lower case
   std::vector<http::Network> networks_;

@@ -31,6 +31,8 @@ struct ImagesConfig {
   // platforms, or of all if none is listed.
   bool prefetch = false;
   std::vector<oci::Platform> platforms;
+
+  bool operator==(const ImagesConfig&) const = default;
 };
 
 struct UpstreamConfig {
@@ -82,6 +84,8 @@ struct UpstreamConfig {
   base::Duration absent_lifetime = std::chrono::seconds(10);  // of a 404 of a blob
   base::Duration retry_after_max = std::chrono::minutes(5);   // of a 429's Retry-After, believed
   http::ClientOptions client;
+
+  bool operator==(const UpstreamConfig&) const = default;
 };
 
 // One element of the list `upstreams`. base::ConfigError.

@@ -11,10 +11,10 @@
 #include <variant>
 #include <vector>
 
-#include "cache/blob_store.h"
 #include "oci/manifest.h"
 #include "proxy/documents.h"
 #include "proxy/fill.h"
+#include "proxy/store.h"
 #include "proxy/worker.h"
 
 namespace proxy {
@@ -29,7 +29,7 @@ struct Image {
 // Thread-safe. The workers are stopped, and with them every prefetch, before it is destroyed.
 class Warmer {
  public:
-  Warmer(Workers& workers, cache::BlobStore& store, Documents& documents, Fills& fills)
+  Warmer(Workers& workers, Store& store, Documents& documents, Fills& fills)
       : workers_(workers), store_(store), documents_(documents), fills_(fills) {}
 
   // What belongs to the image of this manifest; manifests that are not kept are fetched, and kept.
@@ -54,7 +54,7 @@ class Warmer {
   base::Task<void> run_prefetch(DocumentName name, oci::Digest digest);
 
   Workers& workers_;
-  cache::BlobStore& store_;
+  Store& store_;
   Documents& documents_;
   Fills& fills_;
 

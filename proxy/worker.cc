@@ -60,11 +60,11 @@ Worker& Workers::here() {
   return **found;
 }
 
-void Workers::use(const std::vector<std::shared_ptr<Upstream>>& upstreams) {
+void Workers::use(const std::vector<std::shared_ptr<Upstream>>& fresh) {
   for (const auto& worker : workers_) {
     worker->loop.post([each = worker.get()] { each->forget_clients(); });
   }
-  for (const auto& upstream : upstreams) {
+  for (const auto& upstream : fresh) {
     if (upstream->config().health_check == UpstreamConfig::HealthCheck::off) continue;
     Worker* first = workers_.front().get();
     first->loop.post(

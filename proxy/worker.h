@@ -55,9 +55,9 @@ class Workers {
 
   // The calling loop's. CHECK: it is one of ours.
   Worker& here();
-  // These upstreams are the configured ones from now on: begins to look after their health, and
-  // lets go of what belongs to upstreams that nobody holds any more. Any thread; does not wait.
-  void use(const std::vector<std::shared_ptr<Upstream>>& upstreams);
+  // These upstreams are new in the configuration: begins to look after their health, and lets go of
+  // what belongs to upstreams that nobody holds any more. Any thread; does not wait.
+  void use(const std::vector<std::shared_ptr<Upstream>>& fresh);
   // Fails all requests to upstreams. Any thread; does not wait.
   void cancel();
   // Cancels, and waits until no task runs. Blocks; not from a loop's thread.

@@ -816,5 +816,25 @@ TEST_F(Http2, AClientThatTakesNothingIsReset) {
   EXPECT_EQ(client.next(NGHTTP2_RST_STREAM, 1).error(), NGHTTP2_INTERNAL_ERROR);
 }
 
+TEST_F(Http2, AClientThatTakesAByteASecondIsReset) {
+  base::ManualClock clock;
+  TestServer server(send_large, with_tls({.clock = &clock}));
+  RawHttp2 client(server.port(), ca(), setting(NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, 0));
+  client.send(get(1));
+  EXPECT_EQ(client.status(1), "200");
+  Frame last;
+  for (int seconds = 0; last.type != NGHTTP2_RST_STREAM; ++seconds) {
+    ASSERT_LT(seconds, 200);
+    client.send(frame(NGHTTP2_WINDOW_UPDATE, 0, 1, big_endian(1)));
+    while (last.type != NGHTTP2_DATA && last.type != NGHTTP2_RST_STREAM) last = client.next();
+    if (last.type != NGHTTP2_DATA) break;
+    clock.advance(1s);
+    // Once this comes back the server has looked at the clock, while the window was closed.
+    client.send(frame(NGHTTP2_PING, 0, 0, "12345678"));
+    while (last.type != NGHTTP2_PING && last.type != NGHTTP2_RST_STREAM) last = client.next();
+  }
+  EXPECT_EQ(last.error(), NGHTTP2_INTERNAL_ERROR);
+}
+
 }  // namespace
 }  // namespace http

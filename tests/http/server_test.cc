@@ -215,6 +215,46 @@ base::Task<void> write_forever(Exchange* e, std::promise<void>* begun) {
   while (true) co_await e->response.write(block);
 }
 
+// Its request may be on the way.
+TEST(Drain, ServesWhoHasJustConnected) {
+  base::ManualClock clock;
+  TestServer server(who, {.clock = &clock});
+  RawClient client(server.port());
+  RawClient silent(server.port());
+  while (server.server().connections() < 2) std::this_thread::yield();
+  std::future<size_t> drained =
+      std::async(std::launch::async, [&] { return server.server().drain(1h); });
+  bool refused = false;
+  while (!refused) {
+    try {
+      RawClient late(server.port());
+      late.get("/");
+    } catch (const std::runtime_error&) {
+      refused = true;
+    }
+  }
+  const RawResponse response = client.get("/");
+  EXPECT_EQ(response.status, 200);
+  EXPECT_EQ(response.headers.get("Connection"), "close");
+  while (drained.wait_for(1ms) != std::future_status::ready) clock.advance(1s);
+  EXPECT_EQ(drained.get(), 0U);
+  EXPECT_EQ(silent.wait_for_end(), End::clean);
+}
+
+TEST(Server, PausesWithoutRefusingAnybody) {
+  TestServer server(who, {.loops = 2});
+  server.server().pause();
+  std::list<RawClient> clients;
+  for (int i = 0; i < 10; ++i) {
+    clients.emplace_back(server.port());
+    clients.back().send(kGet);
+    EXPECT_FALSE(clients.back().readable(0));
+  }
+  EXPECT_EQ(server.server().connections(), 0U);
+  server.server().resume();
+  for (RawClient& client : clients) EXPECT_EQ(client.response().status, 200);
+}
+
 TEST(Drain, ResetsWhatIsLeftAtTheDeadline) {
   base::ManualClock clock;
   std::promise<void> begun;

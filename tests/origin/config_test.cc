@@ -145,7 +145,7 @@ server: {loops: 2, threads: 3, trusted_proxies: [127.0.0.0/8], max_header: 32KiB
   EXPECT_EQ(config.limits.max_header_bytes, 32768U);
   EXPECT_EQ(config.loops, 2U);
   EXPECT_EQ(config.threads, 3U);
-  EXPECT_EQ(config.trusted_proxies.size(), 1U);
+  EXPECT_EQ(config.limits.trusted_proxies.size(), 1U);
   EXPECT_FALSE(config.access_log);
   EXPECT_FALSE(config.delete_enabled);
   EXPECT_EQ(config.root, "/var/lib/registry");

@@ -70,7 +70,7 @@ class HealthTest : public ::testing::Test {
   test::TempDir dir_;
   base::ManualClock clock_;
   base::LoopGroup loops_{1, clock_};
-  std::map<std::string, Probe::Look> looks_;
+  std::map<std::string, base::Probe::Look> looks_;
   std::optional<Health> health_;
 };
 

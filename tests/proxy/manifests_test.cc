@@ -2,6 +2,7 @@
 #include <thread>
 
 #include "tests/proxy/mirror_fixture.h"
+#include "tests/support/raw_client.h"
 
 namespace proxy {
 namespace {
@@ -489,6 +490,20 @@ TEST_F(ManifestsTest, RepositoriesDoNotShareManifests) {
   start();
   get(kLatest);
   expect_error(get("/v2/other/manifests/" + one.digest()), 404, "MANIFEST_UNKNOWN");
+}
+
+TEST_F(ManifestsTest, AreKnownAgainWhenTheCacheComesBack) {
+  const TestImage image(61);
+  serve_image(image, "v1");
+  start();
+  EXPECT_EQ(get("/v2/app/manifests/v1").body, image.manifest);
+  test::RawClient client(edge->port());
+  EXPECT_EQ(client.get("/v2/").status, 200);
+  edge->release();
+  EXPECT_EQ(client.get("/v2/app/manifests/v1").body, image.manifest);
+  edge->resume();
+  EXPECT_EQ(get("/v2/app/manifests/v1").header("Cache-Status"), "edge-1; hit");
+  EXPECT_EQ(asked("/v2/app/manifests/v1"), "2 0");
 }
 
 TEST_F(ManifestsTest, BadReferencesAndMethods) {

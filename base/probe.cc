@@ -1,4 +1,4 @@
-#include "origin/probe.h"
+#include "base/probe.h"
 
 #include <atomic>
 #include <mutex>
@@ -10,7 +10,7 @@
 #include "base/signal.h"
 #include "base/thread_signals.h"
 
-namespace origin {
+namespace base {
 
 struct Probe::State {
   explicit State(Look f) : look(std::move(f)) {}
@@ -21,7 +21,7 @@ struct Probe::State {
   }
 
   const Look look;
-  base::Signal changed;  // there is a result, or cancelled
+  Signal changed;  // there is a result, or cancelled
   std::atomic<bool> cancelled = false;
   std::mutex mutex;
   std::optional<std::string> result;  // guarded by mutex
@@ -29,10 +29,10 @@ struct Probe::State {
 
 Probe::Probe(Look look) : state_(std::make_shared<State>(std::move(look))) {}
 
-base::Task<std::string> Probe::look(base::EventLoop& loop, base::Duration timeout) {
+Task<std::string> Probe::look(EventLoop& loop, Duration timeout) {
   if (!looking_) {
     std::thread([state = state_] {
-      base::leave_signals_to_main_thread();
+      leave_signals_to_main_thread();
       std::string found;
       try {
         found = state->look();
@@ -47,9 +47,9 @@ base::Task<std::string> Probe::look(base::EventLoop& loop, base::Duration timeou
     }).detach();
     looking_ = true;
   }
-  const base::TimePoint deadline = loop.after(timeout);
+  const TimePoint deadline = loop.after(timeout);
   while (true) {
-    const base::Signal::Ticket ticket = state_->changed.ticket();
+    const Signal::Ticket ticket = state_->changed.ticket();
     if (state_->cancelled) co_return "";
     if (auto result = state_->take()) {
       looking_ = false;
@@ -68,4 +68,4 @@ void Probe::cancel() {
   state_->changed.notify();
 }
 
-}  // namespace origin
+}  // namespace base

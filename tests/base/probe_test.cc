@@ -1,4 +1,4 @@
-#include "origin/probe.h"
+#include "base/probe.h"
 
 #include <gtest/gtest.h>
 
@@ -10,12 +10,12 @@
 
 #include "base/loop_group.h"
 
-namespace origin {
+namespace base {
 namespace {
 
 using std::chrono_literals::operator""s;
 
-base::Task<void> look(base::EventLoop* loop, Probe* probe, std::promise<std::string> found) {
+Task<void> look(EventLoop* loop, Probe* probe, std::promise<std::string> found) {
   std::string result;
   try {
     result = co_await probe->look(*loop, 5s);
@@ -30,7 +30,7 @@ class ProbeTest : public ::testing::Test {
   ~ProbeTest() override {
     loops_.await(0, [this]() { return join(&scope_); });
   }
-  static base::Task<void> join(base::TaskScope* scope) { co_await scope->join(); }
+  static Task<void> join(TaskScope* scope) { co_await scope->join(); }
 
   std::future<std::string> begin(Probe& probe) {
     std::promise<std::string> promise;
@@ -39,9 +39,9 @@ class ProbeTest : public ::testing::Test {
     return found;
   }
 
-  base::ManualClock clock_;
-  base::LoopGroup loops_{1, clock_};
-  base::TaskScope scope_;
+  ManualClock clock_;
+  LoopGroup loops_{1, clock_};
+  TaskScope scope_;
 };
 
 TEST_F(ProbeTest, ReturnsWhatWasFound) {
@@ -95,4 +95,4 @@ TEST_F(ProbeTest, CanBeGivenUpWhileItHangs) {
 }
 
 }  // namespace
-}  // namespace origin
+}  // namespace base

@@ -10,7 +10,7 @@
 
 #include "base/event_loop.h"
 
-namespace origin {
+namespace base {
 
 class Probe {
  public:
@@ -22,7 +22,7 @@ class Probe {
 
   // What the look found wrong, or that it has not come back in time. std::system_error if there is
   // no thread to be had.
-  base::Task<std::string> look(base::EventLoop& loop, base::Duration timeout);
+  Task<std::string> look(EventLoop& loop, Duration timeout);
   // Ends the wait in progress, and all later ones, with "".
   void cancel();
 
@@ -32,4 +32,4 @@ class Probe {
   bool looking_ = false;
 };
 
-}  // namespace origin
+}  // namespace base

@@ -1,0 +1,117 @@
+#include "proxy/store.h"
+
+#include <cerrno>
+#include <chrono>
+#include <thread>
+#include <utility>
+
+#include "base/error.h"
+#include "cache/layout.h"
+
+namespace proxy {
+namespace {
+
+constexpr std::chrono::milliseconds kPoll(10);
+// A process that has failed to take over may still be on its way out.
+constexpr int kReopenAttempts = 1000;
+
+}  // namespace
+
+struct Store::Open {
+  explicit Open(const cache::BlobStoreOptions& options)
+      : blobs(options), references(cache::Layout(options.root).references()) {}
+
+  cache::BlobStore blobs;  // first: it has the lock of the directory
+  cache::References references;
+};
+
+Store::Store(cache::BlobStoreOptions options)
+    : options_(std::move(options)), open_(std::make_shared<Open>(options_)) {}
+
+std::shared_ptr<Store::Open> Store::open_store() const {
+  const std::lock_guard lock(mutex_);
+  return open_;
+}
+
+std::shared_ptr<cache::BlobStore> Store::get() const {
+  const std::shared_ptr<Open> open = open_store();
+  return open ? std::shared_ptr<cache::BlobStore>(open, &open->blobs) : nullptr;
+}
+
+std::shared_ptr<cache::References> Store::references() const {
+  const std::shared_ptr<Open> open = open_store();
+  return open ? std::shared_ptr<cache::References>(open, &open->references) : nullptr;
+}
+
+void Store::release(const std::function<void()>& let_go) {
+  std::shared_ptr<Open> open;
+  {
+    const std::lock_guard lock(mutex_);
+    open.swap(open_);
+  }
+  // Nobody gets it any more, so the count only falls.
+  while (open.use_count() > 1) {
+    let_go();
+    std::this_thread::sleep_for(kPoll);
+  }
+}
+
+void Store::reopen() {
+  for (int attempt = 1;; ++attempt) {
+    try {
+      auto open = std::make_shared<Open>(options_);
+      const std::lock_guard lock(mutex_);
+      open_ = std::move(open);
+      return;
+    } catch (const base::IoError& e) {
+      if (e.number() != EBUSY || attempt == kReopenAttempts) throw;
+    }
+    std::this_thread::sleep_for(kPoll);
+  }
+}
+
+std::shared_ptr<const cache::Blob> Store::hot(const oci::Digest& digest) const {
+  const auto store = get();
+  return store ? store->hot(digest) : nullptr;
+}
+
+std::shared_ptr<const cache::Blob> Store::open(const oci::Digest& digest) const {
+  const auto store = get();
+  return store ? store->open(digest) : nullptr;
+}
+
+bool Store::may_hold(const oci::Digest& digest) const {
+  const auto store = get();
+  return store && store->may_hold(digest);
+}
+
+bool Store::contains(const oci::Digest& digest) const {
+  const auto store = get();
+  return store && store->contains(digest);
+}
+
+std::optional<uint64_t> Store::size_of(const oci::Digest& digest) const {
+  const auto store = get();
+  return store ? store->size_of(digest) : std::nullopt;
+}
+
+std::optional<uint64_t> Store::partial_size(const oci::Digest& digest) const {
+  const auto store = get();
+  return store ? store->partial_size(digest) : std::nullopt;
+}
+
+bool Store::remove(const oci::Digest& digest) const {
+  const auto store = get();
+  return store && store->remove(digest);
+}
+
+void Store::report_bad(const oci::Digest& digest, const cache::Blob& blob) const {
+  if (const auto store = get()) store->report_bad(digest, blob);
+}
+
+cache::StoreStats Store::stats() const {
+  const auto store = get();
+  return store ? store->stats() : cache::StoreStats{};
+}
+
+}  // namespace proxy

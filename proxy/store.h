@@ -1,0 +1,54 @@
+// Store: the cache's store and its references, as long as this process has them. Only one process
+// can: while another takes over, and after that, nothing is held, and nothing can be kept.
+//
+// Thread-safe. The functions are BlobStore's.
+#pragma once
+
+#include <filesystem>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <optional>
+
+#include "cache/blob_store.h"
+#include "cache/references.h"
+#include "oci/digest.h"
+
+namespace proxy {
+
+class Store {
+ public:
+  // Opens it: base::IoError.
+  explicit Store(cache::BlobStoreOptions options);
+
+  const std::filesystem::path& directory() const { return options_.root; }
+  // nullptr while another process has it. Not to be kept longer than it is used: release() waits.
+  std::shared_ptr<cache::BlobStore> get() const;
+  std::shared_ptr<cache::References> references() const;
+
+  // Closes it once nobody uses it any more; `let_go` is called, again and again, to have those stop
+  // who use it for long. Blocks.
+  void release(const std::function<void()>& let_go);
+  // Opens it again. Blocks; base::IoError.
+  void reopen();
+
+  std::shared_ptr<const cache::Blob> hot(const oci::Digest& digest) const;
+  std::shared_ptr<const cache::Blob> open(const oci::Digest& digest) const;
+  bool may_hold(const oci::Digest& digest) const;
+  bool contains(const oci::Digest& digest) const;
+  std::optional<uint64_t> size_of(const oci::Digest& digest) const;
+  std::optional<uint64_t> partial_size(const oci::Digest& digest) const;
+  bool remove(const oci::Digest& digest) const;
+  void report_bad(const oci::Digest& digest, const cache::Blob& blob) const;
+  cache::StoreStats stats() const;
+
+ private:
+  struct Open;
+  std::shared_ptr<Open> open_store() const;
+
+  const cache::BlobStoreOptions options_;
+  mutable std::mutex mutex_;
+  std::shared_ptr<Open> open_;  // guarded by mutex_
+};
+
+}  // namespace proxy

@@ -1,0 +1,172 @@
+// What an edge takes over from another configuration while it serves, and what it tells load
+// balancers.
+#include <fcntl.h>
+#include <gtest/gtest.h>
+#include <sys/stat.h>
+
+#include <future>
+
+#include "base/durable_file.h"
+#include "tests/proxy/edge_fixture.h"
+#include "tests/support/raw_client.h"
+
+namespace proxy {
+namespace {
+
+using namespace std::chrono_literals;
+
+class ReloadTest : public EdgeTest {
+ protected:
+  int health() { return test::fetch(edge->port(), "/healthz").status; }
+  void advance_until_health_is(int status) {
+    while (health() != status) clock.advance(10s);
+  }
+  std::filesystem::path cache() const { return directory.path() / "cache"; }
+
+  const TestBlob blob{random_bytes(100'000)};
+};
+
+TEST_F(ReloadTest, OtherLimitsAreInForceAtOnce) {
+  upstream.serve_blob(blob.path, blob.bytes);
+  start();
+  for (int i = 0; i < 3; ++i) EXPECT_EQ(get(blob.path).body, blob.bytes);
+  EdgeConfig other = config();
+  other.limits.request_rate_per_address = {.per_second = 0.001, .burst = 1};
+  edge->reload(other);
+  EXPECT_EQ(get(blob.path).body, blob.bytes);
+  const test::Fetched refused = get(blob.path);
+  expect_error(refused, 429, "TOOMANYREQUESTS");
+  EXPECT_EQ(refused.header("Retry-After"), "1000");
+}
+
+TEST_F(ReloadTest, WhatCannotChangeStaysAsItWas) {
+  upstream.serve_blob(blob.path, blob.bytes);
+  start();
+  EdgeConfig other = config();
+  other.cache.capacity = 1;
+  other.name = "edge-2";
+  edge->reload(other);
+  const test::Fetched answer = get(blob.path);
+  EXPECT_EQ(answer.body, blob.bytes);
+  EXPECT_EQ(answer.header("Via"), "1.1 edge-1");
+}
+
+TEST_F(ReloadTest, OtherUpstreamsAreAsked) {
+  test::FakeUpstream other_upstream;
+  other_upstream.serve_blob(blob.path, blob.bytes);
+  start();
+  expect_error(get(blob.path), 404, "BLOB_UNKNOWN");
+  EdgeConfig other = config();
+  other.upstreams.front().urls = {other_upstream.url()};
+  edge->reload(other);
+  // What was known of the former one, that it has no such blob, is not known of this one.
+  EXPECT_EQ(get(blob.path).body, blob.bytes);
+  EXPECT_EQ(upstream.count(blob.path), 1U);
+}
+
+TEST_F(ReloadTest, AnUpstreamThatIsTheSameKeepsItsState) {
+  EdgeConfig timed = config();
+  timed.clock = &clock;
+  start(timed);
+  expect_error(get(blob.path), 404, "BLOB_UNKNOWN");
+  EdgeConfig other = config();
+  other.upstreams.push_back(other.upstreams.front());
+  other.upstreams.back().name = "another";
+  other.upstreams.back().hosts = {"another.example"};
+  edge->reload(other);
+  expect_error(get(blob.path), 404, "BLOB_UNKNOWN");
+  EXPECT_EQ(upstream.count(blob.path), 1U);
+}
+
+TEST_F(ReloadTest, AFillGoesOnWithTheUpstreamItBeganWith) {
+  using namespace test::step;
+  upstream.serve_blob(blob.path, blob.bytes);
+  upstream.script(blob.path, {send_upto(1000), stall("half")});
+  start();
+  auto client = std::async(std::launch::async, [&] { return get(blob.path); });
+  upstream.wait_stalled("half");
+  EdgeConfig other = config();
+  other.upstreams.front().urls = {"http://127.0.0.1:1"};
+  edge->reload(other);
+  upstream.release("half");
+  EXPECT_EQ(client.get().body, blob.bytes);
+}
+
+// ---- while another process has the cache
+
+TEST_F(ReloadTest, WithoutTheCacheBlobsArePassedThrough) {
+  upstream.serve_blob(blob.path, blob.bytes);
+  start();
+  test::RawClient client(edge->port());
+  EXPECT_EQ(client.get("/v2/").status, 200);
+  edge->release();
+  for (int i = 0; i < 2; ++i) {
+    const test::RawResponse answer = client.get(blob.path);
+    EXPECT_EQ(answer.headers.get("Cache-Status"), "edge-1; fwd=uri-miss");
+    EXPECT_TRUE(answer.body == blob.bytes);
+  }
+  edge->resume();
+  EXPECT_EQ(get(blob.path).body, blob.bytes);
+  wait_stored(1);
+  EXPECT_EQ(client.get(blob.path).headers.get("Cache-Status"), "edge-1; hit");
+}
+
+TEST_F(ReloadTest, AFillWithoutTheCacheServesItsReadersOnly) {
+  using namespace test::step;
+  for (const size_t size : {size_t{5'000}, size_t{3} << 20}) {  // in memory, and in a file
+    const TestBlob filled(random_bytes(size, static_cast<unsigned>(size)));
+    upstream.serve_blob(filled.path, filled.bytes);
+    upstream.script(filled.path, {send_upto(size / 2), stall(filled.path)});
+    start();
+    auto client = std::async(std::launch::async, [&] { return get(filled.path); });
+    upstream.wait_stalled(filled.path);
+    edge->release();
+    upstream.release(filled.path);
+    EXPECT_TRUE(client.get().body == filled.bytes);
+    edge->resume();
+    EXPECT_EQ(edge->stats().blobs, 0U);
+    stop();
+    std::filesystem::remove_all(cache());
+  }
+}
+
+TEST_F(ReloadTest, LoadBalancersHearOfTheEnd) {
+  EdgeConfig slow = config();
+  slow.drain_delay = 7s;
+  start(slow);
+  EXPECT_EQ(health(), 200);
+  EXPECT_EQ(edge->leave(), 7s);
+  EXPECT_EQ(health(), 503);
+  EXPECT_EQ(get("/v2/").status, 200);
+}
+
+TEST_F(ReloadTest, LoadBalancersHearOfADiskThatFails) {
+  upstream.serve_blob(blob.path, blob.bytes);
+  EdgeConfig timed = config();
+  timed.clock = &clock;
+  start(timed);
+  EXPECT_EQ(get(blob.path).body, blob.bytes);
+  wait_stored(1);
+  EXPECT_EQ(health(), 200);
+  std::filesystem::rename(cache() / "lock", cache() / "elsewhere");
+  advance_until_health_is(503);
+  EXPECT_EQ(get(blob.path).body, blob.bytes);
+  std::filesystem::rename(cache() / "elsewhere", cache() / "lock");
+  advance_until_health_is(200);
+}
+
+TEST_F(ReloadTest, LoadBalancersHearOfADiskThatHangs) {
+  EdgeConfig timed = config();
+  timed.clock = &clock;
+  start(timed);
+  std::filesystem::rename(cache() / "lock", cache() / "elsewhere");
+  // Who opens it to write waits for somebody who reads.
+  ASSERT_EQ(::mkfifo((cache() / "lock").c_str(), 0600), 0);
+  advance_until_health_is(503);
+  const base::UniqueFd reader = base::open_file(cache() / "lock", O_RDWR | O_NONBLOCK);
+  std::filesystem::rename(cache() / "elsewhere", cache() / "lock");
+  advance_until_health_is(200);
+}
+
+}  // namespace
+}  // namespace proxy
