@@ -9,6 +9,7 @@
 #include <cstdio>
 
 #include "base/error.h"
+#include "base/fault_point.h"
 
 namespace base {
 namespace {
@@ -16,6 +17,8 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr size_t kReadSize = 64UL * 1024;
+// How often a file may be replaced while it is read.
+constexpr int kMaxReplaced = 100;
 
 // The call's result, once it was not interrupted by a signal.
 template <typename Call>
@@ -29,6 +32,12 @@ auto uninterrupted(Call call) {
 fs::path parent_of(const fs::path& path) {
   const fs::path parent = path.parent_path();
   return parent.empty() ? "." : parent;
+}
+
+// Fails as the test wants it to.
+void may_fail(const char* operation, const fs::path& path) {
+  const int error = fault_point(operation, path.c_str());
+  if (error != 0) throw IoError(error, operation + (" " + path.string()));
 }
 
 // The error of a call that has just failed, where only the descriptor of the file is known.
@@ -50,6 +59,7 @@ std::string random_suffix() {
 }
 
 void sync_file(int fd, const fs::path& path) {
+  may_fail("fsync", path);
   if (uninterrupted([&] { return ::fsync(fd); }) != 0) throw IoError("fsync " + path.string());
 }
 
@@ -141,6 +151,7 @@ void create_directories_durably(const fs::path& directory) {
 }
 
 void rename_durably(const fs::path& from, const fs::path& to) {
+  may_fail("rename", to);
   const fs::path target_directory = parent_of(to);
   if (::rename(from.c_str(), to.c_str()) != 0) {
     const int number = errno;
@@ -169,21 +180,24 @@ void sync_existing(const fs::path& path) {
 }
 
 std::optional<std::string> read_file(const fs::path& path, uint64_t limit) {
-  try {
-    return read_once(path, limit);
-  } catch (const IoError& e) {
-    if (e.number() != ESTALE) throw;
+  for (int attempt = 1;; ++attempt) {
+    try {
+      return read_once(path, limit);
+    } catch (const IoError& e) {
+      if (e.number() != ESTALE || attempt == kMaxReplaced) throw;
+    }
   }
-  return read_once(path, limit);
 }
 
 UniqueFd open_file(const fs::path& path, int flags, unsigned mode) {
+  may_fail((flags & O_ACCMODE) == O_RDONLY ? "open" : "create", path);
   UniqueFd fd(uninterrupted([&] { return ::open(path.c_str(), flags | O_CLOEXEC, mode); }));
   if (!fd && errno != ENOENT && errno != ENOTDIR) throw IoError("open " + path.string());
   return fd;
 }
 
 void write_at(int fd, uint64_t offset, std::string_view data) {
+  if (const int error = fault_point("write")) throw IoError(error, "write");
   while (!data.empty()) {
     const ssize_t written = uninterrupted(
         [&] { return ::pwrite(fd, data.data(), data.size(), static_cast<off_t>(offset)); });

@@ -33,7 +33,7 @@ void sync_directory(const std::filesystem::path& directory);
 void sync_existing(const std::filesystem::path& path);
 
 // The whole file, or nullopt if it does not exist. IoError (EFBIG) if longer than `limit` bytes.
-// One that another host replaces meanwhile (ESTALE on NFS) is read again, once.
+// One that another host replaces meanwhile (ESTALE on NFS) is read again.
 std::optional<std::string> read_file(const std::filesystem::path& path, uint64_t limit);
 
 // open(2) with O_CLOEXEC; IoError on failure, an empty UniqueFd for ENOENT (and ENOTDIR).

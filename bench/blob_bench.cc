@@ -12,6 +12,7 @@
 
 #include "base/error.h"
 #include "bench/measurement.h"
+#include "bench/temporary_directory.h"
 
 namespace bench {
 namespace {
@@ -25,26 +26,6 @@ struct Options {
   fs::path temporary = fs::temp_directory_path();
   fs::path json;
   unsigned loops = std::max(1U, std::thread::hardware_concurrency());
-};
-
-// A directory that goes when this does.
-class TemporaryDirectory {
- public:
-  explicit TemporaryDirectory(const fs::path& parent) {
-    std::string name = parent / "blob_bench-XXXXXX";
-    if (!mkdtemp(name.data())) throw base::IoError("mkdtemp " + name);
-    path_ = name;
-  }
-  ~TemporaryDirectory() {
-    std::error_code ignored;
-    fs::remove_all(path_, ignored);
-  }
-  TemporaryDirectory(const TemporaryDirectory&) = delete;
-  TemporaryDirectory& operator=(const TemporaryDirectory&) = delete;
-  const fs::path& path() const { return path_; }
-
- private:
-  fs::path path_;
 };
 
 void report(const Run& run, const Options& options) {
@@ -76,7 +57,7 @@ void report(const Run& run, const Options& options) {
 }
 
 int run_bench(const Options& options) {
-  const TemporaryDirectory directory(options.temporary);
+  const TemporaryDirectory directory(options.temporary, "blob_bench");
   const Setup setup{.directory = directory.path(),
                     .edge = options.edge,
                     .nginx = find_program("nginx"),

@@ -16,6 +16,7 @@
 #include "bench/progress.h"
 #include "bench/servers.h"
 #include "bench/table.h"
+#include "bench/temporary_directory.h"
 #include "oci/digest.h"
 #include "origin/storage/storage.h"
 
@@ -178,13 +179,8 @@ class Run {
 };
 
 int run_bench(const Options& options) {
-  std::string name = options.temporary / "origin_bench-XXXXXX";
-  if (!mkdtemp(name.data())) throw base::IoError("mkdtemp " + name);
-  const std::unique_ptr<std::string, void (*)(std::string*)> removed(&name, [](std::string* path) {
-    std::error_code ignored;
-    fs::remove_all(*path, ignored);
-  });
-  Run run(options, name);
+  const TemporaryDirectory directory(options.temporary, "origin_bench");
+  Run run(options, directory.path());
   run.run();
   std::cout << "\n"
             << std::thread::hardware_concurrency() << " cores, " << options.clients

@@ -94,8 +94,8 @@ std::string edge_config(const Setup& setup, const fs::path& directory, uint16_t 
   out << "listen:\n  - {addr: \"127.0.0.1:" << plain << "\"}\n  - {addr: \"127.0.0.1:" << tls
       << "\", tls: {certificate: " << setup.certificate() << ", key: " << setup.key()
       << "}}\ncache: {directory: " << directory / "cache" << ", size: 100GiB}\n"
-      << "upstream: {urls: [\"https://127.0.0.1:" << upstream << "\"], ca: " << setup.certificate()
-      << "}\nserver: {loops: " << setup.workers << "}\n";
+      << "upstreams: [{urls: [\"https://127.0.0.1:" << upstream
+      << "\"], ca: " << setup.certificate() << "}]\nserver: {loops: " << setup.workers << "}\n";
   return out.str();
 }
 

@@ -1,25 +1,42 @@
-// BlobStore: the edge's verified blobs on local disk, within a byte budget.
+// BlobStore: the edge's verified blobs on local disk, within a byte budget and a floor of free
+// disk.
 //
 // A blob is in the store only after its digest was verified; what is being fetched is a partial
 // blob (BlobWriter). The index (LMDB) says what is held, so a start reads the index, never the
-// tree. Thread-safe. Functions marked "blocks" do file or LMDB work: run them on the pool.
+// tree; if the index is lost, the store serves at once and looks for files by their names, while a
+// thread of its own reads the tree. Small blobs live in the index itself.
+//
+// A disk that fails is no reason to fail a request. Reading: a copy that cannot be read is dropped,
+// and so becomes a miss. Writing:
+//   ENOSPC, EDQUOT   there is no writer (no_space); in mid-fill, the fill's store fails
+//   EROFS            the same (read_only), and no write is tried for kReadOnlyPause; hits go on
+//   EIO, EMFILE, …   the same (storage_failed), for this blob alone
+// In each case nothing unverified or incomplete is held, and the space is given back.
+//
+// Thread-safe. Functions marked "blocks" do file or LMDB work: run them on the pool.
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <expected>
 #include <filesystem>
+#include <functional>
 #include <map>
 #include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
 
+#include "base/event_loop.h"
 #include "base/unique_fd.h"
 #include "oci/digest.h"
 
 namespace cache {
 
 inline constexpr uint64_t kBlockSize = 1 << 20;
+// How large a blob may be to be kept in the index, if nobody says otherwise.
+inline constexpr uint64_t kInlineLimit = 8 << 10;
+inline constexpr std::chrono::seconds kReadOnlyPause(30);
 
 class BlobWriter;
 
@@ -28,15 +45,25 @@ class BlobWriter;
 class Blob {
  public:
   virtual ~Blob() = default;
+  // Its file; -1 if it is kept in the index: then these are its bytes.
   virtual int fd() const = 0;
+  virtual std::optional<std::string_view> bytes() const = 0;
+  // A descriptor of the caller's own that its bytes can be read from. IoError.
+  virtual base::UniqueFd duplicate() const = 0;
   virtual uint64_t size() const = 0;
   virtual int64_t stored_at() const = 0;  // Unix seconds
 };
 
+// The wall clock, in Unix microseconds. It may jump.
+using WallClock = std::function<int64_t()>;
+int64_t unix_microseconds();
+
 struct BlobStoreOptions {
   std::filesystem::path root;
-  uint64_t capacity = 0;    // bytes, of blobs and partial blobs together
-  size_t hot_blobs = 4096;  // blobs kept open
+  uint64_t capacity = 0;      // bytes, of blobs and partial blobs together
+  uint64_t min_free = 0;      // bytes to leave free on the file system, whoever fills it
+  uint64_t inline_limit = 0;  // blobs of at most so many bytes are kept in the index
+  size_t hot_blobs = 4096;    // blobs kept open
   // Blobs that take fewer bytes than this are small, and this share of the capacity is kept for
   // them: large ones do not push them out of it.
   uint64_t small_blob = 1 << 20;
@@ -44,6 +71,10 @@ struct BlobStoreOptions {
   // The most bytes of the blobs of an account, by its name. An account is whoever write() says,
   // such as an upstream; one that is not here has no bound but the capacity.
   std::map<std::string, uint64_t> quotas;
+  // For tests.
+  WallClock wall_clock = unix_microseconds;
+  base::Clock* clock = &base::Clock::system();
+  std::function<uint64_t()> free_bytes;  // of the file system; by default the system's word
 };
 
 struct AccountStats {
@@ -51,20 +82,29 @@ struct AccountStats {
   uint64_t bytes = 0;  // of blobs and partial blobs
 };
 
-// Bytes are what files take on disk: each is rounded up to 4 KiB. The first three never exceed the
-// capacity together, but after a start with a smaller one than before, until it has evicted.
+// Bytes are what files take on disk: each is rounded up to 4 KiB. The first four never exceed the
+// capacity together, but after a start with a smaller one than before, or while the tree is read,
+// until it has evicted. What the index takes to name the blobs, some 200 bytes each and 1 MiB, is
+// beside the capacity; the floor of free disk sees it.
 struct StoreStats {
   uint64_t blobs = 0;
   uint64_t blob_bytes = 0;
-  uint64_t reserved_bytes = 0;  // of partial blobs: their whole size
+  uint64_t reserved_bytes = 0;  // of partial blobs: their whole size, and their maps
   uint64_t unlinked_bytes = 0;  // of blobs that are gone but still being read or removed
+  uint64_t index_bytes = 0;     // that small blobs have left in the index, for others to use
   uint64_t capacity = 0;
   uint64_t evicted = 0;
   std::map<std::string, AccountStats> accounts;  // by name; "" is who has none
+  bool complete = true;    // false while the tree is read because the index was lost
+  bool read_only = false;  // nothing can be stored; what is held is served
 };
 
-// Why there is no writer.
-enum class NoWriter { no_space /* the blob does not fit beside what is in use or pinned */ };
+// Why there is no writer. The log says more.
+enum class NoWriter {
+  no_space,   // not beside what is in use or pinned, or not above the floor, or the disk is full
+  read_only,  // the disk has taken no writes a short while ago
+  storage_failed,  // the disk, or the process has no descriptors left
+};
 
 class BlobStore {
  public:
@@ -79,10 +119,12 @@ class BlobStore {
 
   // A blob that is already open; never blocks. Counts as a use.
   std::shared_ptr<const Blob> hot(const oci::Digest& digest);
-  // The blob, or nullptr if it is not held. Counts as a use. A file that is gone or has another
-  // size than the index says is dropped from the index with a log line. Blocks; IoError.
+  // The blob, or nullptr if it is not held. Counts as a use. A file that is gone, cannot be read or
+  // has another size than the index says is dropped with a log line. Blocks; IoError.
   std::shared_ptr<const Blob> open(const oci::Digest& digest);
-  // True if held; not a use; never blocks.
+  // False if open() would not find it; not a use; never blocks.
+  bool may_hold(const oci::Digest& digest) const;
+  // True if known to be held; not a use; never blocks.
   bool contains(const oci::Digest& digest) const;
   // The size of a held blob; not a use; never blocks.
   std::optional<uint64_t> size_of(const oci::Digest& digest) const;
@@ -102,6 +144,13 @@ class BlobStore {
   // Removes the blob; readers keep their bytes, and the space counts until the last one is gone.
   // False if it was not held. Blocks; IoError.
   bool remove(const oci::Digest& digest);
+  // A reader could not read this open blob: its disk fails, or its file is too short. The copy is
+  // dropped, so that the next request fetches another; if the disk refuses that too, at least
+  // this process holds it no longer. Blocks; throws nothing.
+  void report_bad(const oci::Digest& digest, const Blob& blob);
+  // Evicts what the capacity and the floor do not allow, as far as it is not in use. The store does
+  // so by itself every second. Blocks; throws nothing.
+  void keep_limits();
 
   // A pinned blob is never evicted. It stays pinned until this says otherwise or it is removed,
   // over restarts, and when its copy is bad and fetched again. False if it is not held. Blocks;

@@ -3,8 +3,13 @@
 // The partial blob is a sparse file and a map of which of its blocks (kBlockSize bytes, the last
 // one shorter) are there. Blocks may be written in any order. The map is saved every few blocks and
 // when the writer is abandoned; it is a hint for a resume, never proof: a resumed prefix is hashed
-// again. All functions block and may be called from any thread, one at a time, unless said
-// otherwise.
+// again. The file system sets room for all of the file aside at the beginning (fallocate), which
+// costs microseconds and saves some when the bytes come; where it can, no write meets a full disk.
+//
+// A blob that will be kept in the index has no file on disk: it is gathered in memory (a memfd, so
+// that its readers need not know), and one transaction commits it. Abandoned, it is gone.
+//
+// All functions block and may be called from any thread, one at a time, unless said otherwise.
 #pragma once
 
 #include <cstdint>
@@ -30,12 +35,13 @@ class BlobWriter {
   // mark().
   bool has(uint64_t block) const;
   // For readers: the file as it grows. Valid as long as the writer, after commit() too; not after
-  // discard() or a failed commit(). Who reads longer holds the Blob that commit() returns.
+  // discard() or a failed commit(). Who reads longer has a copy of the descriptor.
   int fd() const;
 
   // Writes bytes anywhere inside the blob; does not mark. IoError (ENOSPC, EIO).
   void write(uint64_t offset, std::string_view data);
-  // Says that the whole block is written. Saves the map from time to time; IoError.
+  // Says that the whole block is written. Saves the map from time to time; if that fails, only a
+  // resume has less to go on with.
   void mark(uint64_t block);
 
   // REQUIRES: every byte is written and the caller verified the digest over the file. Syncs the

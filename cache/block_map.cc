@@ -4,6 +4,7 @@
 
 #include "cache/blob_store.h"
 #include "cache/little_endian.h"
+#include "cache/space.h"
 #include "oci/digest.h"
 
 namespace cache {
@@ -20,9 +21,15 @@ std::string checksum(std::string_view bytes) {
   return std::string(oci::Digest::of(oci::Algorithm::sha256, bytes).bytes());
 }
 
+size_t bytes_of_bits(uint64_t size) { return (blocks_of(size) + 7) / 8; }
+
 }  // namespace
 
-BlockMap::BlockMap(uint64_t size) : size_(size), bits_((blocks_of(size) + 7) / 8, '\0') {}
+uint64_t partial_on_disk(uint64_t size) {
+  return Space::on_disk(size) + 2 * Space::on_disk(kHeader + bytes_of_bits(size) + kChecksum);
+}
+
+BlockMap::BlockMap(uint64_t size) : size_(size), bits_(bytes_of_bits(size), '\0') {}
 
 uint64_t BlockMap::blocks() const { return blocks_of(size_); }
 
@@ -52,7 +59,7 @@ std::optional<BlockMap> BlockMap::decode(std::string_view bytes) {
   const std::string_view body = bytes.substr(0, bytes.size() - kChecksum);
   const uint64_t size = read_u64(body, 16);
   if (!body.starts_with(kMagic) || read_u32(body, 8) != kVersion ||
-      read_u32(body, 12) != kBlockSize || body.size() - kHeader != (blocks_of(size) + 7) / 8 ||
+      read_u32(body, 12) != kBlockSize || body.size() - kHeader != bytes_of_bits(size) ||
       bytes.substr(body.size()) != checksum(body)) {
     return std::nullopt;
   }

@@ -11,6 +11,10 @@
 
 namespace cache {
 
+// What a partial blob takes on disk: its bytes, and its map, which is there twice while it is being
+// saved. REQUIRES: size < 2^62.
+uint64_t partial_on_disk(uint64_t size);
+
 class BlockMap {
  public:
   // No block is there.

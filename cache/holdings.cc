@@ -1,11 +1,16 @@
 #include "cache/holdings.h"
 
+#include <fcntl.h>
 #include <glog/logging.h>
 
 #include <algorithm>
-#include <chrono>
 #include <limits>
 #include <ranges>
+
+#include "base/durable_file.h"
+#include "base/error.h"
+#include "cache/block_map.h"
+#include "cache/files.h"
 
 namespace cache {
 namespace {
@@ -18,9 +23,27 @@ constexpr size_t kManyUses = 1024;
 class Holdings::OpenBlob final : public Blob {
  public:
   OpenBlob(const IndexRecord& record, std::shared_ptr<const Space::Reservation> space,
-           base::UniqueFd file)
-      : record_(record), space_(std::move(space)), file_(std::move(file)) {}
-  int fd() const override { return file_.get(); }
+           OpenContent content)
+      : record_(record), space_(std::move(space)), content_(std::move(content)) {}
+  int fd() const override {
+    const auto* file = std::get_if<base::UniqueFd>(&content_);
+    return file == nullptr ? -1 : file->get();
+  }
+  std::optional<std::string_view> bytes() const override {
+    const auto* bytes = std::get_if<std::string>(&content_);
+    return bytes == nullptr ? std::nullopt : std::optional<std::string_view>(*bytes);
+  }
+  base::UniqueFd duplicate() const override {
+    base::UniqueFd copy;
+    if (const auto in_memory = bytes()) {
+      copy = memory_file(in_memory->size());
+      base::write_at(copy.get(), 0, *in_memory);
+    } else {
+      copy.reset(::fcntl(fd(), F_DUPFD_CLOEXEC, 0));
+      if (!copy) throw base::IoError("dup");
+    }
+    return copy;
+  }
   uint64_t size() const override { return record_.size; }
   int64_t stored_at() const override { return record_.stored_at; }
 
@@ -28,7 +51,7 @@ class Holdings::OpenBlob final : public Blob {
   const IndexRecord record_;
   // Shared with the entry: an unlinked file takes space until its last reader has closed it.
   const std::shared_ptr<const Space::Reservation> space_;
-  const base::UniqueFd file_;  // after space_: closed before the space is given back
+  const OpenContent content_;  // after space_: closed before the space is given back
 };
 
 struct Holdings::Entry {
@@ -64,6 +87,8 @@ struct Holdings::IdlePartial {
   Eviction::Item item;
 };
 
+bool Holdings::Taken::inside() const { return blob && blob->record.inside; }
+
 Holdings::Pin::~Pin() {
   if (!entry_) return;
   const std::lock_guard lock(holdings_->mutex_);
@@ -71,9 +96,11 @@ Holdings::Pin::~Pin() {
 }
 
 uint64_t Holdings::Pin::size() const { return entry_->record.size; }
+bool Holdings::Pin::inside() const { return entry_->record.inside; }
 
 Holdings::Holdings(const HoldingsOptions& options)
     : hot_blobs_(options.hot_blobs),
+      wall_clock_(options.wall_clock),
       space_(options.capacity),
       eviction_(options.capacity, options.eviction) {
   for (const auto& [name, quota] : options.quotas) {
@@ -84,20 +111,25 @@ Holdings::Holdings(const HoldingsOptions& options)
 Holdings::~Holdings() { CHECK(writing_.empty()) << "BlobStore destroyed before a BlobWriter"; }
 
 void Holdings::load(const oci::Digest& digest, const IndexRecord& record) {
-  auto space = std::make_shared<Space::Reservation>(space_.cover(record.size));
   const std::lock_guard lock(mutex_);
-  last_use_ = std::max(last_use_, record.last_used);
-  Account& account = account_named(record.account).second;
-  auto entry = std::make_shared<Entry>(digest, record, std::move(space), account);
-  eviction_.restore(entry->item);
-  add(std::move(entry));
+  load_locked(digest, record);
 }
 
-void Holdings::load_partial(const oci::Digest& digest, uint64_t size, int64_t last_used) {
+bool Holdings::load_found(const oci::Digest& digest, const IndexRecord& record) {
+  const std::lock_guard lock(mutex_);
+  if (blobs_.contains(digest) || writing_.contains(digest)) return false;
+  load_locked(digest, record);
+  return true;
+}
+
+void Holdings::load_partial(const oci::Digest& digest, uint64_t size, uint64_t allocated,
+                            int64_t last_used) {
+  const uint64_t bytes = partial_on_disk(size);
   const std::lock_guard lock(mutex_);
   last_use_ = std::max(last_use_, last_used);
+  Space::Reservation space = space_.cover(bytes, bytes - std::min(allocated, bytes));
   IdlePartial& idle =
-      add_partial(digest, {size, last_used, space_.cover(size), "", {.since = last_used}});
+      add_partial(digest, {size, last_used, std::move(space), "", {.since = last_used}});
   eviction_.restore(idle.item);
 }
 
@@ -124,13 +156,13 @@ std::optional<Holdings::Pin> Holdings::pin(const oci::Digest& digest) {
   return Pin(this, found->second);
 }
 
-std::shared_ptr<const Blob> Holdings::opened(const Pin& pin, base::UniqueFd file) {
+std::shared_ptr<const Blob> Holdings::opened(const Pin& pin, OpenContent content) {
   std::shared_ptr<const OpenBlob> cooled;
   const std::lock_guard lock(mutex_);
   Entry& entry = *pin.entry_;
   std::shared_ptr<const OpenBlob> blob = entry.open.lock();
   if (!blob) {
-    blob = std::make_shared<OpenBlob>(entry.record, entry.space, std::move(file));
+    blob = std::make_shared<OpenBlob>(entry.record, entry.space, std::move(content));
     entry.open = blob;
   }
   // The blob may have been removed since it was pinned; its bytes are good all the same.
@@ -143,9 +175,9 @@ std::shared_ptr<const Blob> Holdings::opened(const Pin& pin, base::UniqueFd file
 }
 
 std::shared_ptr<const Blob> Holdings::admit(const oci::Digest& digest, const IndexRecord& record,
-                                            Space::Reservation space, base::UniqueFd file) {
+                                            Space::Reservation space, OpenContent content) {
   auto shared_space = std::make_shared<Space::Reservation>(std::move(space));
-  auto blob = std::make_shared<const OpenBlob>(record, shared_space, std::move(file));
+  auto blob = std::make_shared<const OpenBlob>(record, shared_space, std::move(content));
   std::shared_ptr<const OpenBlob> cooled;
   const std::lock_guard lock(mutex_);
   Account& account = end_writing(digest);
@@ -163,11 +195,18 @@ bool Holdings::contains(const oci::Digest& digest) const {
   return blobs_.contains(digest);
 }
 
-std::optional<uint64_t> Holdings::size_of(const oci::Digest& digest) const {
+std::optional<IndexRecord> Holdings::record_of(const oci::Digest& digest) const {
   const std::lock_guard lock(mutex_);
   const auto found = blobs_.find(digest);
   if (found == blobs_.end()) return std::nullopt;
-  return found->second->record.size;
+  return found->second->record;
+}
+
+void Holdings::cool() {
+  std::vector<std::shared_ptr<const OpenBlob>> cooled;
+  const std::lock_guard lock(mutex_);
+  for (Entry* entry : hot_) cooled.push_back(std::move(entry->hot));
+  hot_.clear();
 }
 
 // ---- partial blobs and writers --------------------------------------------------------------
@@ -219,21 +258,22 @@ std::optional<uint64_t> Holdings::partial_size(const oci::Digest& digest) const 
 
 // ---- space ----------------------------------------------------------------------------------
 
-std::optional<std::vector<Holdings::Taken>> Holdings::take_victims(uint64_t size) {
-  if (Space::on_disk(size) > space_.capacity()) return std::nullopt;
+std::optional<std::vector<Holdings::Taken>> Holdings::take_victims(uint64_t bytes,
+                                                                   uint64_t newcomer,
+                                                                   bool as_far_as_possible) {
   const std::lock_guard lock(mutex_);
-  return take_chosen(space_.missing(size), [&] { return eviction_.pop_victim(size, in_use()); });
+  return take_chosen(bytes, as_far_as_possible,
+                     [&] { return eviction_.pop_victim(newcomer, in_use()); });
 }
 
 std::optional<std::vector<Holdings::Taken>> Holdings::take_own_victims(const oci::Digest& writing,
-                                                                       uint64_t size) {
-  const uint64_t bytes = Space::on_disk(size);
+                                                                       uint64_t bytes) {
   const std::lock_guard lock(mutex_);
   const Account& account = writing_.at(writing).account.second;
   if (bytes > account.quota) return std::nullopt;
   const uint64_t room = account.quota - std::min(account.quota, account.bytes);
-  return take_chosen(bytes - std::min(bytes, room),
-                     [&] { return eviction_.pop_victim_of(account.number, size, in_use()); });
+  return take_chosen(bytes - std::min(bytes, room), /*as_far_as_possible=*/false,
+                     [&] { return eviction_.pop_victim_of(account.number, bytes, in_use()); });
 }
 
 std::vector<Holdings::Taken> Holdings::take_above_quotas() {
@@ -258,6 +298,13 @@ std::optional<Holdings::Taken> Holdings::take(const oci::Digest& digest, const P
   return take_out(digest);
 }
 
+std::optional<Holdings::Taken> Holdings::take_opened(const oci::Digest& digest, const Blob& blob) {
+  const std::lock_guard lock(mutex_);
+  const auto found = blobs_.find(digest);
+  if (found == blobs_.end() || found->second->open.lock().get() != &blob) return std::nullopt;
+  return take_out(digest);
+}
+
 void Holdings::put_back(std::vector<Taken> taken) {
   const std::lock_guard lock(mutex_);
   for (Taken& each : std::views::reverse(taken)) {
@@ -275,6 +322,11 @@ void Holdings::count_evicted(uint64_t blobs) {
   evicted_ += blobs;
 }
 
+void Holdings::set_index_room(uint64_t bytes) {
+  const std::lock_guard lock(mutex_);
+  if (bytes != index_room_.bytes()) index_room_ = space_.cover(bytes);
+}
+
 void Holdings::set_pinned(const oci::Digest& digest, bool pinned) {
   const std::lock_guard lock(mutex_);
   lost_pins_.erase(digest);
@@ -288,6 +340,11 @@ bool Holdings::is_to_be_pinned(const oci::Digest& digest) const {
 }
 
 // ---- uses and places ------------------------------------------------------------------------
+
+int64_t Holdings::stamp() {
+  const std::lock_guard lock(mutex_);
+  return next_use();
+}
 
 bool Holdings::many_uses() const {
   const std::lock_guard lock(mutex_);
@@ -309,6 +366,7 @@ StoreStats Holdings::stats() const {
   const std::lock_guard lock(mutex_);
   StoreStats stats{.blobs = blobs_.size(),
                    .blob_bytes = blob_bytes_,
+                   .index_bytes = index_room_.bytes(),
                    .capacity = space_.capacity(),
                    .evicted = evicted_};
   for (const auto& [digest, writing] : writing_) stats.reserved_bytes += writing.bytes;
@@ -317,7 +375,8 @@ StoreStats Holdings::stats() const {
     stats.accounts.emplace(name, AccountStats{account.blobs, account.bytes});
   }
   // Never negative: what leaves the holdings gives its space back later.
-  stats.unlinked_bytes = space_.used() - stats.blob_bytes - stats.reserved_bytes;
+  stats.unlinked_bytes =
+      space_.used() - stats.blob_bytes - stats.reserved_bytes - stats.index_bytes;
   return stats;
 }
 
@@ -342,10 +401,11 @@ Eviction::InUse Holdings::in_use() const {
 }
 
 std::optional<std::vector<Holdings::Taken>> Holdings::take_chosen(
-    uint64_t bytes, const std::function<Eviction::Item*()>& pop_victim) {
+    uint64_t bytes, bool as_far_as_possible, const std::function<Eviction::Item*()>& pop_victim) {
   std::vector<Eviction::Item*> chosen;
   for (uint64_t freed = 0; freed < bytes;) {
     Eviction::Item* victim = pop_victim();
+    if (victim == nullptr && as_far_as_possible && !chosen.empty()) break;
     if (victim == nullptr) {
       for (Eviction::Item* item : std::views::reverse(chosen)) eviction_.put_back(*item);
       return std::nullopt;
@@ -368,13 +428,18 @@ Holdings::Account& Holdings::end_writing(const oci::Digest& digest) {
   return account;
 }
 
-// Strictly increasing, so that the order of eviction is exact and survives a restart.
-int64_t Holdings::next_use() {
-  const int64_t now = std::chrono::duration_cast<std::chrono::microseconds>(
-                          std::chrono::system_clock::now().time_since_epoch())
-                          .count();
-  return last_use_ = std::max(now, last_use_ + 1);
+void Holdings::load_locked(const oci::Digest& digest, const IndexRecord& record) {
+  last_use_ = std::max(last_use_, record.last_used);
+  const uint64_t bytes = record.inside ? Index::on_disk(record.size) : Space::on_disk(record.size);
+  Account& account = account_named(record.account).second;
+  auto space = std::make_shared<Space::Reservation>(space_.cover(bytes));
+  auto entry = std::make_shared<Entry>(digest, record, std::move(space), account);
+  eviction_.restore(entry->item);
+  add(std::move(entry));
 }
+
+// Strictly increasing, so that the order of eviction is exact and survives a restart.
+int64_t Holdings::next_use() { return last_use_ = std::max(wall_clock_(), last_use_ + 1); }
 
 void Holdings::touch(Entry& entry) {
   entry.record.last_used = next_use();

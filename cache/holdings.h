@@ -21,6 +21,7 @@
 #include <unordered_map>
 #include <unordered_set>
 #include <utility>
+#include <variant>
 #include <vector>
 
 #include "base/unique_fd.h"
@@ -31,6 +32,9 @@
 #include "oci/digest.h"
 
 namespace cache {
+
+// What an open blob is read from: its file, or, if it is kept in the index, its bytes.
+using OpenContent = std::variant<base::UniqueFd, std::string>;
 
 // A partial blob that nobody writes.
 struct Partial {
@@ -49,6 +53,7 @@ struct HoldingsOptions {
   size_t hot_blobs = 0;
   EvictionOptions eviction;
   Quotas quotas;
+  WallClock wall_clock = unix_microseconds;
 };
 
 class Holdings {
@@ -72,6 +77,7 @@ class Holdings {
     oci::Digest digest;
     std::shared_ptr<Entry> blob;     // either a blob
     std::optional<Partial> partial;  // or a partial blob
+    bool inside() const;             // a blob that is kept in the index
   };
 
   // While it lives, the blob is being opened: in use.
@@ -81,6 +87,7 @@ class Holdings {
     Pin& operator=(Pin&&) = delete;
     ~Pin();
     uint64_t size() const;
+    bool inside() const;  // the content is in the index
 
    private:
     friend class Holdings;
@@ -96,7 +103,10 @@ class Holdings {
   // At start: what is on disk, whether capacity and quotas allow it or not. In the order of the
   // places.
   void load(const oci::Digest& digest, const IndexRecord& record);
-  void load_partial(const oci::Digest& digest, uint64_t size, int64_t last_used);
+  void load_partial(const oci::Digest& digest, uint64_t size, uint64_t allocated,
+                    int64_t last_used);
+  // Later: a file that the tree has and the index has not. False if the blob is held or written.
+  bool load_found(const oci::Digest& digest, const IndexRecord& record);
 
   // ---- blobs
 
@@ -105,13 +115,15 @@ class Holdings {
   // Begins to open a blob; nullopt if it is not held.
   std::optional<Pin> pin(const oci::Digest& digest);
   // Ends it. A use. Gives the Blob of another thread if that was faster.
-  std::shared_ptr<const Blob> opened(const Pin& pin, base::UniqueFd file);
+  std::shared_ptr<const Blob> opened(const Pin& pin, OpenContent content);
   // A blob that has just been committed, by the writer that holds the digest.
   std::shared_ptr<const Blob> admit(const oci::Digest& digest, const IndexRecord& record,
-                                    Space::Reservation space, base::UniqueFd file);
+                                    Space::Reservation space, OpenContent content);
+  // Closes the hot blobs that nobody reads, because descriptors have run out.
+  void cool();
 
   bool contains(const oci::Digest& digest) const;
-  std::optional<uint64_t> size_of(const oci::Digest& digest) const;
+  std::optional<IndexRecord> record_of(const oci::Digest& digest) const;
 
   // ---- partial blobs and writers
 
@@ -129,19 +141,30 @@ class Holdings {
 
   // ---- space
 
-  std::optional<Space::Reservation> try_reserve(uint64_t size) { return space_.try_reserve(size); }
-  // What to evict so that a file of this size fits; nullopt if that is impossible beside what is in
-  // use, and then nothing is taken.
-  std::optional<std::vector<Taken>> take_victims(uint64_t size);
-  // The same of the account of the writer's alone, so that the file fits its quota.
-  std::optional<std::vector<Taken>> take_own_victims(const oci::Digest& writing, uint64_t size);
+  std::optional<Space::Reservation> try_reserve(uint64_t bytes) {
+    return space_.try_reserve(bytes);
+  }
+  uint64_t missing(uint64_t bytes) const { return space_.missing(bytes); }
+  uint64_t unallocated() const { return space_.unallocated(); }
+  uint64_t capacity() const { return space_.capacity(); }
+  // What to evict so that so many bytes come free, for a blob that takes `newcomer` bytes (0: for
+  // none). Beside what is in use there may be less: then nullopt, and nothing is taken; or, with
+  // `as_far_as_possible`, that.
+  std::optional<std::vector<Taken>> take_victims(uint64_t bytes, uint64_t newcomer = 0,
+                                                 bool as_far_as_possible = false);
+  // Of the account of the writer alone: what to evict so that so many bytes more fit its quota.
+  std::optional<std::vector<Taken>> take_own_victims(const oci::Digest& writing, uint64_t bytes);
   // Of all accounts that are above their quotas: what to evict so that they are not.
   std::vector<Taken> take_above_quotas();
   // One blob, used or not; with `pin`, only if it is the one that was pinned.
   std::optional<Taken> take(const oci::Digest& digest, const Pin* pin = nullptr);
+  // The blob, if this is what it was opened as.
+  std::optional<Taken> take_opened(const oci::Digest& digest, const Blob& blob);
   // Undoes a take: the files could not be removed from the index.
   void put_back(std::vector<Taken> taken);
   void count_evicted(uint64_t blobs);
+  // What the index's file has beyond the blobs that are inside: it counts as used.
+  void set_index_room(uint64_t bytes);
   // Pinned blobs are never victims. A pin outlives the copy: if that was taken because it was bad
   // or is replaced, the next one is to be pinned.
   void set_pinned(const oci::Digest& digest, bool pinned);
@@ -149,6 +172,9 @@ class Holdings {
 
   // ---- uses and places, to be stored
 
+  // The wall clock as uses and places are stamped with it: it never goes back, and no two are
+  // alike.
+  int64_t stamp();
   bool many_uses() const;
   std::vector<std::pair<oci::Digest, Index::Use>> take_uses();
 
@@ -158,18 +184,20 @@ class Holdings {
   class OpenBlob;
 
   std::map<std::string, Account, std::less<>>::value_type& account_named(std::string_view name);
-  std::optional<std::vector<Taken>> take_chosen(uint64_t bytes,
+  std::optional<std::vector<Taken>> take_chosen(uint64_t bytes, bool as_far_as_possible,
                                                 const std::function<Eviction::Item*()>& pop_victim);
   Eviction::InUse in_use() const;
   Account& end_writing(const oci::Digest& digest);
   int64_t next_use();
   void touch(Entry& entry);
   std::shared_ptr<const OpenBlob> make_hot(Entry& entry, std::shared_ptr<const OpenBlob> blob);
+  void load_locked(const oci::Digest& digest, const IndexRecord& record);
   void add(std::shared_ptr<Entry> entry);
   IdlePartial& add_partial(const oci::Digest& digest, Partial partial);
   Taken take_out(const oci::Digest& digest);
 
   const size_t hot_blobs_;
+  const WallClock wall_clock_;
   Space space_;
 
   mutable std::mutex mutex_;  // guards all that follows
@@ -181,6 +209,7 @@ class Holdings {
   std::unordered_set<oci::Digest> lost_pins_;             // of pinned blobs that were taken
   std::list<Entry*> hot_;                                 // most recently used first
   int64_t last_use_ = 0;                                  // Unix microseconds; only goes forward
+  Space::Reservation index_room_ = space_.cover(0);
   uint64_t blob_bytes_ = 0;
   uint64_t evicted_ = 0;
 };

@@ -6,14 +6,19 @@
 
 #include <algorithm>
 #include <functional>
+#include <shared_mutex>
 
+#include "base/fault_point.h"
 #include "cache/files.h"
 #include "cache/little_endian.h"
+#include "cache/space.h"
 
-// Three named databases:
-//   meta        "format" → u32, the version of all this
-//   blobs       algorithm byte + raw digest → u64 size, i64 stored_at, i64 last_used, i64 since,
-//               u8 queue, uses and pinned (kRecordSize), the name of the account
+// Four named databases:
+//   meta        "format" → u32, the version of all this; "incomplete" → nothing, while the tree may
+//               have blobs that are not here
+//   blobs       algorithm byte + raw digest → u64 size (and kInside), i64 stored_at, i64 last_used,
+//               i64 since, u8 queue, uses and pinned (kRecordSize), the name of the account
+//   contents    algorithm byte + raw digest → the bytes of a blob that is inside
 //   tombstones  algorithm byte + raw digest → nothing
 
 namespace cache {
@@ -21,11 +26,16 @@ namespace {
 
 constexpr uint32_t kFormat = 2;
 constexpr std::string_view kFormatKey = "format";
+constexpr std::string_view kIncompleteKey = "incomplete";
 constexpr size_t kRecordSize = 33;
+constexpr uint64_t kInside = uint64_t{1} << 63;  // in a record's size
 // In the byte of a place; the two lowest bits are the uses.
 constexpr uint8_t kUses = 3;
 constexpr uint8_t kInMain = 4;
 constexpr uint8_t kPinned = 8;
+constexpr uint64_t kPageHeader = 16;
+// Free pages that come and go with transactions, and are not counted.
+constexpr uint64_t kFreeAnyway = 1 << 20;
 constexpr size_t kFirstMapSize = 16 << 20;
 
 struct LmdbError {
@@ -85,7 +95,7 @@ oci::Digest decode_key(std::string_view key) {
 
 std::string encode_record(const IndexRecord& record) {
   std::string out;
-  append_u64(out, record.size);
+  append_u64(out, record.size | (record.inside ? kInside : 0));
   append_u64(out, static_cast<uint64_t>(record.stored_at));
   append_u64(out, static_cast<uint64_t>(record.last_used));
   append_u64(out, static_cast<uint64_t>(record.place.since));
@@ -97,13 +107,18 @@ std::string encode_record(const IndexRecord& record) {
 
 IndexRecord decode_record(std::string_view bytes) {
   if (bytes.size() < kRecordSize) throw LmdbError{MDB_CORRUPTED};
+  const uint64_t size = read_u64(bytes, 0);
   const auto bits = static_cast<uint8_t>(bytes[kRecordSize - 1]);
   const Place place{.queue = (bits & kInMain) != 0 ? Queue::main : Queue::probation,
                     .uses = static_cast<uint8_t>(bits & kUses),
                     .pinned = (bits & kPinned) != 0,
                     .since = static_cast<int64_t>(read_u64(bytes, 24))};
-  return {read_u64(bytes, 0), static_cast<int64_t>(read_u64(bytes, 8)),
-          static_cast<int64_t>(read_u64(bytes, 16)), place, std::string(bytes.substr(kRecordSize))};
+  return {.size = size & ~kInside,
+          .stored_at = static_cast<int64_t>(read_u64(bytes, 8)),
+          .last_used = static_cast<int64_t>(read_u64(bytes, 16)),
+          .place = place,
+          .account = std::string(bytes.substr(kRecordSize)),
+          .inside = (size & kInside) != 0};
 }
 
 void put(MDB_txn* txn, MDB_dbi db, std::string_view key, std::string_view bytes) {
@@ -121,10 +136,13 @@ std::optional<std::string_view> get(MDB_txn* txn, MDB_dbi db, std::string_view k
   return bytes_of(v);
 }
 
-void erase(MDB_txn* txn, MDB_dbi db, std::string_view key) {
+// False if there was none.
+bool erase(MDB_txn* txn, MDB_dbi db, std::string_view key) {
   MDB_val k = value_of(key);
   const int code = mdb_del(txn, db, &k, nullptr);
-  if (code != MDB_NOTFOUND) check(code);
+  if (code == MDB_NOTFOUND) return false;
+  check(code);
+  return true;
 }
 
 void for_each(MDB_txn* txn, MDB_dbi db,
@@ -151,12 +169,19 @@ struct Index::Environment {
   MDB_env* env = nullptr;
   MDB_dbi meta = 0;
   MDB_dbi blobs = 0;
+  MDB_dbi contents = 0;
   MDB_dbi tombstones = 0;
+  const std::filesystem::path directory;
+  // The map is moved while a transaction of this process reads: readers hold it shared.
+  std::shared_mutex map_mutex;
 
-  explicit Environment(const std::filesystem::path& directory) {
+  explicit Environment(std::filesystem::path where) : directory(std::move(where)) { open(); }
+
+  void open() {
+    owner.reset();
     check(mdb_env_create(&env));
     owner.reset(env);
-    check(mdb_env_set_maxdbs(env, 3));
+    check(mdb_env_set_maxdbs(env, 4));
     check(mdb_env_set_mapsize(env, kFirstMapSize));
     // NOTLS: transactions belong to the object that began them, not to a thread.
     check(mdb_env_open(env, directory.c_str(), MDB_NOTLS | MDB_NORDAHEAD, 0644));
@@ -165,6 +190,7 @@ struct Index::Environment {
   void open_databases(MDB_txn* txn, unsigned flags) {
     check(mdb_dbi_open(txn, "meta", flags, &meta));
     check(mdb_dbi_open(txn, "blobs", flags, &blobs));
+    check(mdb_dbi_open(txn, "contents", flags, &contents));
     check(mdb_dbi_open(txn, "tombstones", flags, &tombstones));
   }
 
@@ -182,17 +208,46 @@ struct Index::Environment {
     return fd;
   }
 
+  // After an error in the last step of a commit LMDB refuses all further work. What is in the file
+  // is the state before that transaction or after it.
+  void open_again() {
+    LOG(WARNING) << "cache index: opened again after an error";
+    const std::unique_lock lock(map_mutex);
+    open();
+    Transaction transaction(env, MDB_RDONLY);
+    open_databases(transaction.get(), 0);
+    transaction.commit();
+  }
+
+  // Pages of the file that no tree has.
+  uint64_t free_bytes() const {
+    Transaction transaction(env, MDB_RDONLY);
+    MDB_envinfo info{};
+    check(mdb_env_info(env, &info));
+    uint64_t used = 2;  // LMDB's own
+    MDB_stat stat{};
+    // The first two are LMDB's: the list of free pages and the names of the databases.
+    for (const MDB_dbi db : {MDB_dbi{0}, MDB_dbi{1}, meta, blobs, contents, tombstones}) {
+      check(mdb_stat(transaction.get(), db, &stat));
+      used += stat.ms_branch_pages + stat.ms_leaf_pages + stat.ms_overflow_pages;
+    }
+    const uint64_t all = info.me_last_pgno + 1;
+    return all > used ? (all - used) * stat.ms_psize : 0;
+  }
+
   // Runs the function in a write transaction, again with a larger map while it does not fit.
   void write(const std::function<void(MDB_txn*)>& function) {
     while (true) {
       try {
         Transaction transaction(env, 0);
         function(transaction.get());
+        if (const int error = base::fault_point("index.commit")) throw LmdbError{error};
         transaction.commit();
         break;
       } catch (const LmdbError& error) {
         if (error.code != MDB_MAP_FULL) throw;
       }
+      const std::unique_lock lock(map_mutex);
       MDB_envinfo info{};
       check(mdb_env_info(env, &info));
       check(mdb_env_set_mapsize(env, 2 * info.me_mapsize));
@@ -213,6 +268,7 @@ struct Index::Environment {
     if (!format || format->size() != 4) throw LmdbError{MDB_CORRUPTED};
     if (read_u32(*format, 0) != kFormat) throw OtherFormat{read_u32(*format, 0)};
     Content content;
+    content.complete = !get(transaction.get(), meta, kIncompleteKey);
     for_each(transaction.get(), blobs, [&](std::string_view key, std::string_view record) {
       content.blobs.emplace(decode_key(key), decode_record(record));
     });
@@ -247,14 +303,19 @@ struct Index::Environment {
     for (const auto& [digest, pinned] : changes.pin) {
       change_record(txn, digest, [&](IndexRecord& record) { record.place.pinned = pinned; });
     }
+    for (const auto& [digest, bytes] : changes.content) {
+      put(txn, contents, encode_key(digest), bytes);
+    }
     for (const auto& [digest, record] : changes.put) {
       put(txn, blobs, encode_key(digest), encode_record(record));
       erase(txn, tombstones, encode_key(digest));
     }
     for (const oci::Digest& digest : changes.remove) {
       erase(txn, blobs, encode_key(digest));
-      put(txn, tombstones, encode_key(digest), "");
+      const bool was_inside = erase(txn, contents, encode_key(digest));
+      if (!was_inside) put(txn, tombstones, encode_key(digest), "");
     }
+    if (changes.complete) erase(txn, meta, kIncompleteKey);
   }
 };
 
@@ -294,6 +355,7 @@ std::unique_ptr<Index> Index::create(const std::filesystem::path& directory,
       std::string format;
       append_u32(format, kFormat);
       put(txn, environment->meta, kFormatKey, format);
+      if (!content.complete) put(txn, environment->meta, kIncompleteKey, "");
     });
     return std::unique_ptr<Index>(new Index(std::move(environment)));
   } catch (const LmdbError& error) {
@@ -324,15 +386,37 @@ void Index::apply(const Changes& changes) {
 }
 
 std::optional<base::IoError> Index::write(const std::vector<Pending*>& batch) {
+  const auto apply_all = [&](MDB_txn* txn) {
+    for (const Pending* each : batch) environment_->apply(txn, each->changes);
+  };
   try {
-    environment_->write([&](MDB_txn* txn) {
-      for (const Pending* each : batch) environment_->apply(txn, each->changes);
-    });
+    try {
+      environment_->write(apply_all);
+    } catch (const LmdbError& error) {
+      if (error.code != MDB_PANIC) throw;
+      environment_->open_again();
+      environment_->write(apply_all);
+    }
+    const uint64_t free = environment_->free_bytes();
+    free_bytes_ = free > kFreeAnyway ? free - kFreeAnyway : 0;
     return std::nullopt;
   } catch (const LmdbError& error) {
     return error.io_error();
   } catch (const base::IoError& error) {
     return error;
+  }
+}
+
+uint64_t Index::on_disk(uint64_t size) { return Space::on_disk(kPageHeader + size); }
+
+std::optional<std::string> Index::content(const oci::Digest& digest) const {
+  try {
+    const std::shared_lock lock(environment_->map_mutex);
+    Transaction transaction(environment_->env, MDB_RDONLY);
+    const auto bytes = get(transaction.get(), environment_->contents, encode_key(digest));
+    return bytes ? std::optional<std::string>(*bytes) : std::nullopt;
+  } catch (const LmdbError& error) {
+    throw error.io_error();
   }
 }
 

@@ -4,10 +4,14 @@
 // transaction, until its file is known to be gone. A crash in between costs no rescan: the next
 // start unlinks what the tombstones name.
 //
+// The content of small blobs is kept here too, in place of a file. Room that removed content leaves
+// behind is used again by what comes later; the index's file never shrinks.
+//
 // Every change is durable when apply() returns. One process at a time (the caller's lock);
 // thread-safe within it. All functions block: pool threads only. Failure is IoError.
 #pragma once
 
+#include <atomic>
 #include <condition_variable>
 #include <cstdint>
 #include <expected>
@@ -32,6 +36,7 @@ struct IndexRecord {
   int64_t last_used;  // Unix microseconds
   Place place = {};   // in the order of eviction
   std::string account;
+  bool inside = false;  // its content is in the index, not in a file
   bool operator==(const IndexRecord&) const = default;
 };
 
@@ -40,6 +45,7 @@ class Index {
   struct Content {
     std::unordered_map<oci::Digest, IndexRecord> blobs;
     std::vector<oci::Digest> tombstones;
+    bool complete = true;  // false: blobs of the tree that it does not name may be there
   };
 
   // What changes when a blob is used, or eviction passes it over.
@@ -54,9 +60,12 @@ class Index {
     std::vector<std::pair<oci::Digest, Use>> use;          // of blobs that are held; not `pinned`
     std::vector<std::pair<oci::Digest, bool>> pin;         // of blobs that are held
     std::vector<std::pair<oci::Digest, IndexRecord>> put;  // also clears the tombstone
-    std::vector<oci::Digest> remove;                       // leaves a tombstone
+    std::vector<std::pair<oci::Digest, std::string>> content;  // of blobs that are put inside
+    std::vector<oci::Digest> remove;  // leaves a tombstone, if it had a file
+    bool complete = false;            // nothing of the tree is missing now
     bool empty() const {
-      return forget.empty() && use.empty() && pin.empty() && put.empty() && remove.empty();
+      return forget.empty() && use.empty() && pin.empty() && put.empty() && content.empty() &&
+             remove.empty() && !complete;
     }
   };
 
@@ -74,6 +83,14 @@ class Index {
   // what costs. IoError: nothing of it was stored.
   void apply(const Changes& changes);
 
+  // The content of a blob that is inside; nullopt if it is not there.
+  std::optional<std::string> content(const oci::Digest& digest) const;
+  // What content of this size takes of the index's file, at most.
+  static uint64_t on_disk(uint64_t size);
+  // Bytes of the file that nothing uses, but for the little that every transaction leaves. Never
+  // blocks.
+  uint64_t free_bytes() const { return free_bytes_; }
+
  private:
   struct Environment;
   struct Pending {
@@ -86,6 +103,7 @@ class Index {
   std::optional<base::IoError> write(const std::vector<Pending*>& batch);
 
   std::unique_ptr<Environment> environment_;
+  std::atomic<uint64_t> free_bytes_ = 0;
   std::mutex mutex_;
   std::condition_variable written_;
   std::vector<Pending*> queue_;  // guarded by mutex_

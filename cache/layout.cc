@@ -16,6 +16,7 @@ std::string file_name(const oci::Digest& digest) {
 std::filesystem::path Layout::blobs() const { return root_ / "blobs"; }
 std::filesystem::path Layout::incoming() const { return root_ / "incoming"; }
 std::filesystem::path Layout::index() const { return root_ / "index"; }
+std::filesystem::path Layout::references() const { return root_ / "references"; }
 std::filesystem::path Layout::lock() const { return root_ / "lock"; }
 
 std::filesystem::path Layout::blob(const oci::Digest& digest) const {

@@ -5,6 +5,7 @@
 //   <root>/incoming/<algorithm>-<hex>.map          its size and block map (see blob_writer.h)
 //   <root>/incoming/<algorithm>-<hex>.map.new      the same while it is being saved
 //   <root>/index/                                  the LMDB environment
+//   <root>/references/                             that of the references
 //   <root>/lock                                    locked by the process that uses the directory
 #pragma once
 
@@ -21,6 +22,7 @@ class Layout {
   std::filesystem::path blobs() const;
   std::filesystem::path incoming() const;
   std::filesystem::path index() const;
+  std::filesystem::path references() const;
   std::filesystem::path lock() const;
   std::filesystem::path blob(const oci::Digest& digest) const;
   std::filesystem::path partial(const oci::Digest& digest) const;

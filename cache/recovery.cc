@@ -9,7 +9,6 @@
 #include "base/durable_file.h"
 #include "base/error.h"
 #include "cache/block_map.h"
-#include "cache/files.h"
 
 namespace cache {
 namespace {
@@ -17,38 +16,14 @@ namespace {
 // A map of this length belongs to a partial blob of 8 TiB.
 constexpr uint64_t kMapLimit = 1 << 20;
 
-IndexRecord record_of(const FileFacts& file) {
-  const int64_t modified = file.modified * 1'000'000;
-  return {file.size, file.modified, modified, {.since = modified}};
-}
-
-// Every file that is in its right place was verified before it got there.
-Index::Content read_tree(const Layout& layout) {
-  Index::Content content;
-  for (const auto& entry : std::filesystem::recursive_directory_iterator(layout.blobs())) {
-    if (entry.is_directory()) continue;
-    const std::optional<oci::Digest> digest = layout.digest_of_blob(entry.path());
-    const std::optional<FileFacts> file = file_facts(entry.path());
-    if (digest && file) {
-      content.blobs.emplace(*digest, record_of(*file));
-    } else {
-      LOG(WARNING) << entry.path() << " is not a blob; left alone";
-    }
-  }
-  std::vector<Unplaced> unplaced;
-  unplaced.reserve(content.blobs.size());
-  for (auto& [digest, record] : content.blobs) unplaced.push_back({record.size, &record.place});
-  guess_queues(std::move(unplaced));
-  return content;
-}
-
 Index::Opened open_index(const Layout& layout) {
   auto opened = Index::open(layout.index());
   if (opened) return std::move(*opened);
-  Index::Content content = read_tree(layout);
-  LOG_IF(WARNING, !content.blobs.empty())
+  Index::Content content;
+  content.complete = std::filesystem::is_empty(layout.blobs());
+  LOG_IF(WARNING, !content.complete)
       << "the index in " << layout.index() << " cannot be used (" << opened.error()
-      << "); made a new one of the " << content.blobs.size() << " blobs that are there";
+      << "); it is made anew from the tree while blobs are served";
   std::unique_ptr<Index> index = Index::create(layout.index(), content);
   return {std::move(index), std::move(content)};
 }
@@ -61,7 +36,7 @@ std::optional<Recovered::Partial> resumable(const Layout& layout, const oci::Dig
   const auto bytes = base::read_file(layout.partial_map(digest), kMapLimit);
   const auto map = BlockMap::decode(bytes.value_or(""));
   if (!map || map->size() != data->size || map->marked() == 0) return std::nullopt;
-  return Recovered::Partial{digest, data->size, map_file->modified * 1'000'000};
+  return Recovered::Partial{digest, data->size, data->allocated, map_file->modified * 1'000'000};
 }
 
 // incoming/ is flat and holds only what was under way.
@@ -103,7 +78,8 @@ void recover_incoming(const Layout& layout, Recovered& recovered, Index::Changes
 
 Recovered recover_files(const Layout& layout) {
   Index::Opened opened = open_index(layout);
-  Recovered recovered{std::move(opened.index), std::move(opened.content.blobs), {}};
+  Recovered recovered{
+      std::move(opened.index), std::move(opened.content.blobs), {}, opened.content.complete};
   Index::Changes changes;
   std::vector<std::filesystem::path> sweep;
   recover_incoming(layout, recovered, changes, sweep);
@@ -125,6 +101,11 @@ Recovered recover_files(const Layout& layout) {
 }
 
 }  // namespace
+
+IndexRecord record_of(const FileFacts& file) {
+  const int64_t modified = file.modified * 1'000'000;
+  return {file.size, file.modified, modified, {.since = modified}};
+}
 
 Recovered recover(const Layout& layout) {
   try {

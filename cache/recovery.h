@@ -6,6 +6,7 @@
 #include <unordered_map>
 #include <vector>
 
+#include "cache/files.h"
 #include "cache/index.h"
 #include "cache/layout.h"
 #include "oci/digest.h"
@@ -16,17 +17,22 @@ struct Recovered {
   struct Partial {
     oci::Digest digest;
     uint64_t size;
-    int64_t last_used;  // Unix microseconds
+    uint64_t allocated;  // bytes on disk
+    int64_t last_used;   // Unix microseconds
   };
   std::unique_ptr<Index> index;
   std::unordered_map<oci::Digest, IndexRecord> blobs;
   std::vector<Partial> partials;
+  bool complete = true;  // false: the tree has to be read for blobs that the index does not name
 };
 
-// Opens the index, or rebuilds it from the tree if it cannot be read; finishes what a crash
-// interrupted (a commit, an eviction); sweeps incoming/ except the partial blobs that can be
-// resumed. Reads no more than the index and incoming/ unless it rebuilds. REQUIRES: the lock, and
-// that the directories exist. Blocks; IoError.
+// What is known of a blob by its file alone.
+IndexRecord record_of(const FileFacts& file);
+
+// Opens the index, or makes a new one if it cannot be read; finishes what a crash interrupted (a
+// commit, an eviction); sweeps incoming/ except the partial blobs that can be resumed. Reads no
+// more than the index and incoming/. REQUIRES: the lock, and that the directories exist. Blocks;
+// IoError.
 Recovered recover(const Layout& layout);
 
 }  // namespace cache

@@ -1,5 +1,6 @@
 #include "cache/space.h"
 
+#include <algorithm>
 #include <limits>
 
 namespace cache {
@@ -10,43 +11,58 @@ constexpr uint64_t kDiskBlock = 4096;
 Space::Reservation& Space::Reservation::operator=(Reservation&& other) noexcept {
   if (this != &other) {
     release();
-    used_ = std::move(other.used_);
+    sums_ = std::move(other.sums_);
     bytes_ = other.bytes_;
+    unallocated_ = other.unallocated_;
   }
   return *this;
 }
 
-void Space::Reservation::release() {
-  if (used_) *used_ -= bytes_;
-  used_.reset();
+void Space::Reservation::allocated(uint64_t bytes) {
+  bytes = std::min(bytes, unallocated_);
+  unallocated_ -= bytes;
+  sums_->unallocated -= bytes;
 }
 
-Space::Space(uint64_t capacity)
-    : capacity_(capacity), used_(std::make_shared<std::atomic<uint64_t>>(0)) {}
+void Space::Reservation::shrink(uint64_t bytes) {
+  if (bytes >= bytes_) return;
+  if (unallocated_ > bytes) allocated(unallocated_ - bytes);
+  sums_->used -= bytes_ - bytes;
+  bytes_ = bytes;
+}
+
+void Space::Reservation::release() {
+  if (sums_) {
+    allocated(unallocated_);
+    sums_->used -= bytes_;
+  }
+  sums_.reset();
+}
+
+Space::Space(uint64_t capacity) : capacity_(capacity), sums_(std::make_shared<Sums>()) {}
 
 uint64_t Space::on_disk(uint64_t file_size) {
   if (file_size > std::numeric_limits<uint64_t>::max() - kDiskBlock) return file_size;
   return (file_size + kDiskBlock - 1) / kDiskBlock * kDiskBlock;
 }
 
-std::optional<Space::Reservation> Space::try_reserve(uint64_t file_size) {
-  const uint64_t bytes = on_disk(file_size);
-  uint64_t used = *used_;
+std::optional<Space::Reservation> Space::try_reserve(uint64_t bytes) {
+  uint64_t used = sums_->used;
   do {
     if (used > capacity_ || bytes > capacity_ - used) return std::nullopt;
-  } while (!used_->compare_exchange_weak(used, used + bytes));
-  return Reservation(used_, bytes);
+  } while (!sums_->used.compare_exchange_weak(used, used + bytes));
+  sums_->unallocated += bytes;
+  return Reservation(sums_, bytes, bytes);
 }
 
-Space::Reservation Space::cover(uint64_t file_size) {
-  const uint64_t bytes = on_disk(file_size);
-  *used_ += bytes;
-  return Reservation(used_, bytes);
+Space::Reservation Space::cover(uint64_t bytes, uint64_t unallocated) {
+  sums_->used += bytes;
+  sums_->unallocated += unallocated;
+  return {sums_, bytes, unallocated};
 }
 
-uint64_t Space::missing(uint64_t file_size) const {
-  const uint64_t bytes = on_disk(file_size);
-  const uint64_t used = *used_;
+uint64_t Space::missing(uint64_t bytes) const {
+  const uint64_t used = sums_->used;
   if (used <= capacity_ && bytes <= capacity_ - used) return 0;
   if (used <= capacity_) return bytes - (capacity_ - used);
   return bytes + (used - capacity_);

@@ -11,23 +11,34 @@
 namespace cache {
 
 class Space {
+  struct Sums {
+    std::atomic<uint64_t> used = 0;
+    std::atomic<uint64_t> unallocated = 0;
+  };
+
  public:
-  // Room for one file, given back on destruction. May outlive the Space.
+  // Room for one file, given back on destruction. May outlive the Space. Not thread-safe itself.
   class Reservation {
    public:
     Reservation(Reservation&& other) noexcept = default;
     Reservation& operator=(Reservation&& other) noexcept;
     ~Reservation() { release(); }
     uint64_t bytes() const { return bytes_; }
+    // The file system has set so many more of these bytes aside for the file, and so counts them
+    // as used itself.
+    void allocated(uint64_t bytes);
+    // Gives back all but so many bytes.
+    void shrink(uint64_t bytes);
 
    private:
     friend class Space;
-    Reservation(std::shared_ptr<std::atomic<uint64_t>> used, uint64_t bytes)
-        : used_(std::move(used)), bytes_(bytes) {}
+    Reservation(std::shared_ptr<Sums> sums, uint64_t bytes, uint64_t unallocated)
+        : sums_(std::move(sums)), bytes_(bytes), unallocated_(unallocated) {}
     void release();
 
-    std::shared_ptr<std::atomic<uint64_t>> used_;  // null once moved from
+    std::shared_ptr<Sums> sums_;  // null once moved from
     uint64_t bytes_;
+    uint64_t unallocated_;
   };
 
   explicit Space(uint64_t capacity);
@@ -35,19 +46,22 @@ class Space {
   // What a file of this size takes on disk: whole blocks of 4 KiB.
   static uint64_t on_disk(uint64_t file_size);
 
-  // Room for a file of this size, or nullopt if the capacity does not allow it.
-  std::optional<Reservation> try_reserve(uint64_t file_size);
-  // Covers a file that is on disk already, found at start; may exceed the capacity.
-  Reservation cover(uint64_t file_size);
-  // Bytes to free before try_reserve(file_size) can succeed; 0 if it can now.
-  uint64_t missing(uint64_t file_size) const;
+  // Room for so many bytes on disk, or nullopt if the capacity does not allow it.
+  std::optional<Reservation> try_reserve(uint64_t bytes);
+  // Covers what is on disk already, found at start; may exceed the capacity. `unallocated` of its
+  // bytes are still to come.
+  Reservation cover(uint64_t bytes, uint64_t unallocated = 0);
+  // Bytes to free before try_reserve(bytes) can succeed; 0 if it can now.
+  uint64_t missing(uint64_t bytes) const;
 
   uint64_t capacity() const { return capacity_; }
-  uint64_t used() const { return *used_; }
+  uint64_t used() const { return sums_->used; }
+  // Of what is reserved, what the file system does not count as used yet.
+  uint64_t unallocated() const { return sums_->unallocated; }
 
  private:
   const uint64_t capacity_;
-  std::shared_ptr<std::atomic<uint64_t>> used_;
+  std::shared_ptr<Sums> sums_;
 };
 
 }  // namespace cache

@@ -1,9 +1,14 @@
 // What BlobStore and BlobWriter share: the directory, its index and what it holds. Internal.
 #pragma once
 
+#include <atomic>
+#include <chrono>
+#include <condition_variable>
 #include <memory>
 #include <mutex>
 #include <optional>
+#include <stop_token>
+#include <thread>
 #include <vector>
 
 #include "base/unique_fd.h"
@@ -25,38 +30,88 @@ struct BlobStore::Impl {
   void apply(Index::Changes changes);
   // Stores the uses; a failure is logged, because they are worth no more.
   void save_uses();
-  // Space for a file of this size, evicting for it; nullopt if that cannot be. IoError. REQUIRES:
+
+  // Room for so many bytes on disk, evicting for it; nullopt if that cannot be. IoError. REQUIRES:
   // room_mutex.
-  std::optional<Space::Reservation> make_room(uint64_t size);
-  // Evicts blobs of the writer's account so that the file fits its quota; false if that cannot be.
-  // IoError. REQUIRES: room_mutex.
-  bool fit_quota(const oci::Digest& digest, uint64_t size);
+  std::optional<Space::Reservation> make_room(uint64_t bytes);
+  // Evicts so many bytes, for a blob that takes `newcomer` (0: for none). False if that is
+  // impossible beside what is in use. IoError. REQUIRES: room_mutex.
+  bool evict_bytes(uint64_t bytes, uint64_t newcomer, bool as_far_as_possible = false);
+  // Evicts blobs of the writer's account so that so many bytes more fit its quota; false if that
+  // cannot be. IoError. REQUIRES: room_mutex.
+  bool fit_quota(const oci::Digest& digest, uint64_t bytes);
   // Removes what was evicted. IoError. REQUIRES: room_mutex.
   void evict(std::vector<Holdings::Taken> victims);
+  // How many bytes the file system lacks to have min_free left when all that is reserved is there.
+  uint64_t below_floor() const;
+  // See BlobStore. IoError. REQUIRES: room_mutex.
+  void keep_limits();
+  void keep_limits_or_log();
+
   // The space of the writer that begins: that of the partial blob it resumes, or new. IoError.
   std::optional<Space::Reservation> space_for_write(const oci::Digest& digest, uint64_t size);
+  std::expected<std::unique_ptr<BlobWriter>, NoWriter> open_writer(const oci::Digest& digest,
+                                                                   uint64_t size);
+  // The blob is small enough to be kept in the index.
+  bool fits_inside(uint64_t size) const {
+    return options.inline_limit > 0 && size <= options.inline_limit;
+  }
+
+  // Begins to open a blob, one that the index does not know yet too. IoError.
+  std::optional<Holdings::Pin> pin(const oci::Digest& digest);
+  // Opens the pinned blob; nullptr if its copy is bad, and then it is dropped. IoError.
+  std::shared_ptr<const Blob> open_pinned(const oci::Digest& digest, const Holdings::Pin& pin);
+  base::UniqueFd open_blob_file(const oci::Digest& digest);
+  // Holds a blob of the tree that the index does not know, if there is one, in this queue. IoError.
+  void adopt(const oci::Digest& digest, Queue queue);
+  void adopt_all(const std::vector<oci::Digest>& digests);
+  // The blob's copy is bad: it is not held any more, whatever the disk says to its removal.
+  // REQUIRES: room_mutex.
+  void drop(std::optional<Holdings::Taken> taken, const std::string& why);
+
   // Removes what was taken out of the holdings from the index and the disk. IoError: nothing was
   // removed, all is held again. REQUIRES: room_mutex.
   void remove_files(std::vector<Holdings::Taken> taken);
   // Removes the files of a partial blob and then gives its space back.
   void discard_partial(const oci::Digest& digest, Space::Reservation space);
-  // The pinned blob's file is not what the index says.
-  void drop(const oci::Digest& digest, const Holdings::Pin& pin);
 
+  // What follows from a failed write, for the writers that come and for this one.
+  NoWriter write_failed(const base::IoError& error);
+  void write_succeeded();
+  bool is_read_only() const;
+
+  // Until the store is destroyed: reads the tree if the index is incomplete, and keeps the limits.
+  void keep(const std::stop_token& stop);
+  void read_tree(const std::stop_token& stop);
+  // What was found is held by now; into the index, too.
+  void index_found(const std::vector<oci::Digest>& found);
+  // False if the store is being destroyed.
+  bool pause(const std::stop_token& stop, std::chrono::milliseconds time);
+
+  const BlobStoreOptions options;
   const Layout layout;
   const base::UniqueFd lock;  // on Layout::lock(), for as long as the store lives
   Holdings holdings;
   std::unique_ptr<Index> index;
+  std::atomic<bool> complete = true;  // the index names all blobs of the tree
 
   // Held while blobs are removed, from the holdings to the disk, and while a write begins. So the
   // new file of a digest never meets the removal of the old one: what is being written is not held,
   // and what is not held is not removed.
   std::mutex room_mutex;
+  // Guarded by room_mutex: the index could not be written because the disk was full, but their
+  // files are gone. Writing one again takes it out.
+  std::vector<oci::Digest> unindexed;
 
-  std::mutex leftover_mutex;
+  mutable std::mutex leftover_mutex;
   std::vector<oci::Digest> forget;      // guarded by leftover_mutex; their files are gone
   std::vector<Holdings::Taken> undead;  // guarded by leftover_mutex; their files could not be
                                         // removed, so they take space until the next start
+  std::optional<base::TimePoint> read_only_since;  // guarded by leftover_mutex
+
+  std::mutex pause_mutex;
+  std::condition_variable_any paused;
+  std::jthread keeper;  // last: ends before what it uses
 };
 
 }  // namespace cache

@@ -10,6 +10,7 @@
 
 #include "base/event_loop.h"
 #include "base/log.h"
+#include "http/signed_url.h"
 
 namespace http {
 namespace {
@@ -55,7 +56,8 @@ struct Values {
         // 499 as nginx has it: the client left before the response was whole.
         status(std::to_string(record.complete ? record.status : 499)),
         bytes(std::to_string(record.body_bytes)),
-        referer(record.request.headers.get("Referer").value_or("")),
+        target(hide_signature(record.request.target)),
+        referer(hide_signature(record.request.headers.get("Referer").value_or(""))),
         agent(record.request.headers.get("User-Agent").value_or("")),
         digest(record.response_headers.get("Docker-Content-Digest").value_or("")),
         cache(record.response_headers.get("Cache-Status").value_or("")) {
@@ -66,8 +68,8 @@ struct Values {
   }
 
   std::string_view client, protocol;
-  std::string status, bytes, ms;
-  std::string_view referer, agent, digest, cache;
+  std::string status, bytes, ms, target, referer;
+  std::string_view agent, digest, cache;
 };
 
 std::string_view or_dash(std::string_view text) { return text.empty() ? "-" : text; }
@@ -77,7 +79,7 @@ std::string combined(const AccessRecord& record, const Values& v) {
   std::string line(v.client);
   line.append(" - ").append(word(request.user)).append(" [");
   line.append(log_time("%d/%b/%Y:%H:%M:%S +0000")).append("] ");
-  line += in_quotes(request.method + ' ' + request.target + ' ' + std::string(v.protocol));
+  line += in_quotes(request.method + ' ' + v.target + ' ' + std::string(v.protocol));
   line.append(" ").append(v.status).append(" ").append(v.bytes).append(" ");
   line.append(in_quotes(or_dash(v.referer))).append(" ").append(in_quotes(or_dash(v.agent)));
   line.append(" ").append(v.ms).append(" ").append(word(request.id)).append(" ");
@@ -99,7 +101,7 @@ std::string json(const AccessRecord& record, const Values& v) {
   text("client", v.client);
   text("user", request.user);
   text("method", request.method);
-  text("target", request.target);
+  text("target", v.target);
   text("protocol", v.protocol);
   number("status", v.status);
   number("bytes", v.bytes);

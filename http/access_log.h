@@ -7,8 +7,8 @@
 //   {"time":…,"client":…,"user":…,"method":…,"target":…,"protocol":…,"status":…,"bytes":…,
 //    "referer":…,"agent":…,"ms":…,"id":…,"digest":…,"cache":…}
 //
-// Client text is escaped; Authorization never appears. "-" (in JSON: no field) is what is not
-// known.
+// Client text is escaped; Authorization never appears, nor what signs a URL (http/signed_url.h).
+// "-" (in JSON: no field) is what is not known.
 #pragma once
 
 #include <string>

@@ -9,6 +9,7 @@
 #include <string>
 #include <string_view>
 
+#include "base/error.h"
 #include "base/task.h"
 #include "http/message.h"
 
@@ -29,6 +30,13 @@ class StatusError : public std::runtime_error {
 
  private:
   int status_;
+};
+
+// A file that is being sent cannot be read: its disk fails, or it is shorter than promised. What
+// ResponseWriter::body_bytes() counts was sent, so that a handler can send the rest from elsewhere.
+class FileError : public base::IoError {
+ public:
+  using base::IoError::IoError;
 };
 
 class BodyReader {
@@ -54,8 +62,8 @@ class ResponseWriter {
   virtual base::Task<void> begin(int status, Headers headers, std::optional<uint64_t> length) = 0;
   virtual base::Task<void> write(std::string_view data) = 0;
   // Bytes of a file: sendfile where the transport allows, never more than 2 MiB per loop turn;
-  // pages that are not in memory are read on the pool first. ConnectionError if the file is too
-  // short.
+  // pages that are not in memory are read on the pool first. FileError; without a length, a
+  // ConnectionError instead.
   virtual base::Task<void> write_file(int fd, uint64_t offset, uint64_t length) = 0;
   // Completes the message. A handler that returns without it, or with bytes missing, gets the
   // connection reset, so that no client takes a cut body for a whole one.

@@ -1,5 +1,5 @@
-// The HTTP client: streaming transfers by libcurl's multi interface on one event loop. The only
-// unit that sees curl.
+// The HTTP client: streaming transfers by libcurl's multi interface on one event loop. Behind it
+// are curl_multi and curl_transfer, and beside those and url nobody sees curl.
 //
 // A Client and its transfers live on one loop. Connections are kept and reused. TLS is always
 // verified. No redirect is followed, no proxy from the environment used, no content coding asked
@@ -9,6 +9,7 @@
 
 #include <chrono>
 #include <filesystem>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <stdexcept>
@@ -31,13 +32,21 @@ struct ClientOptions {
   std::filesystem::path certificate;  // client certificate and key, or empty
   std::filesystem::path key;
   std::string user_agent;
+  // HTTP/2 where a TLS server offers it: transfers then share connections, and max_connections
+  // limits those. A paused transfer may then hold more than buffer_bytes, up to curl's window of
+  // 32 MiB, and large bodies come slower than by HTTP/1.1 (a fifth to a quarter, curl 7.88).
+  bool http2 = false;
 };
 
 struct ClientRequest {
   std::string method = "GET";  // GET, HEAD or POST
   std::string url;
   Headers headers;
-  std::string body;  // of a POST; sent at once, without waiting for "100 Continue"
+  std::string body;              // of a POST; sent at once, without waiting for "100 Continue"
+  bool show_certificate = true;  // ClientOptions::certificate, if the server asks for one
+  // Says whether the request may go to this address (numeric), asked of every connection before it
+  // is made, and before one that is there is used. Empty: to any.
+  std::function<bool(const std::string& address)> may_connect;
 };
 
 // A transfer that could not begin or broke off.

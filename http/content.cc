@@ -84,6 +84,15 @@ base::Task<void> FileSource::send(ResponseWriter& response, uint64_t offset, uin
   co_await response.write_file(fd_, offset, length);
 }
 
+base::Task<void> BytesSource::send(ResponseWriter& response, uint64_t offset, uint64_t length) {
+  co_await response.write(bytes_.substr(offset, length));
+}
+
+bool range_unsatisfiable(const Request& request, const ContentInfo& info) {
+  return !none_match_hits(request.headers, info.etag) &&
+         select(request, info).kind == RangeSelection::Kind::unsatisfiable;
+}
+
 base::Task<void> serve_content(Exchange& exchange, ContentInfo info, ContentSource& source) {
   const Request& request = exchange.request;
   const RangeSelection selection = select(request, info);

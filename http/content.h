@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <string>
+#include <string_view>
 
 #include "base/task.h"
 #include "http/body.h"
@@ -28,11 +29,24 @@ class FileSource : public ContentSource {
   int fd_;
 };
 
+// Bytes that are all there. Does not own them.
+class BytesSource : public ContentSource {
+ public:
+  explicit BytesSource(std::string_view bytes) : bytes_(bytes) {}
+  base::Task<void> send(ResponseWriter& response, uint64_t offset, uint64_t length) override;
+
+ private:
+  std::string_view bytes_;
+};
+
 struct ContentInfo {
   uint64_t size = 0;
   std::string etag;  // quoted, strong
   Headers headers;   // sent with 200, 206 and 304: Content-Type, Cache-Control, …
 };
+
+// Whether serve_content answers 416: a Range that asks for nothing that is there.
+bool range_unsatisfiable(const Request& request, const ContentInfo& info);
 
 // Answers GET and HEAD: 200, 206 (Content-Range or multipart/byteranges), 304 with ETag and the
 // given headers, 412 never, 416 with an empty body and "Content-Range: bytes */<size>". Evaluates

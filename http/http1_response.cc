@@ -129,7 +129,15 @@ base::Task<void> Http1Response::write_file(int fd, uint64_t offset, uint64_t len
   }
   const Transport::Parts parts{before};
   co_await transport_.write(parts, /*more=*/true);
-  co_await transport_.send_file(fd, offset, length);
+  uint64_t sent = 0;
+  try {
+    co_await transport_.send_file(fd, offset, length, sent);
+  } catch (const FileError& e) {
+    if (framing_ == Framing::chunked) throw ConnectionError(e.what());
+    if (framing_ == Framing::length) left_ += length - sent;
+    body_bytes_ -= length - sent;
+    throw;
+  }
   if (framing_ == Framing::chunked) {
     const Transport::Parts end{"\r\n"};
     co_await transport_.write(end);

@@ -2,6 +2,8 @@
 
 #include <glog/logging.h>
 
+#include <algorithm>
+
 #include "base/durable_file.h"
 #include "base/error.h"
 
@@ -9,6 +11,18 @@ namespace http {
 namespace {
 
 constexpr uint64_t kMaxSecret = 4096;
+// What is shorter can be guessed from one signature.
+constexpr size_t kLeastSecret = 16;
+constexpr const char* kGoodSecret = "at least 16 characters; openssl rand -hex 32 makes good ones";
+
+// An error about a secret, without it.
+[[noreturn]] void fail_secret(const base::Section& section, const std::string& key,
+                              const std::string& expected) {
+  const std::string file = key + "_file";
+  if (section.has(file)) section.fail(file, expected);
+  section.hide_values();
+  section.fail(key, expected);
+}
 
 }  // namespace
 
@@ -52,7 +66,8 @@ std::string read_secret(const base::Section& section, const std::string& key) {
   const std::string file = section.string(key + "_file");
   std::string secret = section.secret(key);
   if (file.empty()) return secret;
-  if (!secret.empty()) section.fail(key, "either " + key + " or " + key + "_file, not both");
+  if (!secret.empty())
+    fail_secret(section, key, "either " + key + " or " + key + "_file, not both");
   std::optional<std::string> content;
   try {
     content = base::read_file(file, kMaxSecret);
@@ -63,6 +78,31 @@ std::string read_secret(const base::Section& section, const std::string& key) {
   while (content->ends_with('\n')) content->pop_back();
   if (content->empty()) section.fail(key + "_file", "a file with a secret in it");
   return *content;
+}
+
+std::vector<Network> read_networks(const base::Section& section, std::string_view key) {
+  std::vector<Network> networks;
+  for (const std::string& text : section.strings(key)) {
+    const auto network = Network::parse(text);
+    if (!network) section.fail(key, "networks such as 10.16.169.0/24 or 2001:db8::/32");
+    networks.push_back(*network);
+  }
+  return networks;
+}
+
+std::vector<SigningKey> read_signing_keys(const base::Section& signature) {
+  std::vector<SigningKey> keys;
+  for (const base::Section& section : signature.sections("keys")) {
+    SigningKey key{section.required_string("id"), read_secret(section, "secret")};
+    if (!valid_key_id(key.id)) section.fail("id", "up to 64 letters, digits and -_.");
+    if (std::ranges::find(keys, key.id, &SigningKey::id) != keys.end()) {
+      section.fail("id", "another one than that of a key before it");
+    }
+    if (key.secret.size() < kLeastSecret) fail_secret(section, "secret", kGoodSecret);
+    keys.push_back(std::move(key));
+  }
+  if (keys.empty()) signature.fail("keys", "a list of {id, secret_file}");
+  return keys;
 }
 
 base::LogLevel read_log_level(const base::Section& log, std::string_view key) {

@@ -2,10 +2,13 @@
 #pragma once
 
 #include <string>
+#include <vector>
 
 #include "base/log.h"
 #include "base/yaml_config.h"
+#include "http/network.h"
 #include "http/server.h"
+#include "http/signed_url.h"
 #include "http/tls.h"
 
 namespace http {
@@ -24,6 +27,12 @@ bool read_http2(const base::Section& http);
 
 // A secret given as `<key>` or, to keep it out of the file, as `<key>_file`; empty if neither is.
 std::string read_secret(const base::Section& section, const std::string& key);
+
+// A list of networks in CIDR notation, or single addresses.
+std::vector<Network> read_networks(const base::Section& section, std::string_view key);
+
+// keys: a list of {id, secret or secret_file}, at least one.
+std::vector<SigningKey> read_signing_keys(const base::Section& signature);
 
 // log.level: error, warn, info or debug, as in Distribution's file.
 base::LogLevel read_log_level(const base::Section& log, std::string_view key = "level");

@@ -61,6 +61,7 @@ void Service::run(base::LoopGroup& loops, ServiceCalls calls) {
     calls.reload();
     base::notify_service_manager(kReady);
   });
+  calls.start();
   std::optional<base::Watchdog> watchdog;
   if (const auto timeout = base::watchdog_timeout()) {
     watchdog.emplace(loop_, loops, *timeout, [] { base::notify_service_manager("WATCHDOG=1"); });

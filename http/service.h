@@ -17,8 +17,10 @@ inline constexpr int kExitOk = 0;
 inline constexpr int kExitFailure = 1;  // cannot serve: storage, listener, certificates
 inline constexpr int kExitUsage = 2;    // command line or configuration is wrong
 
-// What the program does when it is told to; the first two are called on the main thread.
+// What the program does when it is told to; all but the last are called on the main thread.
 struct ServiceCalls {
+  // Begins to serve. Signals are heard from before it on, and acted upon after it.
+  std::function<void()> start;
   std::function<void()> reload;  // SIGHUP
   // SIGTERM or SIGINT: tells load balancers to go elsewhere, and returns how long to serve them
   // until they have seen it. May be empty.
@@ -35,9 +37,10 @@ class Service {
   // The sockets that the service manager listens on for the program.
   const std::vector<base::InheritedSocket>& sockets() const { return sockets_; }
 
-  // Tells the service manager that the program is ready, and runs until it has drained after
-  // SIGTERM or SIGINT; a second one ends the process at once. `loops` are those that serve: if the
-  // service manager has a watchdog, it hears from it as long as all of them run.
+  // Starts, tells the service manager that the program is ready, and runs until it has drained
+  // after SIGTERM or SIGINT; a second one ends the process at once. Throws what `start` throws.
+  // `loops` are those that serve: if the service manager has a watchdog, it hears from it as long
+  // as all of them run.
   void run(base::LoopGroup& loops, ServiceCalls calls);
 
  private:

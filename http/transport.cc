@@ -14,7 +14,7 @@
 #include <cstring>
 #include <string>
 
-#include "base/error.h"
+#include "base/fault_point.h"
 
 namespace http {
 namespace {
@@ -32,6 +32,7 @@ constexpr std::chrono::milliseconds kOtherWaits(10);
 // A peer that keeps sending although its connection is being closed.
 constexpr std::chrono::seconds kLingerTime(5);
 constexpr size_t kLingerBytes = 4 << 20;
+constexpr const char* kTooShort = "a file being served is shorter than promised";
 
 [[noreturn]] void fail(const std::string& what) {
   throw ConnectionError(what + ": " + std::strerror(errno));
@@ -40,6 +41,7 @@ constexpr size_t kLingerBytes = 4 << 20;
 // Reads at the offset without waiting for the disk; fewer bytes, or none, if they are not in
 // memory. File systems that cannot tell (NFS, older tmpfs) count as a disk.
 size_t read_resident(int fd, uint64_t offset, char* out, size_t size) {
+  if (base::fault_point("serve.resident") != 0) return 0;
   const iovec target{out, size};
   const ssize_t n = preadv2(fd, &target, 1, static_cast<off_t>(offset), RWF_NOWAIT);
   return n > 0 ? static_cast<size_t>(n) : 0;
@@ -53,18 +55,22 @@ bool is_resident(int fd, uint64_t offset, uint64_t length) {
   return read_resident(fd, offset + length - 1, &byte, 1) == 1;
 }
 
-// Blocks. False at the end of the file.
-bool read_blocking(int fd, uint64_t offset, char* out, size_t size) {
+// Blocks. FileError.
+void read_blocking(int fd, uint64_t offset, char* out, size_t size) {
   while (size > 0) {
-    const ssize_t n = pread(fd, out, size, static_cast<off_t>(offset));
-    if (n < 0 && errno == EINTR) continue;
-    if (n < 0) throw base::IoError("read of a file being served");
-    if (n == 0) return false;
+    int error = base::fault_point("serve.read");
+    ssize_t n = 0;
+    if (error == 0) {
+      n = pread(fd, out, size, static_cast<off_t>(offset));
+      error = n < 0 ? errno : 0;
+    }
+    if (error == EINTR) continue;
+    if (error != 0) throw FileError(error, "a file being served");
+    if (n == 0) throw FileError(EIO, kTooShort);
     out += n;
     offset += static_cast<uint64_t>(n);
     size -= static_cast<size_t>(n);
   }
-  return true;
 }
 
 // Blocks until that part of the file is in memory; one disk read of the whole part, in steps.
@@ -72,8 +78,14 @@ void bring_into_memory(int fd, uint64_t offset, uint64_t length) {
   const auto buffer = std::make_unique_for_overwrite<char[]>(kResidencyStep);
   for (uint64_t at = 0; at < length; at += kResidencyStep) {
     const auto step = static_cast<size_t>(std::min(kResidencyStep, length - at));
-    if (!read_blocking(fd, offset + at, buffer.get(), step)) return;
+    read_blocking(fd, offset + at, buffer.get(), step);
   }
+}
+
+// Of those that sendfile reports, what is the file's and not the socket's.
+bool is_file_error(int error) {
+  return error == EIO || error == EBADMSG || error == EUCLEAN || error == ENODATA ||
+         error == ESTALE;
 }
 
 // Drops the first `count` bytes.
@@ -97,7 +109,7 @@ class PlainTransport : public Transport {
 
   base::Task<void> handshake(Peer&, base::TimePoint) override { co_return; }
 
-  base::Task<void> send_file(int fd, uint64_t offset, uint64_t length) override {
+  base::Task<void> send_file(int fd, uint64_t offset, uint64_t length, uint64_t& sent) override {
     uint64_t resident_to = offset;
     while (length > 0) {
       if (offset == resident_to) {
@@ -115,8 +127,10 @@ class PlainTransport : public Transport {
         co_await wait_to_send(Want::write);
         continue;
       }
+      if (n < 0 && is_file_error(errno)) throw FileError(errno, "a file being served");
       if (n < 0) fail("sendfile");
-      if (n == 0) throw ConnectionError("the file is shorter than promised");
+      if (n == 0) throw FileError(EIO, kTooShort);
+      sent += static_cast<uint64_t>(n);
       offset += static_cast<uint64_t>(n);
       length -= static_cast<uint64_t>(n);
       if (turn_is_over(static_cast<size_t>(n))) co_await loop_.yield();
@@ -221,7 +235,7 @@ class TlsTransport : public Transport {
     return {reinterpret_cast<const char*>(name), size};
   }
 
-  base::Task<void> send_file(int fd, uint64_t offset, uint64_t length) override {
+  base::Task<void> send_file(int fd, uint64_t offset, uint64_t length, uint64_t& sent) override {
     const auto buffer = std::make_unique_for_overwrite<char[]>(
         static_cast<size_t>(std::min<uint64_t>(length, kTlsFileBuffer)));
     while (length > 0) {
@@ -229,6 +243,7 @@ class TlsTransport : public Transport {
       co_await read_file(pool_, fd, offset, buffer.get(), step);
       const Parts parts{std::string_view(buffer.get(), step)};
       co_await write(parts);
+      sent += step;
       offset += step;
       length -= step;
     }
@@ -310,9 +325,7 @@ base::Task<void> read_file(base::ThreadPool& pool, int fd, uint64_t offset, char
                            size_t size) {
   const size_t got = read_resident(fd, offset, out, size);
   if (got == size) co_return;
-  const bool whole =
-      co_await pool.run([=] { return read_blocking(fd, offset + got, out + got, size - got); });
-  if (!whole) throw ConnectionError("the file is shorter than promised");
+  co_await pool.run([=] { read_blocking(fd, offset + got, out + got, size - got); });
 }
 
 std::unique_ptr<Transport> Transport::plain(base::EventLoop& loop, base::ThreadPool& pool,

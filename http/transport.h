@@ -2,9 +2,8 @@
 // writes to. With tls.cc the only unit that sees OpenSSL's connections.
 //
 // Lives on its loop; owns the socket. At most one coroutine reads and one writes, at the same time
-// if they like. I/O is tried
-// first and waited for only when the kernel has nothing or is full. Whatever goes wrong is a
-// ConnectionError.
+// if they like. I/O is tried first and waited for only when the kernel has nothing or is full.
+// Whatever goes wrong with the peer is a ConnectionError.
 #pragma once
 
 #include <array>
@@ -29,7 +28,7 @@ class TimedOut : public ConnectionError {
 };
 
 // Reads exactly `size` bytes of a file: at once if they are in memory, else on the pool.
-// ConnectionError if the file is shorter, base::IoError if it cannot be read.
+// FileError.
 base::Task<void> read_file(base::ThreadPool& pool, int fd, uint64_t offset, char* out, size_t size);
 
 class Transport {
@@ -62,8 +61,9 @@ class Transport {
 
   // Sends all of it. `more`: further bytes follow at once, so the last packet may wait for them.
   base::Task<void> write(Parts parts, bool more = false);
-  // Sends that part of a file; bytes that are not in memory are read on the pool first.
-  virtual base::Task<void> send_file(int fd, uint64_t offset, uint64_t length) = 0;
+  // Sends that part of a file; bytes that are not in memory are read on the pool first. FileError;
+  // `sent` grows by what was sent till then.
+  virtual base::Task<void> send_file(int fd, uint64_t offset, uint64_t length, uint64_t& sent) = 0;
 
   // Ends the stream in order, so that the peer gets everything that was sent: what it still sends
   // is read and dropped for a moment, or its kernel would discard our last bytes (RFC 9112 §9.6).

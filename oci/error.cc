@@ -105,6 +105,7 @@ ErrorCode code_for_status(int status) {
     case 502:
     case 503:
     case 504:
+    case 508:
       return ErrorCode::unavailable;
     default:
       return ErrorCode::unknown;

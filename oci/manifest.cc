@@ -127,6 +127,19 @@ Platform platform(const Fields& descriptor, const std::string& where) {
           .os = std::string(fields.text("os"))};
 }
 
+std::vector<std::string> urls(const Fields& descriptor) {
+  constexpr std::string_view kStrings = "an array of strings";
+  std::vector<std::string> out;
+  const auto array = descriptor.find_as<dom::array>("urls", kStrings);
+  if (!array) return out;
+  for (const dom::element element : *array) {
+    std::string_view url;
+    if (element.get(url) != simdjson::SUCCESS) descriptor.refuse_field("urls", kStrings);
+    out.emplace_back(url);
+  }
+  return out;
+}
+
 // A missing "mediaType" or "size" is empty or 0, because Go programs leave such values out.
 Descriptor descriptor(dom::element element, const std::string& where) {
   const Fields fields(element, where, kDescriptorFields);
@@ -138,12 +151,11 @@ Descriptor descriptor(dom::element element, const std::string& where) {
   constexpr std::string_view kWholeNumber = "a whole number of bytes, 0 or more";
   const int64_t size = fields.find_as<int64_t>("size", kWholeNumber).value_or(0);
   if (size < 0) fields.refuse_field("size", kWholeNumber);
-  const auto urls = fields.find_as<dom::array>("urls", "an array");
   const std::string_view type = fields.text("mediaType");
   return {.media_type = std::string(type),
           .digest = *digest,
           .size = static_cast<uint64_t>(size),
-          .has_urls = urls && urls->begin() != urls->end(),
+          .urls = urls(fields),
           .distributable =
               !type.starts_with(kForeignLayer) && !type.starts_with(kNonDistributableLayer),
           .platform = platform(fields, where)};

@@ -42,7 +42,7 @@ struct Descriptor {
   std::string media_type;
   Digest digest;
   uint64_t size = 0;
-  bool has_urls = false;
+  std::vector<std::string> urls;  // where else its bytes are said to be
   // Its bytes need not be in the registry: a foreign (Docker) or non-distributable (OCI) layer.
   bool distributable = true;
   Platform platform;

@@ -22,16 +22,6 @@ std::string read_url(const base::Section& section, std::string_view key) {
   return url;
 }
 
-std::vector<Network> read_networks(const base::Section& section, std::string_view key) {
-  std::vector<Network> networks;
-  for (const std::string& text : section.strings(key)) {
-    const auto network = Network::parse(text);
-    if (!network) section.fail(key, "networks such as 10.16.169.0/24 or 2001:db8::/32");
-    networks.push_back(*network);
-  }
-  return networks;
-}
-
 UploadPurging read_upload_purging(const base::Section& section) {
   UploadPurging purging;
   purging.enabled = section.boolean("enabled", purging.enabled);
@@ -150,7 +140,8 @@ void read_http(const base::Section& http, Config& config) {
   }
 }
 
-// As in Distribution 3, whose "disabled" is about the children of indexes, not about layers.
+// As in Distribution 3, whose "disabled" is about URLs and the children of indexes, not about
+// whether layers are there.
 Validation read_validation(const base::Section& section) {
   using Children = Validation::Children;
   Validation validation;
@@ -166,9 +157,32 @@ Validation read_validation(const base::Section& section) {
   if (required == "list" && validation.platforms.empty()) {
     indexes.fail("platformlist", "the platforms that are required, each {architecture: …, os: …}");
   }
-  if (section.boolean("disabled", false)) validation.children = Children::none;
+  if (const base::Section urls = manifests.section("urls"); urls.present()) {
+    validation.urls.emplace(urls);
+  }
+  if (section.boolean("disabled", false)) {
+    validation.children = Children::none;
+    validation.urls.reset();
+  }
   validation.layers = manifests.section("images").choice("layers", {"all", "none"}, "all") == "all";
   return validation;
+}
+
+std::optional<RedirectSignature> read_redirect_signature(const base::Section& section) {
+  if (!section.present()) return std::nullopt;
+  RedirectSignature signature;
+  signature.keys = http::read_signing_keys(section);
+  signature.lifetime =
+      std::chrono::floor<std::chrono::seconds>(section.duration("lifetime", signature.lifetime));
+  if (signature.lifetime < std::chrono::seconds(1)) {
+    section.fail("lifetime", "at least a second, such as 20m");
+  }
+  RedirectSignature::Prefix bits;
+  const base::Section prefix = section.section("prefix");
+  bits.ipv4 = static_cast<unsigned>(prefix.integer("ipv4", bits.ipv4, 1, 32));
+  bits.ipv6 = static_cast<unsigned>(prefix.integer("ipv6", bits.ipv6, 1, 128));
+  if (section.choice("scope", {"none", "client"}, "none") == "client") signature.client = bits;
+  return signature;
 }
 
 RedirectConfig read_redirect(const base::Section& section) {
@@ -180,9 +194,10 @@ RedirectConfig read_redirect(const base::Section& section) {
   const base::Section except = section.section("except");
   redirect.via = except.strings("via");
   redirect.hosts = except.strings("hosts");
-  redirect.networks = read_networks(except, "networks");
+  redirect.networks = http::read_networks(except, "networks");
   redirect.certificates = except.strings("certificates");
   redirect.bearer = http::read_secret(except, "bearer");
+  redirect.signature = read_redirect_signature(section.section("signature"));
   return redirect;
 }
 
@@ -191,7 +206,7 @@ void read_server(const base::Section& server, Config& config) {
   config.drain_delay = server.duration("drain_delay", config.drain_delay);
   config.loops = static_cast<size_t>(server.integer("loops", 0, 0, 1024));
   config.threads = static_cast<size_t>(server.integer("threads", 16, 1, 1024));
-  config.trusted_proxies = read_networks(server, "trusted_proxies");
+  config.trusted_proxies = http::read_networks(server, "trusted_proxies");
 }
 
 }  // namespace
@@ -234,6 +249,8 @@ void log_fixed_differences(const Config& old, const Config& fresh) {
   report(old.secret == fresh.secret, "http.secret");
   report(old.loops == fresh.loops && old.threads == fresh.threads && old.limits == fresh.limits,
          "server");
+  report(old.debug == fresh.debug, "http.debug");
+  report(old.health == fresh.health, "health");
   report(old.notifications == fresh.notifications, "notifications");
   report(old.access_log == fresh.access_log && old.access_format == fresh.access_format,
          "log.accesslog");

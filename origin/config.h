@@ -11,6 +11,7 @@
 #include "base/log.h"
 #include "base/service_manager.h"
 #include "http/access_log.h"
+#include "http/network.h"
 #include "http/server.h"
 #include "http/tls.h"
 #include "origin/auth/config.h"
@@ -18,7 +19,6 @@
 #include "origin/events/config.h"
 #include "origin/health_config.h"
 #include "origin/maintenance/upload_purger.h"
-#include "origin/network.h"
 #include "origin/redirect.h"
 #include "origin/validation.h"
 
@@ -54,7 +54,7 @@ struct Config {
   http::ServerLimits limits;
   size_t loops = 0;  // 0: one per core
   size_t threads = 16;
-  std::vector<Network> trusted_proxies;  // whose word on the client's address is believed
+  std::vector<http::Network> trusted_proxies;  // whose word on the client's address is believed
 
   base::LogLevel log_level = base::LogLevel::info;
   base::LogFormat log_format;

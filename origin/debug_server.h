@@ -16,6 +16,8 @@ struct DebugConfig {
   std::string address;  // http.debug.addr; empty: no such server
   bool metrics = false;
   std::string metrics_path = "/metrics";
+
+  bool operator==(const DebugConfig&) const = default;
 };
 
 // The section http.debug. base::ConfigError for what is wrong.

@@ -18,15 +18,21 @@ struct HealthConfig {
   struct Timing {
     std::chrono::nanoseconds interval = std::chrono::seconds(10);
     int64_t threshold = 0;  // as 1
+
+    bool operator==(const Timing&) const = default;
   };
   struct StorageCheck {
     Timing timing;
     std::chrono::nanoseconds timeout = std::chrono::seconds(5);
+
+    bool operator==(const StorageCheck&) const = default;
   };
   // Unhealthy while the file exists.
   struct FileCheck {
     Timing timing;
     std::filesystem::path file;
+
+    bool operator==(const FileCheck&) const = default;
   };
   // Unhealthy unless a HEAD has this status.
   struct HttpCheck {
@@ -35,18 +41,24 @@ struct HealthConfig {
     std::string uri;
     http::Headers headers;
     int status = 200;
+
+    bool operator==(const HttpCheck&) const = default;
   };
   // Unhealthy unless it can be connected to.
   struct TcpCheck {
     Timing timing;
     std::chrono::nanoseconds timeout = std::chrono::seconds(5);
     std::string address;  // host:port
+
+    bool operator==(const TcpCheck&) const = default;
   };
 
   std::optional<StorageCheck> storage;
   std::vector<FileCheck> files;
   std::vector<HttpCheck> uris;
   std::vector<TcpCheck> addresses;
+
+  bool operator==(const HealthConfig&) const = default;
 };
 
 // base::ConfigError for what is wrong.

@@ -62,8 +62,8 @@ int serve(const std::string& path) {
     http::Service service;
     config.sockets = service.sockets();
     origin::Registry registry(std::move(config));
-    registry.start();
-    service.run(registry.loops(), {.reload = [&] { reload(registry, path); },
+    service.run(registry.loops(), {.start = [&] { registry.start(); },
+                                   .reload = [&] { reload(registry, path); },
                                    .leave = [&] { return registry.leave(); },
                                    .drain = [&] { registry.stop(); }});
     return http::kExitOk;

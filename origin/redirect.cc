@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <string_view>
 
-#include "origin/auth/credentials.h"
+#include "http/credentials.h"
 
 namespace origin {
 namespace {
@@ -22,7 +22,7 @@ std::string_view without_port(std::string_view host) {
 }
 
 bool certificate_matches(const http::Peer& peer, const std::string& name) {
-  return auth::subject_matches(peer, name) || auth::alternative_name_matches(peer, name);
+  return http::subject_matches(peer, name) || http::alternative_name_matches(peer, name);
 }
 
 bool excepted(const RedirectConfig& config, const http::Request& request) {
@@ -33,20 +33,38 @@ bool excepted(const RedirectConfig& config, const http::Request& request) {
          std::ranges::any_of(config.hosts, [&](auto& name) { return http::iequals(host, name); }) ||
          std::ranges::any_of(config.certificates,
                              [&](auto& name) { return certificate_matches(request.peer, name); }) ||
-         contains_address(config.networks, request.client) ||
-         auth::shows_secret(request, config.bearer);
+         http::contains_address(config.networks, request.client) ||
+         http::shows_secret(request, config.bearer);
+}
+
+// The query that permits the path to this client; nullopt if its address must be known and is not.
+std::optional<std::string> signed_query(const RedirectSignature& signature,
+                                        const http::Request& request, const std::string& path,
+                                        int64_t now) {
+  std::optional<http::Network> network;
+  if (const auto& prefix = signature.client) {
+    network = http::Network::around(request.client, prefix->ipv4, prefix->ipv6);
+    if (!network) return std::nullopt;
+  }
+  // Of two signatures the edge would take none.
+  const bool another = http::has_signature(request);
+  std::string query = another || request.query.empty() ? "" : request.query + '&';
+  return query +
+         http::sign_path(signature.keys.front(), path, now + signature.lifetime.count(), network);
 }
 
 }  // namespace
 
 std::optional<std::string> redirect_url(const RedirectConfig& config, const http::Request& request,
                                         const std::string& repository, const oci::Digest& digest,
-                                        uint64_t size) {
+                                        uint64_t size, int64_t now) {
   if (config.url.empty() || !request.is("GET") || size < config.direct_below) return std::nullopt;
   if (excepted(config, request)) return std::nullopt;
-  std::string url = config.url + "/v2/" + repository + "/blobs/" + digest.str();
-  if (!request.query.empty()) url += '?' + request.query;
-  return url;
+  const std::string path = "/v2/" + repository + "/blobs/" + digest.str();
+  std::optional<std::string> query = request.query;
+  if (config.signature) query = signed_query(*config.signature, request, path, now);
+  if (!query) return std::nullopt;
+  return config.url + path + (query->empty() ? "" : '?' + *query);
 }
 
 }  // namespace origin

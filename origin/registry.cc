@@ -11,6 +11,7 @@
 #include "base/process_metrics.h"
 #include "base/uuid.h"
 #include "http/access_log.h"
+#include "http/forwarded.h"
 #include "oci/name.h"
 #include "origin/api/blobs.h"
 #include "origin/api/catalog.h"
@@ -18,7 +19,6 @@
 #include "origin/api/referrers.h"
 #include "origin/api/tags.h"
 #include "origin/api/uploads.h"
-#include "origin/forwarded.h"
 #include "origin/secret.h"
 #include "origin/storage/action.h"
 #include "origin/storage/files.h"
@@ -162,6 +162,10 @@ void Registry::add_metrics() {
   using Kind = base::Metrics::Kind;
   base::add_process_metrics(metrics_);
   metrics_.include(action_times());
+  if (events_) {
+    event_metrics_ = std::make_unique<EventMetrics>(*events_);
+    metrics_.include(*event_metrics_);
+  }
   metrics_.gauge("entrepot_build_info", "The version that runs.", {{"version", ENTREPOT_VERSION}})
       .Set(1);
   metrics_.watch(Kind::gauge, "entrepot_http_connections", "Open connections.",

@@ -16,6 +16,7 @@
 #include "origin/auth/passwords.h"
 #include "origin/config.h"
 #include "origin/debug_server.h"
+#include "origin/events/event_metrics.h"
 #include "origin/events/events.h"
 #include "origin/health.h"
 #include "origin/request_metrics.h"
@@ -72,6 +73,7 @@ class Registry {
   auth::Passwords passwords_;
   std::shared_ptr<const auth::Authorizer> authorizer_;  // of config_; guarded by mutex_
   std::unique_ptr<Events> events_;                      // none without endpoints
+  std::unique_ptr<EventMetrics> event_metrics_;         // of events_
   std::shared_ptr<http::TlsContext> tls_;
   std::unique_ptr<http::Server> server_;
   std::unique_ptr<UploadPurger> purger_;  // from start() to stop()

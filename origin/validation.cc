@@ -13,4 +13,9 @@ bool Validation::requires_layer(const oci::Descriptor& layer) const {
   return layers && layer.distributable;
 }
 
+bool Validation::allows_urls(const oci::Descriptor& layer) const {
+  return !urls ||
+         std::ranges::all_of(layer.urls, [&](const auto& url) { return urls->allows(url); });
+}
+
 }  // namespace origin

@@ -6,8 +6,11 @@
 #include <chrono>
 
 #include "http/range.h"
+#include "http/signed_url.h"
 #include "oci/error.h"
 #include "proxy/edge.h"
+#include "proxy/fill_source.h"
+#include "proxy/hit_source.h"
 
 namespace proxy {
 namespace {
@@ -25,12 +28,12 @@ int64_t unix_now() {
 
 // What the client is told of each ending. 4xx only for what is about the blob; what is about the
 // edge or its upstreams is 5xx, which clients retry elsewhere.
-struct Answer {
+struct ErrorAnswer {
   int status;
   oci::ErrorCode code;
   std::string_view detail;
 };
-Answer answer_for(Outcome outcome) {
+ErrorAnswer answer_for(Outcome outcome) {
   using oci::ErrorCode;
   switch (outcome) {
     case Outcome::absent:
@@ -39,6 +42,8 @@ Answer answer_for(Outcome outcome) {
       return {502, ErrorCode::unavailable, "the origin refused this cache's request"};
     case Outcome::throttled:
       return {429, ErrorCode::too_many_requests, "the origin limits this cache's requests"};
+    case Outcome::busy:
+      return {503, ErrorCode::unavailable, "too many requests to the origin are waiting"};
     case Outcome::unreachable:
       return {502, ErrorCode::unavailable, "the origin did not give the blob"};
     case Outcome::digest_mismatch:
@@ -67,29 +72,32 @@ http::ByteRange first_part(const http::Request& request, uint64_t size) {
 
 }  // namespace
 
-base::Task<void> Blobs::serve(http::Exchange& exchange, oci::BlobRoute route) {
-  const std::optional<oci::Digest> digest = oci::Digest::parse(route.digest);
+base::Task<void> Blobs::serve(http::Exchange& exchange, Routing::Destination from,
+                              std::string digest_text) {
+  const std::optional<oci::Digest> digest = oci::Digest::parse(digest_text);
   if (!digest) throw oci::Error(oci::ErrorCode::digest_invalid, "not a sha256 or sha512 digest");
 
   std::shared_ptr<const cache::Blob> blob = store_.hot(*digest);
-  if (!blob && store_.contains(*digest)) {
+  if (!blob && store_.may_hold(*digest)) {
     blob = co_await pool_.run([&] { return store_.open(*digest); });
   }
+  BlobName name{from.upstream, from.repository, *digest,
+                exchange.request.headers.joined("CDN-Loop")};
   if (blob) {
-    co_await serve_hit(exchange, *digest, std::move(blob));
+    co_await serve_hit(exchange, std::move(name), std::move(blob));
   } else if (exchange.request.is("HEAD")) {
-    co_await serve_head(exchange, {route.repository, *digest});
+    co_await serve_head(exchange, std::move(name));
   } else {
-    co_await serve_miss(exchange, {route.repository, *digest});
+    co_await serve_miss(exchange, std::move(name));
   }
 }
 
-base::Task<void> Blobs::serve_hit(http::Exchange& exchange, oci::Digest digest,
+base::Task<void> Blobs::serve_hit(http::Exchange& exchange, BlobName name,
                                   std::shared_ptr<const cache::Blob> blob) {
-  http::ContentInfo info = content(digest, blob->size(), "hit");
+  http::ContentInfo info = content(exchange.request, name.digest, blob->size(), "hit");
   const int64_t age = std::max<int64_t>(0, unix_now() - blob->stored_at());
   info.headers.set("Age", std::to_string(age));
-  http::FileSource source(blob->fd());
+  HitSource source(pool_, store_, fills_, std::move(name), std::move(blob));
   co_await http::serve_content(exchange, std::move(info), source);
 }
 
@@ -109,12 +117,14 @@ base::Task<void> Blobs::serve_head(http::Exchange& exchange, BlobName name) {
   }
   // HEAD has no body, so nothing is ever read from this.
   http::FileSource nothing(-1);
-  co_await http::serve_content(exchange, content(name.digest, *size, "fwd=uri-miss"), nothing);
+  co_await http::serve_content(
+      exchange, content(exchange.request, name.digest, *size, "fwd=uri-miss"), nothing);
 }
 
 base::Task<void> Blobs::serve_miss(http::Exchange& exchange, BlobName name) {
   while (true) {
-    const Fills::Joined joined = fills_.join(name);
+    const bool by_ranges = exchange.request.headers.has("Range");
+    const Fills::Joined joined = fills_.join(name, by_ranges);
     const std::shared_ptr<Fill> fill = joined.fill;
     const std::optional<uint64_t> size = co_await fills_.size(*fill);
 
@@ -124,16 +134,19 @@ base::Task<void> Blobs::serve_miss(http::Exchange& exchange, BlobName name) {
       co_await fills_.readable(fill, part.first, part.end(), deadline);
     }
     const Ending ending = fill->progress.ending();
-    if (ending.outcome == Outcome::filling || ending.outcome == Outcome::verified) {
-      const std::string status =
-          joined.started ? "fwd=uri-miss; stored" : "fwd=uri-miss; collapsed";
+    const bool passes = size && passes_through(ending.outcome);
+    if (ending.outcome == Outcome::filling || ending.outcome == Outcome::verified || passes) {
+      std::string status = "fwd=uri-miss";
+      if (!passes) status += joined.started ? "; stored" : "; collapsed";
       FillSource source(fills_, fill);
-      co_await http::serve_content(exchange, content(name.digest, *size, status), source);
+      co_await http::serve_content(exchange, content(exchange.request, name.digest, *size, status),
+                                   source);
       co_return;
     }
-    // The fill asked in another repository's name, where the blob is not; ours may have it.
+    // The fill asked in another's name, where the blob may not be; ours may have it.
     const bool ask_again =
-        ending.outcome == Outcome::absent && fill->name.repository != name.repository;
+        ending.outcome != Outcome::cancelled &&
+        (fill->name.upstream != name.upstream || fill->name.repository != name.repository);
     if (ask_again) continue;
     co_await serve_ending(exchange, name, ending);
     co_return;
@@ -141,7 +154,7 @@ base::Task<void> Blobs::serve_miss(http::Exchange& exchange, BlobName name) {
 }
 
 base::Task<void> Blobs::serve_ending(http::Exchange& exchange, BlobName name, Ending ending) {
-  const Answer answer = answer_for(ending.outcome);
+  const ErrorAnswer answer = answer_for(ending.outcome);
   http::Response response = error_response(
       name_, answer.status,
       oci::error_json({{answer.code, oci::detail_string(std::string(answer.detail) + ": " +
@@ -151,16 +164,20 @@ base::Task<void> Blobs::serve_ending(http::Exchange& exchange, BlobName name, En
   co_await exchange.response.send(std::move(response));
 }
 
-http::ContentInfo Blobs::content(const oci::Digest& digest, uint64_t size,
-                                 const std::string& cache_status) const {
+http::ContentInfo Blobs::content(const http::Request& request, const oci::Digest& digest,
+                                 uint64_t size, const std::string& cache_status) const {
   http::ContentInfo info;
   info.size = size;
   info.etag = "\"" + digest.str() + "\"";
   info.headers.set("Content-Type", "application/octet-stream");
   info.headers.set("Docker-Content-Digest", digest.str());
-  info.headers.set("Cache-Control", "public, max-age=31536000, immutable");
+  // What a signed URL gives is for who has it: no cache between may keep it for others.
+  const std::string keepers = http::has_signature(request) ? "private" : "public";
+  info.headers.set("Cache-Control", keepers + ", max-age=31536000, immutable");
   info.headers.set("Cache-Status", name_ + "; " + cache_status);
   info.headers.set("Via", "1.1 " + name_);
+  // distribution-spec "Registry proxying": the request was routed by it.
+  if (const auto ns = request.query_value("ns")) info.headers.set("OCI-Namespace", *ns);
   return info;
 }
 

@@ -10,8 +10,8 @@
 #include "cache/blob_store.h"
 #include "http/body.h"
 #include "http/content.h"
-#include "oci/name.h"
 #include "proxy/fill.h"
+#include "proxy/routing.h"
 
 namespace proxy {
 
@@ -23,15 +23,15 @@ class Blobs {
       : pool_(pool), store_(store), fills_(fills), name_(std::move(name)) {}
 
   // REQUIRES: the method is GET or HEAD.
-  base::Task<void> serve(http::Exchange& exchange, oci::BlobRoute route);
+  base::Task<void> serve(http::Exchange& exchange, Routing::Destination from, std::string digest);
 
  private:
-  base::Task<void> serve_hit(http::Exchange& exchange, oci::Digest digest,
+  base::Task<void> serve_hit(http::Exchange& exchange, BlobName name,
                              std::shared_ptr<const cache::Blob> blob);
   base::Task<void> serve_head(http::Exchange& exchange, BlobName name);
   base::Task<void> serve_miss(http::Exchange& exchange, BlobName name);
   base::Task<void> serve_ending(http::Exchange& exchange, BlobName name, Ending ending);
-  http::ContentInfo content(const oci::Digest& digest, uint64_t size,
+  http::ContentInfo content(const http::Request& request, const oci::Digest& digest, uint64_t size,
                             const std::string& cache_status) const;
 
   base::ThreadPool& pool_;

@@ -1,41 +1,41 @@
 #include "proxy/config.h"
 
 #include <glog/logging.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <climits>
 
 #include "base/durable_file.h"
 #include "base/yaml_config.h"
+#include "http/cdn_loop.h"
 #include "http/server_config.h"
 
 namespace proxy {
 namespace {
 
-// An upstream's base URL, without a trailing slash, so that a path can be put behind it.
-std::string base_url(const base::Section& section, std::string url) {
-  if (!url.starts_with("https://") && !url.starts_with("http://")) {
-    section.fail("urls", "URLs that begin with https:// or http://");
-  }
-  while (url.ends_with('/')) url.pop_back();
-  return url;
+// What a cache leaves of its disk to others, and to its own index.
+constexpr uint64_t kMinFree = 256 << 20;
+// The index is no place for large blobs: it needs pages in a row for them, and they are held in
+// memory.
+constexpr uint64_t kMostInline = 64 << 10;
+
+// The host's name: nodes need different ones, or a chain of them looks like a loop.
+std::string default_name() {
+  std::array<char, HOST_NAME_MAX + 1> name{};
+  if (::gethostname(name.data(), name.size() - 1) != 0) return "entrepot-edge";
+  return http::is_token(name.data()) ? name.data() : "entrepot-edge";
 }
 
-void read_upstream(const base::Section& section, EdgeConfig& config) {
-  for (std::string& url : section.strings("urls")) {
-    config.upstream.urls.push_back(base_url(section, std::move(url)));
-  }
-  if (config.upstream.urls.empty()) {
-    section.fail("urls", "a list of origin URLs, such as [https://registry.example]");
-  }
-  config.upstream.bearer = http::read_secret(section, "bearer");
-  http::ClientOptions& client = config.client;
-  client.ca_file = section.string("ca");
-  client.certificate = section.string("certificate");
-  client.key = section.string("key");
-  if (client.certificate.empty() != client.key.empty()) {
-    section.fail("certificate", "certificate and key together");
-  }
-  client.connect_timeout = section.duration("connect_timeout", client.connect_timeout);
-  client.first_byte_timeout = section.duration("first_byte_timeout", client.first_byte_timeout);
-  client.stall_timeout = section.duration("stall_timeout", client.stall_timeout);
+std::optional<SignatureConfig> read_signature(const base::Section& section) {
+  if (!section.present()) return std::nullopt;
+  SignatureConfig signature;
+  signature.keys = http::read_signing_keys(section);
+  signature.required = section.boolean("required", signature.required);
+  signature.clock_skew = std::chrono::floor<std::chrono::seconds>(
+      section.duration("clock_skew", signature.clock_skew));
+  return signature;
 }
 
 }  // namespace
@@ -59,18 +59,37 @@ EdgeConfig read_edge_config(const std::filesystem::path& path) {
   config.cache.root = cache.required_string("directory");
   config.cache.capacity = cache.size("size", 0);
   if (config.cache.capacity == 0) cache.fail("size", "the most bytes to keep, such as 100GiB");
+  config.cache.min_free = cache.size("min_free", kMinFree);
+  config.cache.inline_limit = cache.size("inline_limit", cache::kInlineLimit);
+  if (config.cache.inline_limit > kMostInline) {
+    cache.fail("inline_limit", "at most 64KiB, or 0 for a file for each blob");
+  }
   config.cache.small_blob = cache.size("small_blob", config.cache.small_blob);
   config.cache.small_share = static_cast<double>(cache.integer("small_share", 5, 0, 100)) / 100;
 
-  read_upstream(root.section("upstream"), config);
-  config.upstream.via = root.string("name", "entrepot-edge");
-  config.client.user_agent = "entrepot-edge/" ENTREPOT_VERSION;
+  for (const base::Section& upstream : root.sections("upstreams")) {
+    config.upstreams.push_back(read_upstream(upstream));
+    // What is kept of an upstream is kept under its name.
+    const std::string& name = config.upstreams.back().name;
+    if (std::ranges::count(config.upstreams, name, &UpstreamConfig::name) > 1) {
+      upstream.fail("name",
+                    "a name that no other upstream has; the default is the first URL's host");
+    }
+  }
+  if (config.upstreams.empty()) root.fail("upstreams", "a list of registries, such as {urls}");
+  config.name = root.string("name", default_name());
+  if (!http::is_token(config.name)) root.fail("name", "a name without spaces, such as edge-1");
+
+  config.signature = read_signature(root.section("signature"));
 
   const base::Section server = root.section("server");
   config.limits = http::read_server_limits(server);
   config.loops = static_cast<size_t>(server.integer("loops", 0, 0, 1024));
   config.threads = static_cast<size_t>(server.integer("threads", 16, 1, 1024));
+  config.trusted_proxies = http::read_networks(server, "trusted_proxies");
   config.drain_timeout = server.duration("draintimeout", config.drain_timeout);
+
+  if (root.has("admin")) config.admin = read_admin(root.section("admin"));
 
   const base::Section log = root.section("log");
   config.log_level = http::read_log_level(log);

@@ -2,7 +2,9 @@
 #pragma once
 
 #include <chrono>
+#include <ctime>
 #include <filesystem>
+#include <functional>
 #include <optional>
 #include <string>
 #include <vector>
@@ -10,9 +12,11 @@
 #include "base/log.h"
 #include "base/service_manager.h"
 #include "cache/blob_store.h"
-#include "http/client.h"
+#include "http/network.h"
 #include "http/server.h"
-#include "proxy/upstream.h"
+#include "proxy/admin_config.h"
+#include "proxy/signature_check.h"
+#include "proxy/upstream_config.h"
 
 namespace proxy {
 
@@ -24,19 +28,26 @@ struct EdgeListener {
 struct EdgeConfig {
   std::vector<EdgeListener> listeners;
   cache::BlobStoreOptions cache;
-  UpstreamOptions upstream;
-  http::ClientOptions client;
+  std::vector<UpstreamConfig> upstreams;
+  std::optional<SignatureConfig> signature;    // nullopt: no signature is looked at
+  std::vector<http::Network> trusted_proxies;  // whose word on the client's address is believed
+  // In Via, Cache-Status and CDN-Loop: no two edges that ask each other may have the same.
+  std::string name = "entrepot-edge";
   http::ServerLimits limits;
   size_t loops = 0;     // 0: one per core
   size_t threads = 16;  // of the pool
   std::chrono::nanoseconds drain_timeout = std::chrono::seconds(60);
   base::LogLevel log_level = base::LogLevel::info;
   bool access_log = true;
+  AdminConfig admin;
   // What the service manager listens on for us: one for each of the listeners, in their order,
   // instead of its address. Not in the file.
   std::vector<base::InheritedSocket> sockets;
   // Deadlines; not in the file.
   base::Clock* clock = &base::Clock::system();
+  // The wall clock, in Unix seconds: the age of what a tag led to, and what signatures
+  // are held against. Not in the file.
+  std::function<int64_t()> unix_time = [] { return static_cast<int64_t>(std::time(nullptr)); };
 };
 
 EdgeConfig read_edge_config(const std::filesystem::path& path);

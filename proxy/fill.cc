@@ -10,6 +10,8 @@
 #include "base/crash_point.h"
 #include "base/durable_file.h"
 #include "base/error.h"
+#include "proxy/download.h"
+#include "proxy/pass_through.h"
 
 namespace proxy {
 namespace {
@@ -20,9 +22,6 @@ constexpr uint64_t kFrontReach = 4 * cache::kBlockSize;
 // What one range run fetches at most: clients often drop an open-ended range early, and the front
 // comes along anyway (RangeAmp).
 constexpr uint64_t kRangeRun = 8 * cache::kBlockSize;
-// A transfer that gave so much before it broke was worth its connection: the count of failures
-// begins again. Less, and an upstream that cuts after every few bytes is given up.
-constexpr uint64_t kWorthwhile = 64 << 10;
 
 uint64_t align_down(uint64_t offset) { return offset / cache::kBlockSize * cache::kBlockSize; }
 
@@ -36,59 +35,34 @@ std::vector<Span> present_spans(const cache::BlobWriter& writer) {
   return spans;
 }
 
+Ending known_absent(const BlobName& name) {
+  return {Outcome::absent, name.upstream->name() + " said so a moment ago", ""};
+}
+
 }  // namespace
 
-// One run's state over its retries.
+// One run: the front one, or that of a range.
 struct Fills::Run {
-  std::optional<Transfer> transfer;  // at the run's position
-  size_t url = 0;                    // who is asked next
-  size_t failures = 0;               // since the last worthwhile transfer
-  size_t refusals = 0;               // answers in a row that say no (absent, refused, throttled)
-  uint64_t received = 0;             // by the transfer
-  oci::Hasher* hasher = nullptr;     // the digest cursor; the front run has it
-
-  // Reads to the transfer's end, where it stands, so that its connection can be used again.
-  base::Task<void> close_transfer() {
-    if (!transfer) co_return;
-    try {
-      co_await transfer->response->read();
-    } catch (const http::TransferError&) {
-      VLOG(1) << "the connection broke after the last byte";
-    }
-    transfer.reset();
-  }
+  Download download;
+  oci::Hasher* hasher = nullptr;  // the digest cursor; the front run has it
 };
 
-Fills::Fills(base::LoopGroup& loops, base::ThreadPool& pool, cache::BlobStore& store,
-             const http::ClientOptions& client_options, UpstreamOptions upstream_options)
-    : pool_(pool), store_(store), upstream_options_(std::move(upstream_options)), loops_(loops) {
-  workers_.resize(loops.size());
-  for (size_t i = 0; i < loops.size(); ++i) {
-    loops.call(i, [&] {
-      workers_[i] = std::make_unique<Worker>(loops.loop(i), client_options, upstream_options_);
-    });
-  }
+Fills::Joined Fills::join(const BlobName& name, bool by_ranges) {
+  return join(name, by_ranges, nullptr);
 }
 
-Fills::~Fills() { stop(); }
-
-Worker& Fills::worker() {
-  const auto* loop = base::EventLoop::current();
-  const auto found =
-      std::ranges::find_if(workers_, [loop](const auto& worker) { return &worker->loop == loop; });
-  CHECK(found != workers_.end()) << "a fill was asked for outside the worker loops";
-  return **found;
-}
-
-Fills::Joined Fills::join(const BlobName& name) {
+Fills::Joined Fills::join(const BlobName& name, bool by_ranges,
+                          std::shared_ptr<const std::string> given) {
   std::shared_ptr<Fill> fill;
   {
     const std::lock_guard lock(mutex_);
     std::shared_ptr<Fill>& entry = fills_[name.digest];
     if (entry) return {entry, false};
-    entry = fill = std::make_shared<Fill>(name);
+    entry = fill =
+        std::make_shared<Fill>(name, base::EventLoop::current()->now(), std::move(given));
+    fill->by_ranges = by_ranges;
   }
-  Worker& here = worker();
+  Worker& here = workers_.here();
   here.tasks.spawn(run(fill, &here));
   return {fill, true};
 }
@@ -99,23 +73,31 @@ std::shared_ptr<Fill> Fills::find(const oci::Digest& digest) {
   return found == fills_.end() ? nullptr : found->second;
 }
 
-void Fills::cancel() {
-  stopping_ = true;
-  for (const auto& worker : workers_) {
-    worker->loop.post([client = &worker->client] { client->abort(); });
+base::Task<Ending> Fills::ended(std::shared_ptr<Fill> fill) {
+  while (true) {
+    const base::Signal::Ticket ticket = fill->progress.changed().ticket();
+    Ending ending = fill->progress.ending();
+    if (ending.outcome != Outcome::filling) co_return ending;
+    co_await fill->progress.changed().wait(ticket);
   }
 }
 
-void Fills::stop() {
-  cancel();
-  for (size_t i = 0; i < workers_.size(); ++i) {
-    Worker* worker = workers_[i].get();
-    loops_.await(i, [worker]() -> base::Task<void> {
-      return [](Worker* w) -> base::Task<void> { co_await w->tasks.join(); }(worker);
-    });
-    loops_.call(i, [&] { workers_[i].reset(); });
+base::Task<Ending> Fills::keep(BlobName name, std::shared_ptr<const std::string> bytes) {
+  while (true) {
+    const Joined joined = join(name, false, bytes);
+    Ending ending = co_await ended(joined.fill);
+    // Another's fill of this digest may have failed where ours will not.
+    if (joined.fill->given || ending.outcome == Outcome::verified) co_return ending;
+    if (ending.outcome == Outcome::cancelled) co_return ending;
   }
-  workers_.clear();
+}
+
+std::vector<std::shared_ptr<Fill>> Fills::all() const {
+  const std::lock_guard lock(mutex_);
+  std::vector<std::shared_ptr<Fill>> all;
+  all.reserve(fills_.size());
+  for (const auto& [digest, fill] : fills_) all.push_back(fill);
+  return all;
 }
 
 // ---- the fill itself ------------------------------------------------------------------------
@@ -129,9 +111,15 @@ base::Task<void> Fills::run(std::shared_ptr<Fill> fill, Worker* worker) {
   }
   if (stopping_ && ending.outcome != Outcome::verified) ending.outcome = Outcome::cancelled;
 
+  if (ending.outcome == Outcome::absent) {
+    fill->name.upstream->remember_absent(fill->name, worker->loop.now());
+  }
   if (ending.outcome == Outcome::digest_mismatch) {
     LOG(ERROR) << fill->name.digest.str() << ": " << ending.why
                << "; the bytes were thrown away and every client still reading them was cut off";
+  } else if (passes_through(ending.outcome)) {
+    LOG(WARNING) << fill->name.digest.str()
+                 << " is not stored, only passed through: " << ending.why;
   } else if (ending.outcome != Outcome::verified && ending.outcome != Outcome::absent) {
     LOG(WARNING) << fill->name.digest.str() << " of " << fill->name.repository
                  << " could not be fetched: " << ending.why;
@@ -162,39 +150,98 @@ base::Task<void> Fills::run(std::shared_ptr<Fill> fill, Worker* worker) {
 base::Task<Ending> Fills::fill_blob(Fill& fill, Worker& worker) {
   base::crash_point("fill.started");
   // Another fill may have stored the blob between the caller's look-up and join().
-  fill.blob = co_await pool_.run([&] { return store_.open(fill.name.digest); });
-  if (fill.blob) {
-    fill.file.reset(::fcntl(fill.blob->fd(), F_DUPFD_CLOEXEC, 0));
-    if (!fill.file) throw base::IoError("dup");
-    fill.progress.start(fill.blob->size(), {{0, fill.blob->size()}});
-    fill.progress.verify();
-    co_return Ending{Outcome::verified, "", ""};
+  std::optional<Ending> unstorable = co_await open_stored(fill);
+  if (fill.progress.size()) co_return Ending{Outcome::verified, "", ""};
+  if (fill.given && unstorable) co_return std::move(*unstorable);
+  if (fill.given) co_return co_await store_given(fill, worker);
+  if (fill.name.upstream->known_absent(fill.name, worker.loop.now())) {
+    co_return known_absent(fill.name);
   }
 
   // A partial blob of a former process tells the size; else the first answer does.
-  Run first;
+  Run first{Download(worker, fill.name, stopping_)};
   std::optional<uint64_t> size = store_.partial_size(fill.name.digest);
   if (!size) {
-    std::optional<Ending> failed = co_await open_transfer(fill, worker, first, {0, UINT64_MAX});
+    std::optional<Ending> failed = co_await open_first(fill, first.download);
     if (failed) co_return std::move(*failed);
-    size = first.transfer->blob_size;
+    size = first.download.blob_size();
   }
-  std::optional<Ending> refused = co_await open_writer(fill, *size);
-  if (refused) co_return std::move(*refused);
+  if (!unstorable) unstorable = co_await open_writer(fill, *size);
+  if (unstorable) {
+    // The readers go on without the store; for that they need to know the size.
+    if (!fill.progress.size()) fill.progress.start(*size, {});
+    co_return std::move(*unstorable);
+  }
   co_return co_await fetch_front(fill, worker, std::move(first));
 }
 
-base::Task<std::optional<Ending>> Fills::open_writer(Fill& fill, uint64_t size) {
-  auto writer = co_await pool_.run([&] { return store_.write(fill.name.digest, size); });
-  if (!writer) {
-    co_return Ending{Outcome::no_space,
-                     "no room for " + std::to_string(size) + " bytes beside what is in use", ""};
+// Takes the blob from the store if it is there after all. An Ending if the store cannot be read.
+base::Task<std::optional<Ending>> Fills::open_stored(Fill& fill) {
+  try {
+    co_await pool_.run([&] {
+      fill.blob = store_.open(fill.name.digest);
+      if (fill.blob) fill.file = fill.blob->duplicate();
+    });
+  } catch (const base::IoError& e) {
+    fill.blob.reset();
+    co_return Ending{Outcome::storage_failed, e.what(), ""};
   }
-  fill.writer = std::move(*writer);
-  fill.file.reset(::fcntl(fill.writer->fd(), F_DUPFD_CLOEXEC, 0));
-  if (!fill.file) throw base::IoError("dup");
+  if (fill.blob) {
+    fill.progress.start(fill.blob->size(), {{0, fill.blob->size()}});
+    fill.progress.verify();
+  }
+  co_return std::nullopt;
+}
+
+// The transfer that tells the size. If ranges are wanted it brings no more than a run of blocks.
+base::Task<std::optional<Ending>> Fills::open_first(Fill& fill, Download& download) {
+  if (fill.by_ranges) {
+    const std::optional<Ending> failed = co_await download.open({0, kRangeRun}, std::nullopt);
+    if (!failed) {
+      // The whole blob came instead: other runs would get no ranges either.
+      const uint64_t asked = std::min(kRangeRun, download.blob_size());
+      fill.ranges_failed = download.end() > asked;
+      co_return std::nullopt;
+    }
+    // An empty blob has no range (416).
+    if (failed->outcome != Outcome::digest_mismatch) co_return failed;
+  }
+  const std::optional<Ending> failed =
+      co_await download.open({0, Download::kToTheEnd}, std::nullopt);
+  co_return failed;
+}
+
+base::Task<std::optional<Ending>> Fills::open_writer(Fill& fill, uint64_t size) {
+  try {
+    std::optional<Ending> refused = co_await pool_.run([&]() -> std::optional<Ending> {
+      auto writer = store_.write(fill.name.digest, size, fill.name.upstream->name());
+      if (!writer && writer.error() == cache::NoWriter::no_space) {
+        return Ending{Outcome::no_space,
+                      "no room for " + std::to_string(size) + " bytes beside what is in use", ""};
+      }
+      if (!writer) return Ending{Outcome::storage_failed, "nothing can be stored now", ""};
+      fill.writer = std::move(*writer);
+      fill.file.reset(::fcntl(fill.writer->fd(), F_DUPFD_CLOEXEC, 0));
+      if (!fill.file) throw base::IoError("dup");
+      return std::nullopt;
+    });
+    if (refused) co_return std::move(*refused);
+  } catch (const base::IoError& e) {
+    co_return Ending{Outcome::storage_failed, e.what(), ""};
+  }
   fill.progress.start(size, present_spans(*fill.writer));
   co_return std::nullopt;
+}
+
+base::Task<Ending> Fills::store_given(Fill& fill, Worker& worker) {
+  std::optional<Ending> refused = co_await open_writer(fill, fill.given->size());
+  if (refused) co_return std::move(*refused);
+  const oci::Digest found = co_await pool_.run([&] {
+    oci::Hasher hasher(fill.name.digest.algorithm());
+    store_bytes(fill, 0, *fill.given, &hasher);
+    return hasher.digest();
+  });
+  co_return co_await finish(fill, worker, found);
 }
 
 base::Task<Ending> Fills::fetch_front(Fill& fill, Worker& worker, Run run) {
@@ -216,25 +263,24 @@ base::Task<Ending> Fills::fetch_front(Fill& fill, Worker& worker, Run run) {
         }
         hasher.update(block);
       });
-      run.transfer.reset();  // whatever was open began before these bytes
+      run.download.close();  // whatever was open began before these bytes
       continue;
     }
-    Claim claim = fill.progress.claim(at, at + kFrontReach);
+    Claim claim = fill.progress.claim(at, at + (fill.by_ranges ? kRangeRun : kFrontReach));
     if (!claim) {
       co_await fill.progress.changed().wait(ticket);  // a range run is fetching them
       continue;
     }
-    std::optional<Ending> failed = co_await fetch(fill, worker, run, claim);
+    std::optional<Ending> failed = co_await fetch(fill, run, claim);
     if (failed) co_return std::move(*failed);
   }
-  co_await run.close_transfer();
-  co_return co_await finish(fill, hasher.digest());
+  co_await run.download.finish();
+  co_return co_await finish(fill, worker, hasher.digest());
 }
 
-base::Task<Ending> Fills::finish(Fill& fill, const oci::Digest& found) {
+base::Task<Ending> Fills::finish(Fill& fill, Worker& worker, const oci::Digest& found) {
   if (found != fill.name.digest) {
-    co_return Ending{Outcome::digest_mismatch, "the upstream's bytes have digest " + found.str(),
-                     ""};
+    co_return wrong_bytes(fill, worker, found);
   }
   base::crash_point("fill.verified");
   // Readers get their last block now; making the blob durable is not their business.
@@ -246,88 +292,63 @@ base::Task<Ending> Fills::finish(Fill& fill, const oci::Digest& found) {
   co_return Ending{Outcome::verified, "", ""};
 }
 
-// ---- runs -----------------------------------------------------------------------------------
-
-// Asks the upstreams in turn until one gives bytes from span.begin on. An Ending when all of them
-// say no or none has given a byte for `rounds` rounds.
-base::Task<std::optional<Ending>> Fills::open_transfer(Fill& fill, Worker& worker, Run& run,
-                                                       Span span) {
-  const size_t urls = worker.upstream.urls();
-  while (true) {
-    if (stopping_) co_return Ending{Outcome::cancelled, "the edge is stopping", ""};
-    if (run.failures > 0 && run.failures % urls == 0) {
-      co_await worker.loop.sleep(upstream_options_.round_delay * (1 << (run.failures / urls - 1)));
-    }
-    const std::optional<uint64_t> size = fill.progress.size();
-    const std::optional<uint64_t> end = size ? std::optional(span.end) : std::nullopt;
-    std::variant<Transfer, Ending> answer =
-        co_await worker.upstream.get(run.url, fill.name, span.begin, end, size);
-    if (auto* transfer = std::get_if<Transfer>(&answer)) {
-      run.transfer = std::move(*transfer);
-      run.received = 0;
-      run.refusals = 0;
-      co_return std::nullopt;
-    }
-    Ending ending = std::get<Ending>(std::move(answer));
-    run.url = (run.url + 1) % urls;
-    ++run.failures;
-    run.refusals = ending.outcome == Outcome::unreachable ? 0 : run.refusals + 1;
-    if (run.refusals == urls || run.failures == urls * upstream_options_.rounds) co_return ending;
-    VLOG(1) << fill.name.digest.str() << ": " << ending.why << "; trying the next upstream";
+// Whose bytes they were, as far as this process fetched them, is asked last for a while.
+Ending Fills::wrong_bytes(Fill& fill, Worker& worker, const oci::Digest& found) {
+  Upstream& upstream = *fill.name.upstream;
+  const std::string why =
+      "bytes of digest " + found.str() + " instead of " + fill.name.digest.str();
+  std::string from;
+  for (size_t url = 0; url < upstream.config().urls.size(); ++url) {
+    if ((fill.sources >> url & 1) == 0) continue;
+    upstream.health().failed(url, Failure::wrong_bytes, why, worker.loop.now());
+    from += (from.empty() ? "" : ", ") + upstream.config().urls[url];
   }
+  upstream.suspect(fill.name.digest, fill.sources, worker.loop.now());
+  return {Outcome::digest_mismatch,
+          "the bytes have digest " + found.str() + "; they came from " +
+              (from.empty() ? "an earlier process" : from),
+          ""};
 }
 
-// Fetches what is claimed into the partial blob; the front run lengthens its claim as it goes.
-// nullopt when all of it is there.
-base::Task<std::optional<Ending>> Fills::fetch(Fill& fill, Worker& worker, Run& run, Claim& claim) {
+// ---- runs -----------------------------------------------------------------------------------
+
+// Fetches what is claimed into the partial blob; the front run lengthens its claim as it goes, as
+// far as its transfer brings bytes. nullopt when all of it is there.
+base::Task<std::optional<Ending>> Fills::fetch(Fill& fill, Run& run, Claim& claim) {
+  Download& download = run.download;
   const bool front = run.hasher != nullptr;
   uint64_t at = claim.span().begin;
   while (true) {
-    if (front) fill.progress.extend(claim, at + kFrontReach);
-    if (at == claim.span().end) co_return std::nullopt;
-    if (!run.transfer) {
-      const Span wanted{at, front ? fill.progress.gap_end(at) : claim.span().end};
-      std::optional<Ending> failed = co_await open_transfer(fill, worker, run, wanted);
-      if (failed) co_return failed;
+    if (front && download.is_open()) {
+      fill.progress.extend(claim, std::min(at + kFrontReach, download.end()));
     }
-    if (run.transfer->skip > 0 && !front) {
+    if (at == claim.span().end) break;
+    if (!download.is_open()) {
+      const bool all = front && !fill.by_ranges;
+      const Span wanted{at, all ? fill.progress.gap_end(at) : claim.span().end};
+      std::optional<Ending> failed = co_await download.open(wanted, fill.progress.size());
+      if (failed) co_return failed;
+      continue;
+    }
+    if (download.ignores_range() && !front) {
       co_return Ending{Outcome::unreachable, "the upstream does not answer ranges", ""};
     }
 
-    std::string_view bytes;
-    std::string broken = "the answer ended early";
-    try {
-      bytes = co_await run.transfer->response->read();
-    } catch (const http::TransferError& e) {
-      broken = e.what();
-    }
-    if (bytes.empty()) {
-      const std::string url = upstream_options_.urls[run.url];
-      LOG(INFO) << fill.name.digest.str() << ": " << url << ": " << broken << " before byte " << at
-                << "; resuming there";
-      run.failures = run.received >= kWorthwhile ? 1 : run.failures + 1;
-      run.url = (run.url + 1) % worker.upstream.urls();
-      run.transfer.reset();
-      if (run.failures >= worker.upstream.urls() * upstream_options_.rounds) {
-        broken.insert(0, url + ": ");
-        co_return Ending{Outcome::unreachable, broken, ""};
-      }
-      continue;
-    }
-    run.received += bytes.size();
-
-    const uint64_t skipped = std::min<uint64_t>(run.transfer->skip, bytes.size());
-    run.transfer->skip -= skipped;
-    bytes.remove_prefix(skipped);
+    const size_t url = download.url();
+    std::string_view bytes = co_await download.read(at);
+    if (bytes.empty()) continue;
     if (front) fill.progress.extend(claim, at + bytes.size());
     const bool beyond = bytes.size() > claim.span().end - at;
     bytes = bytes.substr(0, claim.span().end - at);
     if (bytes.empty()) continue;
+    fill.sources |= UrlSet{1} << url;
     co_await pool_.run([&] { store_bytes(fill, at, bytes, run.hasher); });
     at += bytes.size();
     // The rest of what was read is another run's, so this transfer is out of step with its claim.
-    if (beyond) run.transfer.reset();
+    if (beyond) download.close();
   }
+  if (download.is_open() && at == download.end()) co_await download.finish();
+  co_return std::nullopt;
 }
 
 // One write, on the pool: to the file, to the readers, to the digest, to the block map.
@@ -350,10 +371,10 @@ void Fills::store_bytes(Fill& fill, uint64_t offset, std::string_view bytes, oci
 }
 
 base::Task<void> Fills::fetch_range(std::shared_ptr<Fill> fill, Worker* worker, Claim claim) {
-  Run run;
+  Run run{Download(*worker, fill->name, stopping_)};
   std::optional<Ending> failed;
   try {
-    failed = co_await fetch(*fill, *worker, run, claim);
+    failed = co_await fetch(*fill, run, claim);
   } catch (const base::IoError& e) {
     failed = Ending{Outcome::storage_failed, e.what(), ""};
   }
@@ -363,7 +384,7 @@ base::Task<void> Fills::fetch_range(std::shared_ptr<Fill> fill, Worker* worker, 
     LOG(INFO) << fill->name.digest.str() << ": a range from byte " << claim.span().begin
               << " could not be fetched on its own: " << failed->why;
   } else {
-    co_await run.close_transfer();
+    co_await run.download.finish();
   }
 }
 
@@ -394,7 +415,8 @@ base::Task<uint64_t> Fills::readable(std::shared_ptr<Fill> fill, uint64_t offset
       const uint64_t limit = std::min(align_down(end + cache::kBlockSize - 1), block + kRangeRun);
       Claim claim = progress.claim(begin, limit);
       if (claim) {
-        Worker& here = worker();
+        fill->by_ranges = true;
+        Worker& here = workers_.here();
         here.tasks.spawn(fetch_range(fill, &here, std::move(claim)));
       }
     }
@@ -403,29 +425,20 @@ base::Task<uint64_t> Fills::readable(std::shared_ptr<Fill> fill, uint64_t offset
   }
 }
 
-base::Task<void> FillSource::send(http::ResponseWriter& response, uint64_t offset,
-                                  uint64_t length) {
-  const uint64_t end = offset + length;
-  while (offset < end) {
-    const uint64_t ready = co_await fills_.readable(fill_, offset, end, base::kForever);
-    if (ready == 0) {
-      throw http::ConnectionError("the fill failed: " + fill_->progress.ending().why);
-    }
-    const uint64_t step = std::min(ready, end - offset);
-    co_await response.write_file(fill_->file.get(), offset, step);
-    offset += step;
-  }
+std::unique_ptr<PassThrough> Fills::pass_through(std::shared_ptr<Fill> fill) {
+  return std::make_unique<PassThrough>(workers_.here(), pool_, std::move(fill), stopping_);
 }
 
 base::Task<std::variant<uint64_t, Ending>> Fills::head(BlobName name) {
-  Upstream& upstream = worker().upstream;
-  Ending last;
-  for (size_t url = 0; url < upstream.urls(); ++url) {
-    std::variant<uint64_t, Ending> answer = co_await upstream.head(url, name);
-    if (std::holds_alternative<uint64_t>(answer)) co_return answer;
-    last = std::get<Ending>(std::move(answer));
+  Worker& here = workers_.here();
+  Upstream& upstream = *name.upstream;
+  if (upstream.known_absent(name, here.loop.now())) co_return known_absent(name);
+  std::variant<uint64_t, Ending> size = co_await here.client(name.upstream).head(name);
+  const auto* ending = std::get_if<Ending>(&size);
+  if (ending != nullptr && ending->outcome == Outcome::absent) {
+    upstream.remember_absent(name, here.loop.now());
   }
-  co_return last;
+  co_return size;
 }
 
 }  // namespace proxy

@@ -15,36 +15,29 @@
 #include <unordered_map>
 #include <vector>
 
-#include "base/loop_group.h"
 #include "base/thread_pool.h"
 #include "base/unique_fd.h"
 #include "cache/blob_store.h"
 #include "cache/blob_writer.h"
-#include "http/client.h"
 #include "http/content.h"
 #include "proxy/progress.h"
 #include "proxy/upstream.h"
+#include "proxy/worker.h"
 
 namespace proxy {
 
-// What fills need on each loop: a client with its connections, and the tasks that run there.
-struct Worker {
-  Worker(base::EventLoop& on, const http::ClientOptions& client_options,
-         const UpstreamOptions& upstream_options)
-      : loop(on), client(on, client_options), upstream(client, upstream_options) {}
-
-  base::EventLoop& loop;
-  http::Client client;
-  Upstream upstream;
-  base::TaskScope tasks;
-};
+class Download;
+class PassThrough;
 
 // Shared between its runs and its readers. Everything but `progress` and the constants is touched
 // by the fill's own tasks only.
 struct Fill {
-  explicit Fill(BlobName blob) : name(std::move(blob)) {}
+  Fill(BlobName blob, base::TimePoint now, std::shared_ptr<const std::string> bytes)
+      : name(std::move(blob)), began(now), given(std::move(bytes)) {}
 
   const BlobName name;
+  const base::TimePoint began;
+  const std::shared_ptr<const std::string> given;  // the whole blob, of a fill that fetches nothing
   Progress progress;
   base::UniqueFd file;  // set before progress.start(), constant from then on
   // Once stored: readers of the fill hold it, and so the store does not evict what they read.
@@ -52,38 +45,36 @@ struct Fill {
 
   std::mutex writer_mutex;
   std::unique_ptr<cache::BlobWriter> writer;  // guarded by writer_mutex once there are runs
+  std::atomic<UrlSet> sources = 0;            // whose bytes are in it
   std::atomic<bool> ranges_failed = false;    // a range run failed: only the front run fetches now
+  // Somebody reads it by ranges: the front run asks for no more than it has claimed, so that no
+  // byte comes twice.
+  std::atomic<bool> by_ranges = false;
 };
 
-// The body of a response from a blob that is being filled. Throws http::ConnectionError when the
-// fill fails, which resets the client's connection.
-class FillSource : public http::ContentSource {
- public:
-  FillSource(class Fills& fills, std::shared_ptr<Fill> fill)
-      : fills_(fills), fill_(std::move(fill)) {}
-  base::Task<void> send(http::ResponseWriter& response, uint64_t offset, uint64_t length) override;
-
- private:
-  Fills& fills_;
-  std::shared_ptr<Fill> fill_;
-};
-
-// Thread-safe. Made before the server serves; stopped, if only by its destructor, after it.
+// Thread-safe. The workers are stopped, and with them every fill, before it is destroyed.
 class Fills {
  public:
-  Fills(base::LoopGroup& loops, base::ThreadPool& pool, cache::BlobStore& store,
-        const http::ClientOptions& client_options, UpstreamOptions upstream_options);
-  ~Fills();
+  Fills(Workers& workers, base::ThreadPool& pool, cache::BlobStore& store)
+      : workers_(workers), pool_(pool), store_(store) {}
 
   struct Joined {
     std::shared_ptr<Fill> fill;
     bool started = false;  // false: the fill was under way, this request is coalesced with it
   };
-  // The fill of this digest, started on the calling loop if there is none. A fill under way may be
-  // asking for another repository's name; if that ends `absent`, join again.
-  Joined join(const BlobName& name);
+  // The fill of this digest, started on the calling loop if there is none; `by_ranges` says that
+  // ranges of it are wanted. A fill under way may be asking for another repository's name; if that
+  // ends `absent`, join again.
+  Joined join(const BlobName& name, bool by_ranges = false);
   // The fill of this digest if one is under way.
   std::shared_ptr<Fill> find(const oci::Digest& digest);
+  // Waits until it is over.
+  base::Task<Ending> ended(std::shared_ptr<Fill> fill);
+  // Stores a blob whose bytes are there, as a manifest that came by its own request. `verified` if
+  // the store has it, however it came there.
+  base::Task<Ending> keep(BlobName name, std::shared_ptr<const std::string> bytes);
+  // Every fill under way.
+  std::vector<std::shared_ptr<Fill>> all() const;
 
   // Waits until the fill knows its size; nullopt if it ended before.
   base::Task<std::optional<uint64_t>> size(Fill& fill);
@@ -93,37 +84,41 @@ class Fills {
   base::Task<uint64_t> readable(std::shared_ptr<Fill> fill, uint64_t offset, uint64_t end,
                                 base::TimePoint deadline);
 
-  // The size of a blob that is not held, asked of the upstreams in turn by HEAD.
+  // The size of a blob that is not held, asked of the upstream's URLs in turn by HEAD.
   base::Task<std::variant<uint64_t, Ending>> head(BlobName name);
 
-  // Has every fill end as `cancelled`; partial blobs stay for a resume. Any thread; does not wait.
-  void cancel();
-  // Cancels and waits until no fill runs. Blocks; not from a loop's thread.
-  void stop();
+  // A way past the store for one reader of a fill that has ended with passes_through(). On the
+  // reader's loop.
+  std::unique_ptr<PassThrough> pass_through(std::shared_ptr<Fill> fill);
+
+  // Has every fill end as `cancelled`, once its transfer fails (Workers::cancel); partial blobs
+  // stay for a resume. Any thread; does not wait.
+  void cancel() { stopping_ = true; }
 
  private:
   // The range runs and the front run of one fill fetch through this.
   struct Run;
 
-  Worker& worker();
+  Joined join(const BlobName& name, bool by_ranges, std::shared_ptr<const std::string> given);
   base::Task<void> run(std::shared_ptr<Fill> fill, Worker* worker);
   base::Task<Ending> fill_blob(Fill& fill, Worker& worker);
+  base::Task<std::optional<Ending>> open_stored(Fill& fill);
+  base::Task<std::optional<Ending>> open_first(Fill& fill, Download& download);
   base::Task<std::optional<Ending>> open_writer(Fill& fill, uint64_t size);
+  base::Task<Ending> store_given(Fill& fill, Worker& worker);
   base::Task<Ending> fetch_front(Fill& fill, Worker& worker, Run run);
   base::Task<void> fetch_range(std::shared_ptr<Fill> fill, Worker* worker, Claim claim);
-  base::Task<std::optional<Ending>> open_transfer(Fill& fill, Worker& worker, Run& run, Span span);
-  base::Task<std::optional<Ending>> fetch(Fill& fill, Worker& worker, Run& run, Claim& claim);
+  base::Task<std::optional<Ending>> fetch(Fill& fill, Run& run, Claim& claim);
   void store_bytes(Fill& fill, uint64_t offset, std::string_view bytes, oci::Hasher* hasher);
-  base::Task<Ending> finish(Fill& fill, const oci::Digest& found);
+  base::Task<Ending> finish(Fill& fill, Worker& worker, const oci::Digest& found);
+  Ending wrong_bytes(Fill& fill, Worker& worker, const oci::Digest& found);
 
+  Workers& workers_;
   base::ThreadPool& pool_;
   cache::BlobStore& store_;
-  const UpstreamOptions upstream_options_;
-  base::LoopGroup& loops_;
-  std::vector<std::unique_ptr<Worker>> workers_;
   std::atomic<bool> stopping_ = false;
 
-  std::mutex mutex_;
+  mutable std::mutex mutex_;
   std::unordered_map<oci::Digest, std::shared_ptr<Fill>> fills_;  // guarded by mutex_
 };
 

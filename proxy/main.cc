@@ -8,10 +8,20 @@
 #include "base/log.h"
 #include "base/yaml_config.h"
 #include "http/service.h"
+#include "proxy/commands.h"
 #include "proxy/config.h"
 #include "proxy/edge.h"
 
 namespace {
+
+// SIGHUP: a file that is wrong changes nothing.
+void reload(proxy::Edge& edge, const std::string& path) {
+  try {
+    edge.reload(proxy::read_edge_config(path));
+  } catch (const std::exception& e) {
+    LOG(ERROR) << "the configuration stays as it was: " << e.what();
+  }
+}
 
 int serve(const std::string& path) {
   try {
@@ -20,9 +30,10 @@ int serve(const std::string& path) {
     http::Service service;
     config.sockets = service.sockets();
     proxy::Edge edge(std::move(config));
-    edge.start();
-    service.run(edge.loops(),
-                {.reload = [&] { edge.reload(); }, .leave = {}, .drain = [&] { edge.stop(); }});
+    service.run(edge.loops(), {.start = [&] { edge.start(); },
+                               .reload = [&] { reload(edge, path); },
+                               .leave = {},
+                               .drain = [&] { edge.stop(); }});
     return http::kExitOk;
   } catch (const base::ConfigError& e) {
     LOG(ERROR) << e.what();
@@ -31,6 +42,20 @@ int serve(const std::string& path) {
     LOG(ERROR) << "entrepot-edge cannot serve: " << e.what();
     return http::kExitFailure;
   }
+}
+
+// The options of the commands that talk to a running edge.
+void add_options(CLI::App* command, proxy::CommandOptions& options) {
+  command->add_option("--config", options.config, "The edge's configuration file")
+      ->capture_default_str();
+  command->add_option("--url", options.url,
+                      "The administration of another edge, such as https://edge.example:5002");
+  command->add_option("--token-file", options.token_file, "A file with that edge's token");
+  command->add_option("--ca", options.ca, "The authority of its certificate (PEM)");
+  command->add_option("--certificate", options.certificate, "A client certificate to show (PEM)");
+  command->add_option("--key", options.key, "The key of the client certificate");
+  command->add_flag("--json", options.json, "Print JSON, for scripts");
+  command->footer("Exit status: 0 done, 1 no answer or refused, 2 wrong usage, 3 not held.");
 }
 
 }  // namespace
@@ -44,18 +69,36 @@ int main(int argc, char** argv) {
   app.set_version_flag("--version", "entrepot-edge " ENTREPOT_VERSION);
   app.require_subcommand(1);
   app.failure_message(CLI::FailureMessage::help);
+
   std::string path;
-  CLI::App* command = app.add_subcommand("serve", "Serve until SIGTERM");
-  command->add_option("config", path, "The configuration file (YAML)")
+  CLI::App* serve_command = app.add_subcommand("serve", "Serve until SIGTERM");
+  serve_command->add_option("config", path, "The configuration file (YAML)")
       ->required()
       ->check(CLI::ExistingFile);
-  command->footer(
-      "SIGHUP reads the certificates again. SIGTERM ends transfers in flight first, "
-      "for at most server.draintimeout; a second one ends them at once.");
+  serve_command->footer(
+      "SIGHUP reads the certificates and the keys of signatures again. SIGTERM ends transfers in "
+      "flight first, for at most server.draintimeout; a second one ends them at once.");
+
+  proxy::CommandOptions options{.config = "/etc/entrepot/edge.yml"};
+  std::string digest;
+  int status = http::kExitOk;
+  CLI::App* stats = app.add_subcommand("stats", "Print a running edge's figures");
+  stats->callback([&] { status = proxy::command_stats(options); });
+  CLI::App* top = app.add_subcommand("top", "Show what is fetched and served now");
+  top->callback([&] { status = proxy::command_top(options); });
+  CLI::App* inspect = app.add_subcommand("inspect", "Print what is known of a blob");
+  inspect->add_option("digest", digest)->required();
+  inspect->callback([&] { status = proxy::command_inspect(options, digest); });
+  CLI::App* purge = app.add_subcommand("purge", "Remove a blob from the cache");
+  purge->add_option("digest", digest)->required();
+  purge->callback([&] { status = proxy::command_purge(options, digest); });
+  for (CLI::App* command : {stats, top, inspect, purge}) add_options(command, options);
+  serve_command->callback([&] { status = serve(path); });
+
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& e) {
     return app.exit(e) == 0 ? http::kExitOk : http::kExitUsage;
   }
-  return serve(path);
+  return status;
 }

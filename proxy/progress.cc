@@ -7,14 +7,10 @@
 #include "cache/blob_store.h"
 
 namespace proxy {
-namespace {
 
-// Where the last block begins: its bytes are closed until the digest is verified.
 uint64_t last_block(uint64_t size) {
   return size == 0 ? 0 : (size - 1) / cache::kBlockSize * cache::kBlockSize;
 }
-
-}  // namespace
 
 void Progress::start(uint64_t size, const std::vector<Span>& present) {
   {
@@ -86,6 +82,13 @@ bool Progress::claimed_locked(uint64_t offset) const {
 uint64_t Progress::present(uint64_t offset) const {
   const std::lock_guard lock(mutex_);
   return present_locked(offset);
+}
+
+uint64_t Progress::stored() const {
+  const std::lock_guard lock(mutex_);
+  uint64_t bytes = 0;
+  for (const auto& [begin, end] : spans_) bytes += end - begin;
+  return bytes;
 }
 
 bool Progress::covers(Span bytes) const { return present(bytes.begin) >= bytes.size(); }

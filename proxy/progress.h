@@ -26,12 +26,18 @@ enum class Outcome {
   absent,           // the upstreams say there is no such blob
   refused,          // the upstreams refuse this edge (401, 403)
   throttled,        // 429
+  busy,             // too many of our own requests to the upstreams wait already
   unreachable,      // no upstream gave the bytes: connection, server error, cut too often
   digest_mismatch,  // the upstream's bytes are not the blob
   no_space,         // the cache cannot take it beside what is in use
   storage_failed,   // the cache's disk failed
   cancelled,        // shutdown
 };
+
+// The store is what failed: readers who know the size can have the bytes without it.
+constexpr bool passes_through(Outcome outcome) {
+  return outcome == Outcome::no_space || outcome == Outcome::storage_failed;
+}
 
 struct Ending {
   Outcome outcome = Outcome::filling;
@@ -45,6 +51,9 @@ struct Span {
   uint64_t end = 0;
   uint64_t size() const { return end - begin; }
 };
+
+// Where the last block begins: its bytes are closed until the digest is verified.
+uint64_t last_block(uint64_t size);
 
 class Progress;
 
@@ -88,6 +97,8 @@ class Progress {
   uint64_t present(uint64_t offset) const;
   // True if all of these bytes are there.
   bool covers(Span bytes) const;
+  // Bytes that are there, wherever.
+  uint64_t stored() const;
   // How far the contiguous prefix reaches.
   uint64_t front() const { return present(0); }
 

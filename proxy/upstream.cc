@@ -1,154 +1,44 @@
 #include "proxy/upstream.h"
 
-#include <charconv>
+#include <chrono>
 
 namespace proxy {
 namespace {
 
-struct ContentRange {
-  uint64_t first;
-  uint64_t last;
-  uint64_t size;
-};
+// Many more than a fleet of clients asks for within the seconds that they are remembered.
+constexpr size_t kMostAbsent = 10000;
+constexpr base::Duration kSuspicion = std::chrono::minutes(5);
+constexpr size_t kMostSuspects = 1000;
 
-// "bytes 0-99/1234" exactly; an unknown size ("*") is of no use here.
-std::optional<ContentRange> parse_content_range(std::string_view text) {
-  ContentRange range{};
-  const auto number = [&text](uint64_t& value, std::string_view after) {
-    const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
-    if (error != std::errc()) return false;
-    text.remove_prefix(static_cast<size_t>(end - text.data()));
-    if (!text.starts_with(after)) return false;
-    text.remove_prefix(after.size());
-    return true;
-  };
-  if (!text.starts_with("bytes ")) return std::nullopt;
-  text.remove_prefix(6);
-  if (!number(range.first, "-") || !number(range.last, "/") || !number(range.size, "")) {
-    return std::nullopt;
-  }
-  if (!text.empty() || range.last < range.first || range.last >= range.size) return std::nullopt;
-  return range;
-}
-
-Ending unusable(const std::string& url, const std::string& why) {
-  return {Outcome::unreachable, url + ": " + why, ""};
-}
-
-// What a status other than 200 and 206 means for the blob.
-Ending refusal(const std::string& url, const http::ClientResponse& response) {
-  const int status = response.status();
-  Ending ending = unusable(url, "status " + std::to_string(status));
-  if (status == 404 || status == 410) {
-    ending.outcome = Outcome::absent;
-  } else if (status == 401 || status == 403) {
-    ending.outcome = Outcome::refused;
-  } else if (status == 416) {
-    // We only ask for bytes inside the blob, so its size is not what another answer said.
-    ending.outcome = Outcome::digest_mismatch;
-  } else if (status == 429) {
-    ending.outcome = Outcome::throttled;
-  } else if (status >= 300 && status < 400) {
-    ending.why += " (a redirect: the origin does not know this edge, see redirect.except there)";
-  }
-  if (const auto retry_after = response.headers().get("Retry-After")) {
-    ending.retry_after = *retry_after;
-  }
-  return ending;
-}
-
-// Why a 200 or 206 cannot be blob bytes, or empty.
-std::string not_blob_bytes(const http::ClientResponse& response) {
-  const auto coding = response.headers().get("Content-Encoding");
-  if (coding && !http::iequals(*coding, "identity")) {
-    return "the blob came with Content-Encoding " + std::string(*coding);
-  }
-  const auto type = response.headers().get("Content-Type");
-  if (type && type->starts_with("text/html")) return "a web page came instead of the blob";
-  return "";
-}
+std::string key_of(const BlobName& blob) { return blob.repository + '@' + blob.digest.str(); }
 
 }  // namespace
 
-http::ClientRequest Upstream::request(size_t url, const BlobName& name, std::string method) const {
-  http::ClientRequest request;
-  request.method = std::move(method);
-  request.url = options_.urls[url] + "/v2/" + name.repository + "/blobs/" + name.digest.str();
-  request.headers.set("Via", "1.1 " + options_.via);
-  if (!options_.bearer.empty()) {
-    request.headers.set("Authorization", "Bearer " + options_.bearer);
-  }
-  return request;
+Upstream::Upstream(UpstreamConfig config)
+    : config_(std::move(config)),
+      health_(config_),
+      retries_(config_.retry_percent, config_.retry_floor),
+      slots_(config_.max_requests, config_.max_queue),
+      absent_(config_.absent_lifetime, kMostAbsent),
+      suspects_(kSuspicion, kMostSuspects) {}
+
+bool Upstream::known_absent(const BlobName& blob, base::TimePoint now) const {
+  return absent_.find(key_of(blob), now).has_value();
+}
+void Upstream::remember_absent(const BlobName& blob, base::TimePoint now) {
+  absent_.update(key_of(blob), now, [](std::monostate&) {});
+}
+void Upstream::forget_absent(const BlobName& blob) { absent_.forget(key_of(blob)); }
+
+UrlSet Upstream::suspects(const oci::Digest& digest, base::TimePoint now) const {
+  return suspects_.find(digest.str(), now).value_or(0);
+}
+void Upstream::suspect(const oci::Digest& digest, UrlSet urls, base::TimePoint now) {
+  suspects_.update(digest.str(), now, [urls](UrlSet& all) { all |= urls; });
 }
 
-base::Task<std::variant<Transfer, Ending>> Upstream::get(size_t url, BlobName name, uint64_t begin,
-                                                         std::optional<uint64_t> end,
-                                                         std::optional<uint64_t> size) {
-  http::ClientRequest ask = request(url, name, "GET");
-  const std::string where = options_.urls[url];
-  const bool ranged = begin != 0 || (end && end != size);
-  if (ranged) {
-    const std::string last = end && end != size ? std::to_string(*end - 1) : "";
-    ask.headers.set("Range", "bytes=" + std::to_string(begin) + "-" + last);
-    ask.headers.set("If-Range", "\"" + name.digest.str() + "\"");
-  }
-
-  std::unique_ptr<http::ClientResponse> response;
-  std::string failure;
-  try {
-    response = co_await client_.fetch(std::move(ask));
-  } catch (const http::TransferError& e) {
-    failure = e.what();
-  }
-  if (!response) co_return unusable(where, failure);
-
-  const int status = response->status();
-  if (status != 200 && status != 206) co_return refusal(where, *response);
-  if (const std::string why = not_blob_bytes(*response); !why.empty()) {
-    co_return unusable(where, why);
-  }
-
-  Transfer transfer;
-  if (status == 206) {
-    const auto field = response->headers().get("Content-Range");
-    const auto range = parse_content_range(field.value_or(""));
-    if (!ranged || !range || range->first != begin || (end && range->last + 1 > *end)) {
-      co_return unusable(where, "status 206 with a Content-Range that was not asked for");
-    }
-    transfer.blob_size = range->size;
-  } else {
-    const std::optional<uint64_t> length = response->content_length();
-    if (!length) co_return unusable(where, "the blob came without Content-Length");
-    transfer.blob_size = *length;
-    transfer.skip = begin;
-  }
-  if (size && transfer.blob_size != *size) {
-    co_return Ending{Outcome::digest_mismatch,
-                     where + ": the blob's size was " + std::to_string(*size) + " and is now " +
-                         std::to_string(transfer.blob_size),
-                     ""};
-  }
-  transfer.response = std::move(response);
-  co_return transfer;
-}
-
-base::Task<std::variant<uint64_t, Ending>> Upstream::head(size_t url, BlobName name) {
-  const std::string where = options_.urls[url];
-  std::unique_ptr<http::ClientResponse> response;
-  std::string failure;
-  try {
-    response = co_await client_.fetch(request(url, name, "HEAD"));
-  } catch (const http::TransferError& e) {
-    failure = e.what();
-  }
-  if (!response) co_return unusable(where, failure);
-  if (response->status() != 200) co_return refusal(where, *response);
-  if (const std::string why = not_blob_bytes(*response); !why.empty()) {
-    co_return unusable(where, why);
-  }
-  const std::optional<uint64_t> length = response->content_length();
-  if (!length) co_return unusable(where, "HEAD came without Content-Length");
-  co_return *length;
+UpstreamStatus Upstream::status(base::TimePoint now) const {
+  return {config_.name, health_.status(now), slots_.counts(), retries_.counts()};
 }
 
 }  // namespace proxy

@@ -1,70 +1,84 @@
-// Upstream: requests to the origins a blob can be fetched from. Transport only: one attempt at one
-// URL; who is asked next and when is the fill's business (fill.h).
-//
-// Lives on one loop, as the http::Client it uses.
+// Upstream: one registry that blobs and manifests are fetched from, as all loops share it: its
+// configuration, and what is known of its state. Nothing here sends a request (upstream_client.h).
 #pragma once
 
+#include <atomic>
 #include <memory>
-#include <optional>
 #include <string>
 #include <variant>
 #include <vector>
 
-#include "base/task.h"
-#include "http/client.h"
 #include "oci/digest.h"
-#include "proxy/progress.h"
+#include "proxy/health.h"
+#include "proxy/request_slots.h"
+#include "proxy/retry_budget.h"
+#include "proxy/short_memory.h"
+#include "proxy/tokens.h"
+#include "proxy/upstream_config.h"
 
 namespace proxy {
 
-struct UpstreamOptions {
-  std::vector<std::string>
-      urls;            // "https://registry.example", no trailing slash; tried in this order
-  std::string bearer;  // shared secret that shows the origin this is the edge; may be empty
-  std::string via;     // our name in Via
-  // Attempts without progress on every URL before a fill is given up, and the pause between two
-  // rounds over the URLs, doubled each round.
-  size_t rounds = 3;
-  base::Duration round_delay = std::chrono::milliseconds(200);
-};
+class Upstream;
 
-// What a blob is called upstream.
+// What a blob is called, and where.
 struct BlobName {
+  std::shared_ptr<Upstream> upstream;
   std::string repository;
   oci::Digest digest;
+  std::string cdn_loop;  // of the request that wants it (RFC 8586): goes on to the upstream
+
+  bool operator==(const BlobName& other) const {
+    return upstream == other.upstream && repository == other.repository && digest == other.digest;
+  }
 };
 
-// A response that gives blob bytes from `begin` on.
-struct Transfer {
-  std::unique_ptr<http::ClientResponse> response;
-  uint64_t blob_size = 0;
-  uint64_t skip = 0;  // bytes to throw away first: the upstream ignored the range
+struct UpstreamStatus {
+  std::string name;
+  std::vector<UrlStatus> urls;
+  RequestSlots::Counts requests;
+  RetryBudget::Counts retries;
 };
 
+// Thread-safe. Shared by the routing, the fills and whoever else has requests to it under way.
 class Upstream {
  public:
-  Upstream(http::Client& client, const UpstreamOptions& options)
-      : client_(client), options_(options) {}
+  explicit Upstream(UpstreamConfig config);
+  const UpstreamConfig& config() const { return config_; }
+  const std::string& name() const { return config_.name; }
 
-  // Asks for bytes [begin, end) of the blob; `end` nullopt means to its end. `size`, once known,
-  // must be confirmed by the answer. Anything but usable bytes is an Ending: absent, refused,
-  // throttled, unreachable, or digest_mismatch when the size is another; it is about this attempt
-  // and nothing in it is final.
-  base::Task<std::variant<Transfer, Ending>> get(size_t url, BlobName name, uint64_t begin,
-                                                 std::optional<uint64_t> end,
-                                                 std::optional<uint64_t> size);
+  Health& health() { return health_; }
+  RetryBudget& retries() { return retries_; }
+  RequestSlots& slots() { return slots_; }
+  Tokens& tokens() { return tokens_; }
 
-  // The blob's size by HEAD.
-  base::Task<std::variant<uint64_t, Ending>> head(size_t url, BlobName name);
+  // Whether this URL has asked for user name and password themselves, not for a token.
+  bool wants_basic(size_t url) const { return (wants_basic_ >> url & 1) != 0; }
+  void learn_basic(size_t url) { wants_basic_ |= UrlSet{1} << url; }
 
-  size_t urls() const { return options_.urls.size(); }
-  const UpstreamOptions& options() const { return options_; }
+  // Whether all URLs said, a moment ago, that they have no such blob.
+  bool known_absent(const BlobName& blob, base::TimePoint now) const;
+  void remember_absent(const BlobName& blob, base::TimePoint now);
+  void forget_absent(const BlobName& blob);
+
+  // URLs that gave bytes of this blob which were not the blob's: others are asked first for a
+  // while.
+  UrlSet suspects(const oci::Digest& digest, base::TimePoint now) const;
+  void suspect(const oci::Digest& digest, UrlSet urls, base::TimePoint now);
+
+  // The program ends: nobody waits for a slot any more.
+  void stop() { slots_.stop(); }
+
+  UpstreamStatus status(base::TimePoint now) const;
 
  private:
-  http::ClientRequest request(size_t url, const BlobName& name, std::string method) const;
-
-  http::Client& client_;
-  const UpstreamOptions& options_;
+  const UpstreamConfig config_;
+  Health health_;
+  RetryBudget retries_;
+  RequestSlots slots_;
+  Tokens tokens_;
+  std::atomic<UrlSet> wants_basic_ = 0;
+  ShortMemory<std::monostate> absent_;
+  ShortMemory<UrlSet> suspects_;
 };
 
 }  // namespace proxy

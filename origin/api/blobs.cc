@@ -1,6 +1,9 @@
 #include "origin/api/blobs.h"
 
+#include <chrono>
+
 #include "http/content.h"
+#include "http/signed_url.h"
 #include "origin/api/notify.h"
 #include "origin/redirect.h"
 
@@ -14,13 +17,15 @@ base::Task<void> serve(const Context& context, http::Exchange& exchange,
   const auto blob =
       co_await context.pool.run([&] { return context.storage.blobs.open(repository, digest); });
   if (!blob) throw oci::Error(ErrorCode::blob_unknown, digest.str());
-  blob_pulled(context, exchange.request, repository, digest, blob->size);
 
   const auto elsewhere =
-      redirect_url(context.config.redirect, exchange.request, repository, digest, blob->size);
+      redirect_url(context.config.redirect, exchange.request, repository, digest, blob->size,
+                   http::unix_time(std::chrono::system_clock::now()));
   if (elsewhere) {
+    blob_pulled(context, exchange.request, repository, digest, blob->size);
     http::Response answer = context.response(context.config.redirect.status);
     answer.headers.set("Location", *elsewhere);
+    if (context.config.redirect.signature) answer.headers.set("Cache-Control", "no-store");
     co_await exchange.response.send(std::move(answer));
     co_return;
   }
@@ -28,6 +33,9 @@ base::Task<void> serve(const Context& context, http::Exchange& exchange,
   info.headers.set("Content-Type", "application/octet-stream");
   info.headers.set("Docker-Content-Digest", digest.str());
   info.headers.set("Cache-Control", "max-age=31536000, immutable");
+  if (!http::range_unsatisfiable(exchange.request, info)) {
+    blob_pulled(context, exchange.request, repository, digest, blob->size);
+  }
   http::FileSource source(blob->fd.get());
   co_await http::serve_content(exchange, std::move(info), source);
 }

@@ -1,6 +1,6 @@
 #include "origin/api/context.h"
 
-#include "origin/forwarded.h"
+#include "http/forwarded.h"
 
 namespace origin::api {
 namespace {

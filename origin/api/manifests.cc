@@ -12,17 +12,6 @@ using oci::ErrorCode;
 // As many tags as one PUT may set with ?tag=.
 constexpr size_t kMaxTagParameters = 100;
 
-class BytesSource : public http::ContentSource {
- public:
-  explicit BytesSource(const std::string& bytes) : bytes_(bytes) {}
-  base::Task<void> send(http::ResponseWriter& response, uint64_t offset, uint64_t length) override {
-    co_await response.write(std::string_view(bytes_).substr(offset, length));
-  }
-
- private:
-  const std::string& bytes_;
-};
-
 struct Stored {
   oci::Digest digest;
   std::string bytes;
@@ -70,9 +59,9 @@ base::Task<void> serve(const Context& context, http::Exchange& exchange,
   http::ContentInfo info{stored->bytes.size(), '"' + stored->digest.str() + '"', context.headers()};
   info.headers.set("Content-Type", stored->manifest.media_type);
   info.headers.set("Docker-Content-Digest", stored->digest.str());
-  BytesSource source(stored->bytes);
+  http::BytesSource source(stored->bytes);
   co_await http::serve_content(exchange, std::move(info), source);
-  if (exchange.response.status() == 304) co_return;
+  if (exchange.response.status() == 304 || exchange.response.status() == 416) co_return;
   const auto* tag = std::get_if<std::string>(&reference);
   manifest_pulled(context, exchange.request,
                   {route.repository, stored->digest, stored->bytes.size(), stored->manifest},
@@ -117,6 +106,14 @@ std::vector<oci::ErrorEntry> missing_references(const Storage& storage,
   return missing;
 }
 
+void check_urls(const Validation& validation, const oci::Manifest& manifest) {
+  for (const oci::Descriptor& layer : manifest.blobs) {
+    if (validation.allows_urls(layer)) continue;
+    throw oci::Error(ErrorCode::manifest_invalid,
+                     "this registry does not allow the URLs of layer " + layer.digest.str());
+  }
+}
+
 // What a PUT asks for, checked as far as that needs no storage.
 struct Push {
   oci::Digest digest;
@@ -154,6 +151,7 @@ Push check_push(const http::Request& request, const oci::ManifestRoute& route, s
 // Pool. The manifest, and only then the tags.
 void store(Storage& storage, const Validation& validation, const std::string& repository,
            const Push& push) {
+  check_urls(validation, push.manifest);
   auto missing = missing_references(storage, validation, repository, push.manifest);
   if (!missing.empty()) throw oci::Error(std::move(missing));
   std::optional<oci::Digest> subject;

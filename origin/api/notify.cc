@@ -1,7 +1,7 @@
 #include "origin/api/notify.h"
 
+#include "http/forwarded.h"
 #include "origin/events/events.h"
-#include "origin/forwarded.h"
 
 namespace origin::api {
 namespace {

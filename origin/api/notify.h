@@ -14,7 +14,7 @@
 
 namespace origin::api {
 
-// Any GET or HEAD, also one that is redirected.
+// Any GET or HEAD that finds what it asks for, also one that is redirected, or breaks off.
 void blob_pulled(const Context& context, const http::Request& request,
                  const std::string& repository, const oci::Digest& digest, uint64_t size);
 void blob_pushed(const Context& context, const http::Request& request,

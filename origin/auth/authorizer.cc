@@ -5,8 +5,8 @@
 #include <algorithm>
 
 #include "base/log.h"
+#include "http/credentials.h"
 #include "origin/auth/challenge.h"
-#include "origin/auth/credentials.h"
 
 namespace origin::auth {
 namespace {
@@ -46,13 +46,13 @@ base::Task<Identity> Authorizer::authorize(http::Request& request, const oci::Ro
 
 base::Task<Identity> Authorizer::identify(const http::Request& request, const Demand& demand,
                                           const std::string& client) const {
-  if (shows_secret(request, edge_secret_)) {
+  if (http::shows_secret(request, edge_secret_)) {
     co_return Identity({.authenticated = true, .user = "edge"}, pull_everything());
   }
-  if (has_authorization(request) && config_.htpasswd) {
+  if (http::has_authorization(request) && config_.htpasswd) {
     co_return co_await by_password(request, demand, client);
   }
-  if (has_authorization(request) && config_.token) {
+  if (http::has_authorization(request) && config_.token) {
     co_return co_await by_token(request, demand, client);
   }
   co_return by_certificate(request.peer);
@@ -60,11 +60,13 @@ base::Task<Identity> Authorizer::identify(const http::Request& request, const De
 
 base::Task<Identity> Authorizer::by_password(const http::Request& request, const Demand& demand,
                                              const std::string& client) const {
-  const auto given = basic_credentials(request);
+  const auto given = http::basic_credentials(request);
   if (!given) {
     log_once(client, "its Authorization is not Basic");
     throw unauthorized(request, demand);
   }
+  // So skopeo answers the challenge when it has no password for it.
+  if (given->user.empty()) co_return by_certificate(request.peer);
   const PasswordVerdict verdict =
       co_await passwords_.check(*config_.htpasswd->file, *given, client);
   switch (verdict.result) {
@@ -83,7 +85,7 @@ base::Task<Identity> Authorizer::by_password(const http::Request& request, const
 
 base::Task<Identity> Authorizer::by_token(const http::Request& request, const Demand& demand,
                                           const std::string& client) const {
-  const auto token = bearer_token(request);
+  const auto token = http::bearer_token(request);
   if (!token) {
     log_once(client, "its Authorization is not Bearer");
     throw unauthorized(request, demand);
@@ -100,8 +102,8 @@ base::Task<Identity> Authorizer::by_token(const http::Request& request, const De
 
 Identity Authorizer::by_certificate(const http::Peer& peer) const {
   for (const CertificateUser& entry : config_.certificates) {
-    if (subject_matches(peer, entry.subject) ||
-        alternative_name_matches(peer, entry.alternative_name)) {
+    if (http::subject_matches(peer, entry.subject) ||
+        http::alternative_name_matches(peer, entry.alternative_name)) {
       return {{.authenticated = true, .user = entry.user}, config_.rules};
     }
   }

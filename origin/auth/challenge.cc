@@ -1,6 +1,6 @@
 #include "origin/auth/challenge.h"
 
-#include "origin/forwarded.h"
+#include "http/forwarded.h"
 
 namespace origin::auth {
 namespace {

@@ -56,7 +56,7 @@ Passwords::Passwords(base::ThreadPool& pool, base::Clock& clock, Compare compare
       by_user_(20, seconds(5)),
       by_pair_(20, seconds(5)) {}
 
-std::string Passwords::fingerprint(const UserPassword& given, const std::string& hash) const {
+std::string Passwords::fingerprint(const http::UserPassword& given, const std::string& hash) const {
   // User and hash hold no line feed, so different parts never make the same text.
   const std::string text = given.user + '\n' + hash + '\n' + given.password;
   std::array<unsigned char, 32> out{};
@@ -162,7 +162,7 @@ void Passwords::leave() {
   freed_.notify();
 }
 
-base::Task<PasswordVerdict> Passwords::check(HtpasswdFile& file, const UserPassword& given,
+base::Task<PasswordVerdict> Passwords::check(HtpasswdFile& file, const http::UserPassword& given,
                                              const std::string& client) {
   if (given.user.size() > kMaxGiven || given.password.size() > kMaxGiven) {
     co_return PasswordVerdict{PasswordResult::wrong};

@@ -22,7 +22,7 @@
 #include "base/signal.h"
 #include "base/task.h"
 #include "base/thread_pool.h"
-#include "origin/auth/credentials.h"
+#include "http/credentials.h"
 #include "origin/auth/htpasswd.h"
 #include "origin/auth/recent.h"
 #include "origin/auth/throttle.h"
@@ -47,7 +47,7 @@ class Passwords {
   Passwords(base::ThreadPool& pool, base::Clock& clock, Compare compare);
 
   // `client` is the client's address. What compare or the file throws.
-  base::Task<PasswordVerdict> check(HtpasswdFile& file, const UserPassword& given,
+  base::Task<PasswordVerdict> check(HtpasswdFile& file, const http::UserPassword& given,
                                     const std::string& client);
 
   // True the first time within ten minutes that this is to be said of that client.
@@ -67,7 +67,7 @@ class Passwords {
     std::optional<PasswordResult> result;  // guarded by mutex_
   };
 
-  std::string fingerprint(const UserPassword& given, const std::string& hash) const;
+  std::string fingerprint(const http::UserPassword& given, const std::string& hash) const;
   bool remembered(const std::string& key);
   base::Duration begin(const std::string& key, const Asker& asker, std::shared_ptr<Check>& check,
                        bool& mine);

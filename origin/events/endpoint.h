@@ -22,7 +22,7 @@
 
 namespace origin {
 
-// For metrics, under Distribution's names.
+// For metrics; see event_metrics.
 struct EndpointStatus {
   std::string name;
   std::string url;

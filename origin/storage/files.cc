@@ -42,18 +42,29 @@ std::optional<std::string> link_text(const std::filesystem::path& path) {
   }
 }
 
-bool missing(const std::error_code& error) {
-  return error == std::errc::no_such_file_or_directory || error == std::errc::not_a_directory;
-}
+// Also what another host removes just then.
+bool missing(int error) { return error == ENOENT || error == ENOTDIR || error == ESTALE; }
 
+// What is under the name now, opened: stat(2) alone would believe what this host last saw of it.
 std::optional<struct stat> stat_of(const std::filesystem::path& path) {
   const ActionTimer timer(Action::stat);
-  return look_twice(path, [&]() -> std::optional<struct stat> {
-    struct stat s{};
-    if (::stat(path.c_str(), &s) == 0) return s;
-    if (errno == ENOENT || errno == ENOTDIR) return std::nullopt;
-    throw base::IoError("stat " + path.string());
-  });
+  const base::UniqueFd fd = open_shared(path, O_RDONLY);
+  struct stat s{};
+  if (!fd) return std::nullopt;
+  if (::fstat(fd.get(), &s) != 0) throw base::IoError("stat " + path.string());
+  return s;
+}
+
+// Makes a removal durable: by the directory, or what is left above it if that has gone as well.
+void sync_removal(std::filesystem::path directory) {
+  while (true) {
+    try {
+      return base::sync_directory(directory);
+    } catch (const base::IoError& e) {
+      if (!missing(e.number())) throw;
+    }
+    directory = directory.parent_path();
+  }
 }
 
 // What stands in a link's place is no link: say so and count it, since it is about to be replaced.
@@ -142,20 +153,24 @@ bool names_file(const std::filesystem::path& path, int fd) {
 
 bool remove_file(const std::filesystem::path& path) {
   const ActionTimer timer(Action::remove);
-  if (::unlink(path.c_str()) != 0) {
-    if (errno == ENOENT || errno == ENOTDIR) return false;
+  // The server is not even asked to remove what is believed to be missing.
+  const bool removed = look_twice(path, [&] {
+    if (::unlink(path.c_str()) == 0) return true;
+    if (missing(errno)) return false;
     if (errno != EISDIR) throw base::IoError("removing " + path.string());
     remove_tree(path);
-  }
-  base::sync_directory(path.parent_path());
-  return true;
+    return true;
+  });
+  if (removed) sync_removal(path.parent_path());
+  return removed;
 }
 
 void remove_tree(const std::filesystem::path& path) {
   const ActionTimer timer(Action::remove);
   std::error_code error;
   std::filesystem::remove_all(path, error);
-  if (error && !missing(error) && error != std::errc::directory_not_empty) {
+  const int number = error.value();
+  if (error && !missing(number) && number != ENOTEMPTY && number != EBUSY) {
     throw base::IoError(error.value(), "removing " + path.string());
   }
 }
@@ -176,7 +191,9 @@ std::vector<std::string> list_directories(const std::filesystem::path& path) {
     std::error_code gone;
     if (it->is_directory(gone)) names.push_back(it->path().filename().string());
   }
-  if (error && !missing(error)) throw base::IoError(error.value(), "listing " + path.string());
+  if (error && !missing(error.value())) {
+    throw base::IoError(error.value(), "listing " + path.string());
+  }
   std::ranges::sort(names);
   return names;
 }

@@ -13,14 +13,19 @@
 // - That a name leads to a file is believed likewise, but open(2) of the name asks the server for
 //   the file; one that was replaced or removed is stale there, and the name is looked up again. So
 //   links are read by open(2) alone, and a tag that was moved is seen at once without refresh().
-//   stat(2) does not ask: the size of what grows is taken after open(2).
+//   stat(2) does not ask, so sizes are taken after open(2).
+// - A file that was moved is not stale, and still found under its old name. That is done to the
+//   data of an upload alone, so its directory is opened before it is.
+// - The server is not asked to unlink a name that is believed to be missing.
 // - A file that is replaced while it is read is stale (ESTALE): base::read_file reads the new one.
 // - rename(2), and creating with O_EXCL, happen at the server: the last of two writers of a link
 //   or a blob wins, and each sees one of them whole.
 // - flock(2) may keep the requests of one host apart and no others (a mount without a lock
 //   service). So uploads have leases: see upload_lease.h.
-// - A file that is removed while this host has it open stays as ".nfs…" in its directory, which
-//   then is not empty: remove_tree() leaves it.
+// - A file that is removed while this host has it open stays as ".nfs…" in its directory, and
+//   cannot be removed (EBUSY) until it is closed: remove_tree() leaves it. So does one that another
+//   is renamed to. So long, which for a link is the time that reading it takes, other hosts that
+//   know its old name may find it there: a removal or a move that they do not see yet.
 //
 // The client sees that a directory has changed by the server's timestamp: two changes within its
 // resolution, with a look between them, may hide the second until the next.

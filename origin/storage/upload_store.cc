@@ -45,6 +45,14 @@ std::filesystem::path private_name(const std::filesystem::path& data) {
   return data.string() + "." + base::random_uuid();
 }
 
+// The upload's bytes, if it has not ended. Where a commit on another host has moved them to, this
+// one may still reach them by this name, so its directory is asked first.
+base::UniqueFd open_data(const Layout& layout, const std::string& repository, const std::string& id,
+                         int flags) {
+  if (!refresh(layout.upload(repository, id))) return {};
+  return base::open_file(layout.upload_data(repository, id), flags);
+}
+
 base::IoError taken_over(const std::string& id) {
   return {EBUSY, "upload " + id + " has been taken over by another request"};
 }
@@ -216,7 +224,7 @@ std::string UploadStore::create(const std::string& repository) {
 std::optional<UploadStatus> UploadStore::status(const std::string& repository,
                                                 const std::string& id) const {
   // Opened, because another replica may have written it: see "Shared storage" in files.h.
-  const base::UniqueFd fd = open_shared(layout_.upload_data(repository, id), O_RDONLY);
+  const base::UniqueFd fd = open_data(layout_, repository, id, O_RDONLY);
   if (!fd) return std::nullopt;
   const auto size = static_cast<uint64_t>(status_of(fd.get()).st_size);
   const auto started = base::read_file(layout_.upload_started_at(repository, id), kMaxStartedAt);
@@ -227,7 +235,7 @@ std::expected<Upload, UploadUnavailable> UploadStore::open(const std::string& re
                                                            const std::string& id) {
   auto lease = UploadLease::take(layout_.upload_lease(repository, id));
   if (!lease) return std::unexpected(lease.error());
-  base::UniqueFd fd = open_shared(layout_.upload_data(repository, id), O_RDWR | O_APPEND);
+  base::UniqueFd fd = open_data(layout_, repository, id, O_RDWR | O_APPEND);
   if (!fd) return std::unexpected(UploadUnavailable::unknown);
   const auto size = static_cast<uint64_t>(status_of(fd.get()).st_size);
   return Upload(layout_, repository, id, std::move(*lease), std::move(fd), size);
@@ -241,7 +249,7 @@ std::optional<uint64_t> UploadStore::unused_size(const std::string& repository,
                                                  const std::string& id,
                                                  std::chrono::system_clock::time_point time) const {
   const std::filesystem::path upload = layout_.upload(repository, id);
-  base::UniqueFd fd = open_shared(layout_.upload_data(repository, id), O_RDONLY);
+  base::UniqueFd fd = open_data(layout_, repository, id, O_RDONLY);
   const bool has_data = static_cast<bool>(fd);
   // What a crash has left of one that became a blob, or was cancelled, has the directory's time.
   if (!has_data) fd = open_shared(upload, O_RDONLY | O_DIRECTORY);
@@ -262,7 +270,7 @@ std::optional<uint64_t> UploadStore::remove_unused(const std::string& repository
   if (!lease) return std::nullopt;
   // Once more, now that nobody writes it. The lease has touched the directory of one without data.
   const auto size = unused_size(repository, id, time);
-  if (!size && open_shared(layout_.upload_data(repository, id), O_RDONLY)) return std::nullopt;
+  if (!size && open_data(layout_, repository, id, O_RDONLY)) return std::nullopt;
   ::unlink(layout_.upload_data(repository, id).c_str());
   lease->release();
   remove_tree(layout_.upload(repository, id));

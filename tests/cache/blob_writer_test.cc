@@ -64,7 +64,7 @@ TEST_F(BlobWriterTest, NothingIsHeldBeforeTheCommit) {
   EXPECT_FALSE(store->contains(digest_));
   EXPECT_EQ(store->open(digest_), nullptr);
   EXPECT_EQ(store->hot(digest_), nullptr);
-  EXPECT_EQ(store->stats().reserved_bytes, Space::on_disk(bytes_.size()));
+  EXPECT_EQ(store->stats().reserved_bytes, partial_on_disk(bytes_.size()));
   EXPECT_EQ(store->stats().blob_bytes, 0U);
 }
 
@@ -79,7 +79,7 @@ TEST_F(BlobWriterTest, ResumesWhatWasAbandoned) {
     if (restart) open();
     EXPECT_FALSE(store->contains(digest_));
     EXPECT_EQ(store->partial_size(digest_), bytes_.size());
-    EXPECT_EQ(store->stats().reserved_bytes, Space::on_disk(bytes_.size()));
+    EXPECT_EQ(store->stats().reserved_bytes, partial_on_disk(bytes_.size()));
 
     writer = *store->write(digest_, bytes_.size());
     for (uint64_t block = 0; block < 6; ++block) {
@@ -166,7 +166,7 @@ TEST_F(BlobWriterTest, AFullDiskFailsTheStart) {
   open();
   {
     const FileSizeLimit limit(2 * kMiB);
-    EXPECT_THROW(static_cast<void>(store->write(digest_, bytes_.size())), base::IoError);
+    EXPECT_EQ(store->write(digest_, bytes_.size()).error(), NoWriter::storage_failed);
   }
   expect_consistent();
   EXPECT_EQ(store->stats().reserved_bytes, 0U);
@@ -202,7 +202,7 @@ TEST_F(BlobWriterTest, AFullDiskFailsTheEvictionAndLosesNothing) {
   for (uint64_t i = 2; i < 4; ++i) put(*store, digest_of(content(i, kMiB)), content(i, kMiB));
   {
     const FileSizeLimit limit(4096);
-    EXPECT_THROW(static_cast<void>(store->write(digest_of("x"), kMiB)), base::IoError);
+    EXPECT_EQ(store->write(digest_of("x"), kMiB).error(), NoWriter::storage_failed);
   }
   EXPECT_TRUE(held(content(2, kMiB)));
   EXPECT_TRUE(held(content(3, kMiB)));

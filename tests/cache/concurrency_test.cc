@@ -23,7 +23,7 @@ constexpr uint64_t kBlob = 100'000;
 TEST_F(ConcurrencyTest, ReadersWritersEvictionAndPurge) {
   constexpr int kThreads = 8;
   constexpr uint64_t kBlobs = 24;
-  open(10 * Space::on_disk(kBlob), 4);
+  open(10 * partial_on_disk(kBlob), 4);
   std::vector<std::string> bytes;
   for (uint64_t i = 0; i < kBlobs; ++i) bytes.push_back(content(i, kBlob));
   std::vector<std::mutex> one_writer(kBlobs);
@@ -60,13 +60,13 @@ TEST_F(ConcurrencyTest, ReadersWritersEvictionAndPurge) {
   EXPECT_EQ(over, 0);
   EXPECT_GT(store->stats().evicted, 0U);
   expect_consistent();
-  open(10 * Space::on_disk(kBlob), 4);
+  open(10 * partial_on_disk(kBlob), 4);
   expect_consistent();
 }
 
 TEST_F(ConcurrencyTest, AFloodOfWritersNeverExceedsTheCapacity) {
   constexpr int kThreads = 8;
-  open(5 * Space::on_disk(kBlob));
+  open(5 * partial_on_disk(kBlob) - kMap);
   std::atomic<int> over = 0;
   std::atomic<int> refused = 0;
   std::atomic<int> accepted = 0;

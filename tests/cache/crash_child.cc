@@ -1,6 +1,7 @@
 // crash_child <root> <capacity> <command>…: works on a store and says what it has done, a line a
 // time, so that a test can kill it anywhere (or with ENTREPOT_CRASH_AT at a named step) and knows
 // what was acknowledged. Commands:
+//   inline:<limit>               blobs up to this size are kept in the index; first of all
 //   put:<seed>:<size>            fills and commits a blob      "committed <digest>"
 //   fill:<seed>:<size>:<blocks>  writes and marks blocks, keeps the writer open      "filled"
 //   churn:<seed>:<threads>       commits blobs for ever, "committed <seed> <digest>" each
@@ -45,11 +46,15 @@ void put_and_say(cache::BlobStore& store, uint64_t seed, uint64_t size, const st
 
 int main(int argc, char** argv) {
   if (argc < 4) return 2;
-  cache::BlobStore store({.root = argv[1], .capacity = std::stoull(argv[2])});
+  const std::vector<std::string> first = split(argv[3]);
+  const uint64_t limit = first[0] == "inline" ? std::stoull(first.at(1)) : 0;
+  cache::BlobStore store(
+      {.root = argv[1], .capacity = std::stoull(argv[2]), .inline_limit = limit});
   std::vector<std::unique_ptr<cache::BlobWriter>> open;
   for (int i = 3; i < argc; ++i) {
     const std::vector<std::string> parts = split(argv[i]);
     const uint64_t seed = std::stoull(parts.at(1));
+    if (parts[0] == "inline") continue;
     if (parts[0] == "put") {
       put_and_say(store, seed, std::stoull(parts.at(2)), "committed ");
     } else if (parts[0] == "fill") {

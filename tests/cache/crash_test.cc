@@ -24,7 +24,8 @@ class CrashTest : public test::StoreTest {
   // Runs the child to its death at the step and returns what it said.
   std::string crash_at(const std::string& step, uint64_t capacity,
                        std::vector<std::string> commands) {
-    std::vector<std::string> argv = {CACHE_CRASH_CHILD, root().string(), std::to_string(capacity)};
+    std::vector<std::string> argv = {CACHE_CRASH_CHILD, root().string(),
+                                     std::to_string(capacity + kMap)};
     argv.insert(argv.end(), commands.begin(), commands.end());
     test::Process child(argv, {{"ENTREPOT_CRASH_AT", step}});
     EXPECT_EQ(child.wait(), -SIGKILL) << step << " was not reached:\n" << child.output();
@@ -69,6 +70,17 @@ INSTANTIATE_TEST_SUITE_P(Steps, CommitCrashTest,
                          testing::Values("commit.synced", "commit.renamed", "commit.indexed",
                                          "commit.map_removed"),
                          [](const auto& step) { return std::string(step.param).substr(7); });
+
+TEST_F(CrashTest, ASmallBlobIsCommittedByOneTransaction) {
+  const std::string said =
+      crash_at("commit.inside:2", 100 * kMiB,
+               {"inline:8192", command("put", 1, 5000), command("put", 2, 5000)});
+  EXPECT_THAT(said, testing::HasSubstr("committed " + digest_of(content(1, 5000)).str()));
+  open();
+  EXPECT_TRUE(held(content(1, 5000)));
+  EXPECT_TRUE(held(content(2, 5000))) << "not acknowledged, but durable";
+  EXPECT_TRUE(std::filesystem::is_empty(layout.incoming()));
+}
 
 class EvictCrashTest : public CrashTest, public testing::WithParamInterface<const char*> {};
 

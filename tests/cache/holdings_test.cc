@@ -46,6 +46,54 @@ TEST_F(HoldingsTest, UsesGoForwardEvenIfTheClockDoesNot) {
   EXPECT_GT(holdings_.take_uses().at(0).second.last_used, kFuture);
 }
 
+TEST_F(HoldingsTest, AClockThatJumpsBackChangesNoOrder) {
+  int64_t now = int64_t{1} << 50;
+  Holdings holdings({.capacity = 10 * kPage, .hot_blobs = 2, .wall_clock = [&] { return now; }});
+  for (uint64_t i = 1; i <= 3; ++i) holdings.load(blob(i), {kPage, 0, static_cast<int64_t>(i)});
+  const auto open = [&](uint64_t number) {
+    return holdings.opened(*holdings.pin(blob(number)), base::UniqueFd());
+  };
+  open(1);
+  now -= int64_t{10} * 3600 * 1'000'000;
+  open(2);
+  now += int64_t{20} * 3600 * 1'000'000;
+  open(3);
+  const auto uses = holdings.take_uses();
+  ASSERT_EQ(uses.size(), 3U);
+  EXPECT_LT(uses[0].second.last_used, uses[1].second.last_used);
+  EXPECT_LT(uses[1].second.last_used, uses[2].second.last_used);
+  auto victims = holdings.take_victims(kPage);
+  ASSERT_TRUE(victims);
+  EXPECT_EQ(victims->front().digest, blob(1));
+}
+
+TEST_F(HoldingsTest, WhatIsHeldOrWrittenIsNotFoundInTheTree) {
+  EXPECT_TRUE(holdings_.load_found(blob(1), {kPage, 0, 100}));
+  EXPECT_FALSE(holdings_.load_found(blob(1), {kPage, 0, 100}));
+  holdings_.begin_write(blob(2), "");
+  EXPECT_FALSE(holdings_.load_found(blob(2), {kPage, 0, 100}));
+  holdings_.end_write(blob(2));
+  EXPECT_EQ(holdings_.stats().blobs, 1U);
+}
+
+TEST_F(HoldingsTest, AsFarAsPossibleTakesWhatThereIs) {
+  holdings_.load(blob(1), {kPage, 0, 100});
+  holdings_.load(blob(2), {kPage, 0, 200});
+  const auto reader = use(1);
+  EXPECT_FALSE(holdings_.take_victims(2 * kPage));
+  EXPECT_EQ(holdings_.take_victims(2 * kPage, 0, true)->size(), 1U);
+  EXPECT_FALSE(holdings_.take_victims(2 * kPage, 0, true)) << "nothing is left to take";
+}
+
+TEST_F(HoldingsTest, CoolingClosesWhatNobodyReads) {
+  for (uint64_t i = 1; i <= 2; ++i) holdings_.load(blob(i), {kPage, 0, 100});
+  const auto reader = use(1);
+  use(2);
+  holdings_.cool();
+  EXPECT_EQ(holdings_.open_blob(blob(2)), nullptr);
+  EXPECT_EQ(holdings_.open_blob(blob(1)), reader);
+}
+
 TEST_F(HoldingsTest, SaysWhenThereAreManyUses) {
   for (uint64_t i = 0; i < 2000; ++i) holdings_.load(blob(i), {0, 0, 0});
   use(0);
@@ -87,13 +135,13 @@ TEST_F(HoldingsTest, WhatWasTakenTakesSpaceUntilItIsGone) {
 
 TEST_F(HoldingsTest, WhatWasPutBackIsHeldAsBefore) {
   holdings_.load(blob(1), {5 * kPage, 0, 100});
-  holdings_.load_partial(blob(2), 5 * kPage, 200);
+  holdings_.load_partial(blob(2), 3 * kPage, 3 * kPage, 200);  // and two pages for its map
   auto victims = holdings_.take_victims(10 * kPage);
   ASSERT_TRUE(victims);
   EXPECT_EQ(victims->size(), 2U);
   holdings_.put_back(std::move(*victims));
   EXPECT_TRUE(holdings_.contains(blob(1)));
-  EXPECT_EQ(holdings_.partial_size(blob(2)), 5 * kPage);
+  EXPECT_EQ(holdings_.partial_size(blob(2)), 3 * kPage);
   EXPECT_EQ(holdings_.stats().blob_bytes, 5 * kPage);
   EXPECT_EQ(holdings_.stats().reserved_bytes, 5 * kPage);
 }

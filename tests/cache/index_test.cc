@@ -2,14 +2,17 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <lmdb.h>
 
 #include <algorithm>
+#include <atomic>
 #include <filesystem>
 #include <fstream>
 #include <string>
 #include <thread>
 #include <vector>
 
+#include "base/fault_point.h"
 #include "tests/cache/content.h"
 #include "tests/support/temp_dir.h"
 
@@ -51,7 +54,7 @@ class IndexTest : public testing::Test {
 TEST_F(IndexTest, KeepsBothAlgorithms) {
   const oci::Digest a = blob("a");
   const oci::Digest b = blob("b", oci::Algorithm::sha512);
-  const IndexRecord other{UINT64_MAX, -1, INT64_MAX};
+  const IndexRecord other{UINT64_MAX >> 1, -1, INT64_MAX};
   index_->apply({.put = {{a, record_}, {b, other}}});
   EXPECT_THAT(reopen().blobs, UnorderedElementsAre(Pair(a, record_), Pair(b, other)));
 }
@@ -86,6 +89,98 @@ TEST_F(IndexTest, AUseGoesForwardAndBringsNothingBack) {
   index_->apply({.use = {{blob("a"), {1000, {}}}, {blob("gone"), {1000, {}}}}});
   index_->apply({.use = {{blob("a"), {500, {}}}}});
   EXPECT_THAT(reopen().blobs, ElementsAre(Pair(blob("a"), IndexRecord{123, 456, 1000})));
+}
+
+TEST_F(IndexTest, KeepsContent) {
+  const IndexRecord inside{.size = 5000, .stored_at = 1, .last_used = 2, .inside = true};
+  const std::string bytes(5000, 'x');
+  index_->apply({.put = {{blob("a"), inside}}, .content = {{blob("a"), bytes}}});
+  EXPECT_EQ(index_->content(blob("a")), bytes);
+  EXPECT_EQ(index_->content(blob("b")), std::nullopt);
+  EXPECT_THAT(reopen().blobs, ElementsAre(Pair(blob("a"), inside)));
+  EXPECT_EQ(index_->content(blob("a")), bytes);
+
+  index_->apply({.remove = {blob("a")}});
+  EXPECT_EQ(index_->content(blob("a")), std::nullopt);
+  EXPECT_THAT(reopen().tombstones, IsEmpty()) << "there is no file to remove";
+}
+
+TEST_F(IndexTest, RoomThatContentLeavesIsKnownAndUsedAgain) {
+  const auto fill = [&](const std::string& prefix) {
+    Index::Changes changes;
+    for (int i = 0; i < 1000; ++i) {
+      const oci::Digest digest = blob(prefix + std::to_string(i));
+      changes.put.push_back({digest, {.size = 4000, .inside = true}});
+      changes.content.emplace_back(digest, std::string(4000, 'x'));
+    }
+    index_->apply(changes);
+  };
+  fill("a");
+  EXPECT_EQ(index_->free_bytes(), 0U);
+  Index::Changes remove;
+  for (int i = 0; i < 1000; ++i) remove.remove.push_back(blob("a" + std::to_string(i)));
+  index_->apply(remove);
+  EXPECT_GT(index_->free_bytes(), 2'500'000U);
+  index_->apply({.put = {{blob("x"), record_}}});  // free pages are used a transaction later
+  const auto size = std::filesystem::file_size(directory_.path() / "data.mdb");
+  fill("b");
+  EXPECT_EQ(index_->free_bytes(), 0U);
+  EXPECT_LE(std::filesystem::file_size(directory_.path() / "data.mdb"), size + (100U << 10));
+}
+
+TEST_F(IndexTest, ContentIsReadWhileTheMapGrows) {
+  const std::string bytes(8000, 'x');
+  index_->apply(
+      {.put = {{blob("a"), {.size = 8000, .inside = true}}}, .content = {{blob("a"), bytes}}});
+  std::atomic<bool> done = false;
+  std::jthread reader([&] {
+    while (!done) EXPECT_EQ(index_->content(blob("a")), bytes);
+  });
+  for (int round = 0; round < 10; ++round) {  // 40 MB, so the map doubles twice
+    Index::Changes changes;
+    for (int i = 0; i < 500; ++i) {
+      changes.content.emplace_back(blob(std::to_string(round * 500 + i)), bytes);
+    }
+    index_->apply(changes);
+  }
+  done = true;
+}
+
+TEST_F(IndexTest, IsIncompleteUntilItIsSaidToBeComplete) {
+  EXPECT_TRUE(reopen().complete);
+  index_.reset();
+  index_ = Index::create(directory_.path(), {.complete = false});
+  index_->apply({.put = {{blob("a"), record_}}});
+  EXPECT_FALSE(reopen().complete);
+  index_->apply({.complete = true});
+  EXPECT_TRUE(reopen().complete);
+}
+
+TEST_F(IndexTest, AFailedCommitStoresNothing) {
+  for (const int error : {ENOSPC, EIO, EROFS}) {
+    const base::InjectedFault fault("index.commit", error);
+    try {
+      index_->apply({.put = {{blob("a"), record_}}});
+      FAIL() << "stored";
+    } catch (const base::IoError& thrown) {
+      EXPECT_EQ(thrown.number(), error);
+    }
+  }
+  EXPECT_THAT(reopen().blobs, IsEmpty());
+  index_->apply({.put = {{blob("a"), record_}}});
+  EXPECT_EQ(reopen().blobs.size(), 1U);
+}
+
+TEST_F(IndexTest, IsOpenedAgainWhenLmdbGivesUp) {
+  index_->apply({.put = {{blob("a"), record_}}});
+  {
+    int arrivals = 0;
+    const base::InjectedFault fault(
+        "index.commit", [&](std::string_view) { return arrivals++ == 0 ? MDB_PANIC : 0; });
+    index_->apply({.put = {{blob("b"), record_}}});
+    EXPECT_EQ(arrivals, 2);
+  }
+  EXPECT_EQ(reopen().blobs.size(), 2U);
 }
 
 TEST_F(IndexTest, KeepsPlacesAndAccounts) {

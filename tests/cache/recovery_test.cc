@@ -116,6 +116,7 @@ TEST_F(RecoveryTest, RebuildsAnIndexThatCannotBeRead) {
     write_file(data, damaged);
     write_file(layout.blobs() / "sha256" / "notes.txt", "not a blob");
     open();
+    wait_complete();
     EXPECT_EQ(store->stats().blobs, 1U) << what;
     EXPECT_TRUE(held(blob_)) << what;
     EXPECT_EQ(store->partial_size(digest_of(partial_)), partial_.size()) << what;
@@ -125,6 +126,7 @@ TEST_F(RecoveryTest, RebuildsAnIndexThatCannotBeRead) {
   store.reset();
   std::filesystem::remove_all(layout.index());
   open();
+  wait_complete();
   EXPECT_TRUE(held(blob_));
   expect_consistent();
 }

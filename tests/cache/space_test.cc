@@ -21,12 +21,12 @@ TEST(Space, CountsWholeDiskBlocks) {
 TEST(Space, GivesBackOnDestruction) {
   Space space(8192);
   {
-    const auto first = space.try_reserve(5000);
+    const auto first = space.try_reserve(8192);
     ASSERT_TRUE(first);
     EXPECT_EQ(first->bytes(), 8192U);
     EXPECT_EQ(space.used(), 8192U);
     EXPECT_FALSE(space.try_reserve(1));
-    EXPECT_EQ(space.missing(1), 4096U);
+    EXPECT_EQ(space.missing(4096), 4096U);
   }
   EXPECT_EQ(space.used(), 0U);
   EXPECT_EQ(space.missing(8192), 0U);
@@ -45,7 +45,7 @@ TEST(Space, MovesCarryTheRoom) {
 
 TEST(Space, WhatIsFoundAtStartMayExceedTheCapacity) {
   Space space(4096);
-  const auto found = space.cover(10000);
+  const auto found = space.cover(12288);
   EXPECT_EQ(space.used(), 12288U);
   EXPECT_FALSE(space.try_reserve(0));
   EXPECT_EQ(space.missing(0), 8192U);
@@ -65,6 +65,35 @@ TEST(Space, OutlivedByAReservation) {
     reservation = space.try_reserve(4096);
   }
   EXPECT_EQ(reservation->bytes(), 4096U);
+}
+
+TEST(Space, KnowsWhatTheFileSystemDoesNotCountYet) {
+  Space space(10 * 4096);
+  {
+    auto first = *space.try_reserve(3 * 4096);
+    const auto found = space.cover(2 * 4096, 4096);
+    EXPECT_EQ(space.unallocated(), 4 * 4096U);
+    first.allocated(4096);
+    EXPECT_EQ(space.unallocated(), 3 * 4096U);
+    first.allocated(100 * 4096);  // more than is left: all of it
+    EXPECT_EQ(space.unallocated(), 4096U);
+    EXPECT_EQ(space.used(), 5 * 4096U);
+  }
+  EXPECT_EQ(space.unallocated(), 0U);
+  EXPECT_EQ(space.used(), 0U);
+}
+
+TEST(Space, AReservationShrinks) {
+  Space space(10 * 4096);
+  auto room = *space.try_reserve(5 * 4096);
+  room.allocated(4096);
+  room.shrink(2 * 4096);
+  EXPECT_EQ(space.used(), 2 * 4096U);
+  EXPECT_EQ(space.unallocated(), 2 * 4096U) << "which of them are there is not known";
+  room.shrink(4 * 4096);
+  EXPECT_EQ(room.bytes(), 2 * 4096U);
+  room.shrink(4096);
+  EXPECT_EQ(space.unallocated(), 4096U);
 }
 
 TEST(Space, AFloodOfReservationsNeverExceedsTheCapacity) {

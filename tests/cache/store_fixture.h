@@ -9,10 +9,12 @@
 #include <iterator>
 #include <memory>
 #include <string>
+#include <thread>
 
 #include "base/durable_file.h"
 #include "cache/blob_store.h"
 #include "cache/blob_writer.h"
+#include "cache/block_map.h"
 #include "cache/layout.h"
 #include "cache/space.h"
 #include "tests/cache/content.h"
@@ -21,6 +23,7 @@
 namespace test {
 
 inline std::string read_all(const cache::Blob& blob) {
+  if (blob.bytes()) return std::string(*blob.bytes());
   std::string bytes(blob.size(), '\0');
   EXPECT_EQ(base::read_at(blob.fd(), 0, bytes.data(), bytes.size()), bytes.size());
   return bytes;
@@ -30,10 +33,21 @@ class StoreTest : public testing::Test {
  protected:
   static constexpr uint64_t kMiB = 1 << 20;
 
+  // What the map of a small partial blob takes while one is written.
+  static constexpr uint64_t kMap = 2 * 4096;
+
+  // With room for so many bytes, and for the map of one writer.
   void open(uint64_t capacity = 100 * kMiB, size_t hot_blobs = 4096) {
+    open(cache::BlobStoreOptions{
+        .root = root(), .capacity = capacity + kMap, .hot_blobs = hot_blobs});
+  }
+  void open(const cache::BlobStoreOptions& options) {
     store.reset();
-    store = std::make_unique<cache::BlobStore>(
-        cache::BlobStoreOptions{.root = root(), .capacity = capacity, .hot_blobs = hot_blobs});
+    store = std::make_unique<cache::BlobStore>(options);
+  }
+  // Until the tree is read, if the index was lost.
+  void wait_complete() const {
+    while (!store->stats().complete) std::this_thread::yield();
   }
   std::filesystem::path root() const { return directory.path() / "cache"; }
 
@@ -72,10 +86,11 @@ class StoreTest : public testing::Test {
       EXPECT_TRUE(std::filesystem::exists(layout.partial(*digest)));
       EXPECT_TRUE(std::filesystem::exists(layout.partial_map(*digest)));
       if (entry.path() != layout.partial(*digest)) continue;
-      partial_bytes += cache::Space::on_disk(entry.file_size());
+      partial_bytes += cache::partial_on_disk(entry.file_size());
       EXPECT_EQ(store->partial_size(*digest), entry.file_size());
     }
     const cache::StoreStats stats = store->stats();
+    EXPECT_EQ(stats.index_bytes, 0U);
     EXPECT_EQ(stats.blobs, blobs);
     EXPECT_EQ(stats.blob_bytes, blob_bytes);
     EXPECT_EQ(stats.reserved_bytes, partial_bytes);

@@ -8,6 +8,7 @@ namespace {
 
 using ::testing::HasSubstr;
 using ::testing::MatchesRegex;
+using ::testing::Not;
 
 Request request() {
   Request r;
@@ -41,6 +42,17 @@ TEST(AccessLog, CombinedWithOurFieldsBehind) {
       MatchesRegex("198\\.51\\.100\\.7 - releng_two \\[.*\\] \"GET /v2/a\\\\\"b HTTP/1\\.1\" "
                    "200 12 \"-\" \"curl\\\\n\" 1\\.5 id-1 sha256:aa "
                    "\"entrepot-edge; hit\""));
+}
+
+TEST(AccessLog, WhatSignsAUrlIsHidden) {
+  Request r = request();
+  r.target = "/v2/a?x=y&entrepot-signature=k~1~-~secret";
+  r.headers.add("Referer", "https://cdn.example/v2/b?entrepot-signature=k~1~-~secret");
+  for (const AccessFormat format : {AccessFormat::combined, AccessFormat::json}) {
+    EXPECT_THAT(line(r, format), HasSubstr("/v2/a?x=y&entrepot-signature=***"));
+    EXPECT_THAT(line(r, format), HasSubstr("/v2/b?entrepot-signature=***"));
+    EXPECT_THAT(line(r, format), Not(HasSubstr("secret")));
+  }
 }
 
 TEST(AccessLog, WhatIsNotKnownIsADash) {

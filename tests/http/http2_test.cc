@@ -555,6 +555,26 @@ TEST_F(Http2, ASkippedStreamCannotBeOpened) {
   EXPECT_EQ(client.wait_for_going_away(), NGHTTP2_PROTOCOL_ERROR);
 }
 
+const std::string kPaddingTooLong = frame(NGHTTP2_DATA, NGHTTP2_FLAG_PADDED, 1, "\6Test");
+
+TEST_F(Http2, PaddingLongerThanItsFrameEndsTheConnection) {
+  TestServer server(describe, with_tls());
+  RawHttp2 client(server.port(), ca());
+  client.send(put(1) + kPaddingTooLong);
+  EXPECT_EQ(client.wait_for_going_away(), NGHTTP2_PROTOCOL_ERROR);
+}
+
+// RFC 9113 §5.1: once RST_STREAM is sent, what the client had on its way is ignored, whatever it
+// is.
+TEST_F(Http2, WhatComesForAStreamThatWasAnsweredAndResetIsIgnored) {
+  TestServer server(deaf, with_tls());
+  RawHttp2 client(server.port(), ca());
+  client.send(put(1));
+  EXPECT_EQ(client.next(NGHTTP2_RST_STREAM, 1).error(), NGHTTP2_NO_ERROR);
+  client.send(kPaddingTooLong + get(3));
+  EXPECT_EQ(client.status(3), "200");
+}
+
 TEST_F(Http2, RefusesAHeadThatIsTooLarge) {
   TestServer server(describe, with_tls({.limits = {.max_header_bytes = 4096}}));
   RawHttp2 client(server.port(), ca());

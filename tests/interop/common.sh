@@ -18,6 +18,8 @@ certificate_authority "$work/tls"
 certificate "$work/tls" server
 export SSL_CERT_FILE=$work/tls/ca.pem CURL_CA_BUNDLE=$work/tls/ca.pem
 
+host=()
+
 # expect <what> <wanted> <seen>
 expect() { [[ $3 == "$2" ]] || fail "$1: expected \"$2\", got \"$3\"" "$RUN_DIR"/*.log; }
 
@@ -33,7 +35,8 @@ free_port() {
   echo "$port"
 }
 
-# origin <name> <rootdirectory> [addr] [further YAML]: starts one with TLS.
+# origin <name> <rootdirectory> [addr] [further YAML]: starts one with TLS, by the command "${host[@]}" if
+# there is one.
 origin() {
   cat >"$work/$1.yml" <<YAML
 version: 0.1
@@ -47,7 +50,7 @@ http:
     ${client_cas:+, clientcas: [$client_cas]}}
 ${4:-}
 YAML
-  start "$1" "$bin/entrepot-origin" serve "$work/$1.yml"
+  start "$1" "${host[@]}" "$bin/entrepot-origin" serve "$work/$1.yml"
   listening "$1" >/dev/null
 }
 

@@ -15,7 +15,7 @@ void require(bool holds) {
 
 bool same(const oci::Descriptor& a, const oci::Descriptor& b) {
   return a.media_type == b.media_type && a.digest == b.digest && a.size == b.size &&
-         a.has_urls == b.has_urls && a.distributable == b.distributable;
+         a.urls == b.urls && a.distributable == b.distributable;
 }
 
 bool same(const std::optional<oci::Descriptor>& a, const std::optional<oci::Descriptor>& b) {

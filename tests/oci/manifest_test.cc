@@ -11,7 +11,9 @@ namespace {
 
 using namespace std::string_literals;
 using nlohmann::json;
+using testing::ElementsAre;
 using testing::HasSubstr;
+using testing::IsEmpty;
 
 const std::string kHexA(64, 'a');
 const std::string kHexB(64, 'b');
@@ -110,7 +112,7 @@ TEST(Manifest, DockerSchema2) {
   ASSERT_EQ(manifest.blobs.size(), 1U);
   EXPECT_EQ(manifest.blobs[0].size, 2479U);
   EXPECT_TRUE(manifest.blobs[0].distributable);
-  EXPECT_FALSE(manifest.blobs[0].has_urls);
+  EXPECT_THAT(manifest.blobs[0].urls, IsEmpty());
   EXPECT_TRUE(manifest.manifests.empty());
   EXPECT_FALSE(manifest.subject);
   EXPECT_EQ(manifest.annotations, "");
@@ -538,17 +540,18 @@ TEST(Manifest, LayersThatNeedNotBeThere) {
           accept(set(image(), "layers", json::array({set(layer, "urls", urls)})));
       ASSERT_EQ(manifest.blobs.size(), 1U);
       EXPECT_EQ(manifest.blobs[0].distributable, distributable) << type;
-      EXPECT_FALSE(manifest.blobs[0].has_urls);
+      EXPECT_THAT(manifest.blobs[0].urls, IsEmpty());
     }
     const Manifest manifest =
         accept(set(image(), "layers",
                    json::array({set(layer, "urls", json::array({"https://example.com/layer"}))})));
     ASSERT_EQ(manifest.blobs.size(), 1U);
-    EXPECT_TRUE(manifest.blobs[0].has_urls);
+    EXPECT_THAT(manifest.blobs[0].urls, ElementsAre("https://example.com/layer"));
     EXPECT_EQ(manifest.blobs[0].distributable, distributable) << type;
-    EXPECT_EQ(
-        refusal(set(image(), "layers", json::array({set(layer, "urls", "https://example.com")}))),
-        "field \"urls\" of layers[0] must be an array");
+    for (const json& wrong : json::parse(R"(["https://example.com", ["https://a", 1], [null]])")) {
+      EXPECT_EQ(refusal(set(image(), "layers", json::array({set(layer, "urls", wrong)}))),
+                "field \"urls\" of layers[0] must be an array of strings");
+    }
   }
 }
 

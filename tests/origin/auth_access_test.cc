@@ -3,8 +3,8 @@
 #include <gtest/gtest.h>
 
 #include "base/base64.h"
+#include "http/credentials.h"
 #include "origin/auth/access_list.h"
-#include "origin/auth/credentials.h"
 #include "origin/auth/demand.h"
 #include "origin/auth/glob.h"
 #include "origin/auth/identity.h"
@@ -153,7 +153,7 @@ TEST(Credentials, Basic) {
   const auto read = [](const std::string& field) {
     http::Request r;
     r.headers.add("Authorization", field);
-    return basic_credentials(r);
+    return http::basic_credentials(r);
   };
   const auto encoded = [](std::string_view text) {
     return "Basic " + base::encode_base64(text, base::Base64::standard);

@@ -106,6 +106,18 @@ TEST_F(HtpasswdTest, NothingLeaksAndAFloodIsLoggedOnce) {
   }
 }
 
+TEST_F(HtpasswdTest, AnEmptyNameIsNobody) {
+  const std::string access =
+      "access: {rules: [{repositories: open, clients: anonymous, actions: pull}]}\n";
+  const uint16_t port = start(with(htpasswd() + access)).port();
+  LogCapture log;
+  for (int i = 0; i < 100; ++i) {
+    EXPECT_EQ(ask(port, "GET", "/v2/closed/tags/list", basic("", "")).status, 401);
+  }
+  EXPECT_EQ(ask(port, "GET", "/v2/open/tags/list", basic("", "")).status, 404);
+  EXPECT_EQ(log.text(), "");
+}
+
 TEST_F(HtpasswdTest, NamesCannotForgeLogLines) {
   LogCapture log;
   const uint16_t port = start(with(htpasswd())).port();

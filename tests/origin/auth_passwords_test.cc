@@ -37,7 +37,7 @@ class PasswordsTest : public ::testing::Test {
   }
   base::Task<void> into(std::string user, std::string password, std::string client,
                         PasswordVerdict& out) {
-    out = co_await passwords_.check(file_, UserPassword{user, password}, client);
+    out = co_await passwords_.check(file_, http::UserPassword{user, password}, client);
   }
   // All of these at once, none computed before all have begun; counts how many had which result.
   base::Task<void> at_once(std::vector<std::pair<std::string, std::string>> asked,

@@ -99,8 +99,8 @@ TEST_F(BlobsTest, TheEdgeIsWhereClientsAreSent) {
   Config c = config();
   c.redirect.url = "https://cdn.example";
   c.redirect.bearer = "secret";
-  c.redirect.networks = {*Network::parse("203.0.113.0/24")};
-  c.trusted_proxies = {*Network::parse("127.0.0.1")};
+  c.redirect.networks = {*http::Network::parse("203.0.113.0/24")};
+  c.trusted_proxies = {*http::Network::parse("127.0.0.1")};
   const uint16_t port = start(c).port();
   push_blob(port, "a", "bytes");
   const auto redirect = call(port, "GET", path("bytes") + "?x=y");
@@ -118,6 +118,28 @@ TEST_F(BlobsTest, TheEdgeIsWhereClientsAreSent) {
   EXPECT_EQ(call(port, "GET", location(upload)).status, 204);
   c.redirect.status = 307;
   EXPECT_EQ(call(start(c).port(), "GET", path("bytes")).status, 307);
+}
+
+TEST_F(BlobsTest, AReloadChangesTheKeyThatSigns) {
+  Config c = config();
+  c.redirect.url = "https://cdn.example";
+  c.redirect.signature = RedirectSignature{.keys = {{"old", "0123456789abcdef"}}};
+  Registry& registry = start(c);
+  push_blob(registry.port(), "a", "bytes");
+  const auto key_of = [&] {
+    const auto answer = call(registry.port(), "GET", path("bytes"));
+    EXPECT_EQ(answer.status, 302);
+    EXPECT_EQ(answer.header("Cache-Control"), "no-store");
+    const std::string url = answer.header("Location");
+    const std::string begin = "https://cdn.example" + path("bytes") + "?entrepot-signature=";
+    EXPECT_TRUE(url.starts_with(begin)) << url;
+    return url.substr(begin.size(), 3);
+  };
+  EXPECT_EQ(key_of(), "old");
+  c.redirect.signature->keys.insert(c.redirect.signature->keys.begin(),
+                                    {"new", "fedcba9876543210"});
+  registry.reload(c);
+  EXPECT_EQ(key_of(), "new");
 }
 
 }  // namespace

@@ -4,12 +4,14 @@
 #include <gtest/gtest.h>
 
 #include "base/yaml_config.h"
+#include "tests/origin/log_capture.h"
 #include "tests/support/temp_dir.h"
 
 namespace origin {
 namespace {
 
 using std::chrono_literals::operator""s;
+using ::testing::AllOf;
 using ::testing::HasSubstr;
 using ::testing::Not;
 
@@ -51,6 +53,56 @@ http:
   EXPECT_EQ(config.secret, "");
   EXPECT_EQ(config.redirect.url, "");
   EXPECT_TRUE(config.access_log);
+}
+
+constexpr const char* kSigned = R"(
+http: {addr: ':1'}
+redirect:
+  url: https://cdn.example
+  signature:
+    lifetime: 90s
+    keys: [{id: new, secret: 0123456789abcdef}, {id: old, secret_file: SECRET}]
+)";
+
+TEST_F(ConfigTest, SignedRedirects) {
+  const std::filesystem::path file = dir_.write("key", "fedcba9876543210\n");
+  std::string text = kSigned;
+  text.replace(text.find("SECRET"), 6, file.string());
+  const Config config = read(text);
+  ASSERT_TRUE(config.redirect.signature);
+  const RedirectSignature& signature = *config.redirect.signature;
+  EXPECT_EQ(signature.keys, (std::vector<http::SigningKey>{{"new", "0123456789abcdef"},
+                                                           {"old", "fedcba9876543210"}}));
+  EXPECT_EQ(signature.lifetime, 90s);
+  EXPECT_FALSE(signature.client);
+  EXPECT_THAT(config.effective, HasSubstr("id: new"));
+  EXPECT_THAT(config.effective, Not(HasSubstr("0123456789abcdef")));
+
+  const Config scoped = read(text + "    scope: client\n    prefix: {ipv4: 24}\n");
+  ASSERT_TRUE(scoped.redirect.signature->client);
+  EXPECT_EQ(scoped.redirect.signature->client->ipv4, 24U);
+  EXPECT_EQ(scoped.redirect.signature->client->ipv6, 64U);
+}
+
+TEST_F(ConfigTest, MistakesInSignedRedirects) {
+  const auto with = [this](const std::string& signature) {
+    return error("http: {addr: ':1'}\nredirect: {url: 'https://c', signature: {" + signature +
+                 "}}\n");
+  };
+  EXPECT_THAT(with("lifetime: 1m"), HasSubstr("redirect.signature.keys"));
+  EXPECT_THAT(with("keys: [{secret: 0123456789abcdef}]"), HasSubstr("keys[0].id"));
+  EXPECT_THAT(with("keys: [{id: 'a b', secret: 0123456789abcdef}]"), HasSubstr("letters"));
+  EXPECT_THAT(with("keys: [{id: a}]"), HasSubstr("keys[0].secret: expected at least 16"));
+  EXPECT_THAT(with("keys: [{id: a, secret: short}]"),
+              testing::AllOf(HasSubstr("at least 16"), Not(HasSubstr("short"))));
+  EXPECT_THAT(with("keys: [{id: a, secret: 0123456789abcdef, secret_file: f}]"),
+              testing::AllOf(HasSubstr("not both"), Not(HasSubstr("0123456789abcdef"))));
+  EXPECT_THAT(with("keys: [{id: a, secret: 0123456789abcdef}, {id: a, secret: 0123456789abcdeg}]"),
+              HasSubstr("keys[1].id"));
+  EXPECT_THAT(with("lifetime: 10ms, keys: [{id: a, secret: 0123456789abcdef}]"),
+              HasSubstr("at least a second"));
+  EXPECT_THAT(with("prefix: {ipv4: 33}, keys: [{id: a, secret: 0123456789abcdef}]"),
+              HasSubstr("prefix.ipv4"));
 }
 
 TEST_F(ConfigTest, EverythingSet) {
@@ -117,11 +169,39 @@ TEST_F(ConfigTest, WhatAManifestNeeds) {
   EXPECT_TRUE(validation("{disabled: true}").layers);
   EXPECT_EQ(validation("{manifests: {indexes: {platforms: none}}}").children, Children::none);
   EXPECT_FALSE(validation("{manifests: {images: {layers: none}}}").layers);
+  EXPECT_FALSE(validation("{}").urls);
+  EXPECT_TRUE(validation("{manifests: {urls: {deny: [x]}}}").urls);
+  EXPECT_FALSE(validation("{disabled: true, manifests: {urls: {deny: [x]}}}").urls);
   const Validation listed = validation(
       "{manifests: {indexes: {platforms: list, platformlist: [{architecture: arm64, os: "
       "linux}]}}}");
   EXPECT_EQ(listed.children, Children::listed);
   EXPECT_EQ(listed.platforms, (std::vector<oci::Platform>{{"arm64", "linux"}}));
+}
+
+TEST_F(ConfigTest, UrlsOfLayers) {
+  const auto allows = [this](const std::string& rules, const std::string& url) {
+    return read("http: {addr: ':1'}\nvalidation: {manifests: {urls: " + rules + "}}\n")
+        .validation.urls->allows(url);
+  };
+  // The example of Distribution's manual.
+  const std::string rules =
+      R"({allow: ['^https?://([^/]+\.)*example\.com/'], deny: ['^https?://www\.example\.com/']})";
+  EXPECT_TRUE(allows(rules, "https://example.com/layer"));
+  EXPECT_TRUE(allows(rules, "http://a.example.com/"));
+  EXPECT_FALSE(allows(rules, "https://www.example.com/"));
+  EXPECT_FALSE(allows(rules, "https://example.org/example.com/"));
+  EXPECT_FALSE(allows(rules, "https://example.com/#layer"));
+
+  // An expression may match anywhere, one of a list is enough.
+  EXPECT_TRUE(allows("{allow: [no, layer]}", "https://example.com/layer"));
+  EXPECT_FALSE(allows("{deny: [no, layer]}", "https://example.com/layer"));
+  EXPECT_TRUE(allows("{deny: [layer]}", "HTTPS://example.com/"));
+  for (const char* url : {"ftp://example.com/", "https://", "example.com", "", "https://a b",
+                          "https://example.com/\n", "https:example.com"}) {
+    EXPECT_FALSE(allows("{deny: [layer]}", url)) << url;
+  }
+  EXPECT_FALSE(allows("{allow: []}", "https://example.com/"));
 }
 
 TEST_F(ConfigTest, ReadOnlyAndPageLimits) {
@@ -183,7 +263,32 @@ TEST_F(ConfigTest, MistakesAreNamed) {
               HasSubstr("10.16.169.0/24"));
   EXPECT_THAT(error("http: {addr: ':1'}\nvalidation: {manifests: {indexes: {platforms: list}}}\n"),
               HasSubstr("architecture"));
+  EXPECT_THAT(
+      error("http: {addr: ':1'}\nvalidation: {manifests: {urls: {allow: [ok], deny: ['(']}}}\n"),
+      AllOf(HasSubstr("config.yml:2:"), HasSubstr("validation.manifests.urls.deny"),
+            HasSubstr("missing )")));
   EXPECT_THAT(error("http: {addr: ':1'}\ncatalog: {maxentries: 0}\n"), HasSubstr("maxentries"));
+}
+
+// One for each key that a running registry cannot take over.
+TEST_F(ConfigTest, WhatTakesANewStartIsSaid) {
+  const auto said = [this](const std::string& http, const std::string& sections) {
+    const Config old = read("http: {addr: ':1'}\n");
+    const Config fresh = read("http: {addr: ':1'" + http + "}\n" + sections + "\n");
+    LogCapture log;
+    log_fixed_differences(old, fresh);
+    return log.text();
+  };
+  EXPECT_EQ(said("", "catalog: {maxentries: 5}"), "");
+  const char* rest = ": changed in the file, in force after the next start\n";
+  EXPECT_EQ(said(", debug: {addr: ':2'}", ""), std::string("http.debug") + rest);
+  EXPECT_EQ(said(", debug: {prometheus: {enabled: true}}", ""), std::string("http.debug") + rest);
+  for (const char* health : {"storagedriver: {enabled: true}", "file: [{file: /f}]",
+                             "http: [{uri: 'http://h'}]", "tcp: [{addr: 'h:1'}]"}) {
+    EXPECT_EQ(said("", std::string("health: {") + health + "}"), std::string("health") + rest);
+  }
+  EXPECT_EQ(said("", "storage: {filesystem: {rootdirectory: /r}}"),
+            std::string("storage.filesystem.rootdirectory") + rest);
 }
 
 TEST_F(ConfigTest, Notifications) {

@@ -8,7 +8,9 @@
 #include <sys/socket.h>
 
 #include "base/error.h"
+#include "base/metrics.h"
 #include "base/unique_fd.h"
+#include "origin/events/event_metrics.h"
 #include "tests/origin/event_sink.h"
 #include "tests/origin/registry_fixture.h"
 #include "tests/support/process.h"
@@ -19,6 +21,7 @@ namespace {
 using nlohmann::json;
 using std::chrono_literals::operator""s;
 using ::testing::ElementsAre;
+using ::testing::HasSubstr;
 using ::testing::MatchesRegex;
 
 constexpr char kUuid[] = "[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}";
@@ -153,6 +156,8 @@ TEST_F(EventsTest, OfBlobs) {
     EXPECT_EQ(pull.at("action"), "pull");
     EXPECT_EQ(pull.at("target"), hello);
   }
+  const auto beyond = fields({{"Range", "bytes=5-"}});
+  EXPECT_EQ(call(port, "GET", blob, "", beyond).status, 416);
   push_blob(port, "a/b", large);
   EXPECT_EQ(call(port, "GET", "/v2/a/b/blobs/" + sha256(large).str()).status, 302);
   EXPECT_EQ(next(2)[1].at("target"), blob_target(port, "a/b", large));
@@ -184,6 +189,7 @@ TEST_F(EventsTest, OfManifests) {
 
   const std::string etag = '"' + sha256(manifest).str() + '"';
   EXPECT_EQ(call(port, "GET", by_digest, "", fields({{"If-None-Match", etag}})).status, 304);
+  EXPECT_EQ(call(port, "GET", by_digest, "", fields({{"Range", "bytes=9999-"}})).status, 416);
   EXPECT_EQ(call(port, "GET", "/v2/a/b/manifests/v1").status, 200);
   EXPECT_EQ(call(port, "HEAD", by_digest).status, 200);
   const auto pulls = next(2);
@@ -242,6 +248,65 @@ TEST_F(EventsTest, WhatAnEndpointIgnores) {
   EXPECT_EQ(kinds[std::string("push ") + kManifestType], 2);
   EXPECT_EQ(kinds[std::string("pull ") + kManifestType], 1);
   EXPECT_EQ(kinds[std::string("push ") + kOctets], 1);
+}
+
+class FixedSeries : public prometheus::Collectable {
+ public:
+  explicit FixedSeries(std::vector<EndpointStatus> endpoints) : endpoints_(std::move(endpoints)) {}
+  std::vector<prometheus::MetricFamily> Collect() const override {
+    return event_metrics(endpoints_);
+  }
+
+ private:
+  const std::vector<EndpointStatus> endpoints_;
+};
+
+TEST(EventMetrics, AreDistributions) {
+  const FixedSeries series({{.name = "sink",
+                             .url = "https://user:password@h/",
+                             .pending = 1,
+                             .dropped = 2,
+                             .events = 10,
+                             .successes = 4,
+                             .failures = 5,
+                             .errors = 6,
+                             .statuses = {{"200 OK", 4}, {"503 Service Unavailable", 5}}},
+                            {.name = "idle", .url = "http://h/"}});
+  base::Metrics metrics;
+  metrics.include(series);
+  EXPECT_EQ(metrics.text(), R"(# HELP registry_notifications_events_total The number of total events
+# TYPE registry_notifications_events_total counter
+registry_notifications_events_total{endpoint="sink",type="Events"} 10
+registry_notifications_events_total{endpoint="sink",type="Successes"} 4
+registry_notifications_events_total{endpoint="sink",type="Failures"} 5
+registry_notifications_events_total{endpoint="sink",type="Errors"} 6
+registry_notifications_events_total{endpoint="idle",type="Events"} 0
+registry_notifications_events_total{endpoint="idle",type="Successes"} 0
+registry_notifications_events_total{endpoint="idle",type="Failures"} 0
+registry_notifications_events_total{endpoint="idle",type="Errors"} 0
+# HELP registry_notifications_pending_total The gauge of pending events in queue
+# TYPE registry_notifications_pending_total gauge
+registry_notifications_pending_total{endpoint="sink"} 1
+registry_notifications_pending_total{endpoint="idle"} 0
+# HELP registry_notifications_status_total The number of status code
+# TYPE registry_notifications_status_total counter
+registry_notifications_status_total{code="200 OK",endpoint="sink"} 4
+registry_notifications_status_total{code="503 Service Unavailable",endpoint="sink"} 5
+# HELP entrepot_notifications_dropped_total Events that were lost because the queue was full or its disk failed.
+# TYPE entrepot_notifications_dropped_total counter
+entrepot_notifications_dropped_total{endpoint="sink"} 2
+entrepot_notifications_dropped_total{endpoint="idle"} 0
+)");
+}
+
+// An event is counted before the request that it is about is answered.
+TEST_F(EventsTest, AreCountedForTheDebugServer) {
+  Config c = config_with({endpoint()});
+  c.debug = {.address = "127.0.0.1:0", .metrics = true};
+  Registry& registry = start(std::move(c));
+  push_blob(registry.port(), "a/b", "hello");
+  EXPECT_THAT(call(registry.debug_port(), "GET", "/metrics").body,
+              HasSubstr(R"(registry_notifications_events_total{endpoint="sink",type="Events"} 1)"));
 }
 
 TEST_F(EventsTest, ADeadEndpointConcernsNobodyElse) {

@@ -3,6 +3,7 @@
 #include <nlohmann/json.hpp>
 #include <thread>
 
+#include "base/yaml_config.h"
 #include "oci/manifest.h"
 #include "origin/storage/files.h"
 #include "tests/origin/registry_fixture.h"
@@ -116,6 +117,35 @@ TEST_F(ManifestsTest, WhatIsNotDistributedNeedNotBeThere) {
   const std::string layer = "image.layer.v1.tar";
   manifest.replace(manifest.find(layer), layer.size(), "image.layer.nondistributable.v1.tar");
   EXPECT_EQ(push_manifest(port, "a", "t", manifest).status, 201);
+}
+
+TEST_F(ManifestsTest, LayersMayHaveOnlyTheUrlsThatAreAllowed) {
+  const auto with_urls = [](const oci::Digest& config, const oci::Digest& layer,
+                            std::vector<std::string> urls) {
+    auto json = nlohmann::json::parse(image(config, {layer}));
+    json["layers"][0]["urls"] = std::move(urls);
+    return json.dump();
+  };
+  const test::TempDir dir;
+  const base::ConfigFile rules(
+      dir.write("rules.yml", "{allow: ['^https://example\\.com/'], deny: [secret]}"));
+  Config restricted = config();
+  restricted.validation.urls.emplace(rules.root());
+  const uint16_t port = start(restricted).port();
+  const oci::Digest blob = push_blob(port, "a", "{}");
+  const auto push = [&](std::vector<std::string> urls) {
+    return push_manifest(port, "a", "t", with_urls(blob, blob, std::move(urls)));
+  };
+  EXPECT_EQ(push({}).status, 201);
+  EXPECT_EQ(push({"https://example.com/1", "https://example.com/2"}).status, 201);
+  const auto refused = push({"https://example.com/1", "https://example.com/secret"});
+  EXPECT_EQ(refused.status, 400);
+  EXPECT_EQ(error_code(refused), "MANIFEST_INVALID");
+  EXPECT_NE(refused.body.find(blob.str()), std::string::npos);
+  EXPECT_EQ(refused.body.find("secret"), std::string::npos);
+
+  const uint16_t free = start(config()).port();
+  EXPECT_EQ(push_manifest(free, "a", "t", with_urls(blob, blob, {"any thing"})).status, 201);
 }
 
 TEST_F(ManifestsTest, AnIndexOfImages) {

@@ -33,12 +33,6 @@ class ServiceTest : public ::testing::Test {
                      sockets);
   }
 
-  // The port, once the program takes signals: from its first message to the service manager on.
-  uint16_t ready() {
-    manager_.wait_for("READY=1");
-    return process_->listening_port();
-  }
-
   // An upload whose body has begun, so that the server has a request in flight.
   test::RawClient begin_upload(uint16_t port) {
     const std::string target = "/v2/a/blobs/uploads/?digest=" + sha256("hello").str();
@@ -100,7 +94,7 @@ TEST_F(ServiceTest, AnswersAWatchdog) {
 
 TEST_F(ServiceTest, LoadBalancersHearOfTheEndBeforeItBegins) {
   start("", ", drain_delay: 1h");
-  const uint16_t port = ready();
+  const uint16_t port = process_->listening_port();
   EXPECT_EQ(call(port, "GET", "/healthz").status, 200);
   process_->signal(SIGTERM);
   manager_.wait_for("STOPPING=1");
@@ -114,7 +108,7 @@ TEST_F(ServiceTest, LoadBalancersHearOfTheEndBeforeItBegins) {
 
 TEST_F(ServiceTest, TheDrainLetsARequestEnd) {
   start(", draintimeout: 1h", "");
-  const uint16_t port = ready();
+  const uint16_t port = process_->listening_port();
   test::RawClient client = begin_upload(port);
   process_->signal(SIGTERM);
   process_->wait_for("draining");
@@ -125,7 +119,7 @@ TEST_F(ServiceTest, TheDrainLetsARequestEnd) {
 
 TEST_F(ServiceTest, ASecondSignalEndsTheDrainAtOnce) {
   start(", draintimeout: 1h", ", body_timeout: 1h");
-  test::RawClient client = begin_upload(ready());
+  test::RawClient client = begin_upload(process_->listening_port());
   process_->signal(SIGTERM);
   process_->wait_for("draining");
   process_->signal(SIGINT);

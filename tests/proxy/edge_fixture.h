@@ -41,15 +41,20 @@ struct TestBlob {
 
 class EdgeTest : public ::testing::Test {
  protected:
+  EdgeTest() = default;
+  explicit EdgeTest(test::FakeUpstream::Options options) : upstream(std::move(options)) {}
   ~EdgeTest() override { stop(); }
 
   EdgeConfig config() {
     EdgeConfig config;
     config.listeners.push_back({"127.0.0.1:0", std::nullopt});
-    config.cache = {.root = directory.path() / "cache", .capacity = 1ULL << 30};
-    config.upstream.urls = {upstream.url()};
-    config.upstream.via = "edge-1";
-    config.upstream.round_delay = std::chrono::nanoseconds(0);
+    config.cache = {.root = directory.path() / "cache", .capacity = 1ULL << 30,
+                    .inline_limit = cache::kInlineLimit};
+    UpstreamConfig& origin = config.upstreams.emplace_back();
+    origin.name = "origin";
+    origin.urls = {upstream.url()};
+    origin.round_delay = std::chrono::nanoseconds(0);
+    config.name = "edge-1";
     config.loops = 2;
     config.threads = 4;
     config.access_log = false;

@@ -1,0 +1,456 @@
+#include "cache/store_impl.h"
+
+#include <fcntl.h>
+#include <glog/logging.h>
+#include <sys/file.h>
+
+#include <algorithm>
+#include <set>
+#include <utility>
+
+#include "base/crash_point.h"
+#include "base/durable_file.h"
+#include "base/error.h"
+#include "base/fault_point.h"
+#include "cache/blob_writer.h"
+#include "cache/block_map.h"
+#include "cache/files.h"
+#include "cache/recovery.h"
+#include "cache/tree_walk.h"
+
+namespace cache {
+namespace {
+
+base::UniqueFd lock_directory(const Layout& layout) {
+  for (const auto& directory : {layout.blobs(), layout.incoming(), layout.index()}) {
+    base::create_directories_durably(directory);
+  }
+  base::UniqueFd file = base::open_file(layout.lock(), O_RDWR | O_CREAT);
+  if (!file) throw base::IoError("open " + layout.lock().string());
+  if (::flock(file.get(), LOCK_EX | LOCK_NB) != 0) {
+    if (errno != EWOULDBLOCK) throw base::IoError("lock " + layout.lock().string());
+    throw base::IoError(EBUSY, "the cache directory " + layout.lock().parent_path().string() +
+                                   " is in use by another process");
+  }
+  return file;
+}
+
+// In the order of their places.
+std::vector<const std::pair<const oci::Digest, IndexRecord>*> in_order(
+    const std::unordered_map<oci::Digest, IndexRecord>& blobs) {
+  std::vector<const std::pair<const oci::Digest, IndexRecord>*> order;
+  order.reserve(blobs.size());
+  for (const auto& blob : blobs) order.push_back(&blob);
+  std::ranges::sort(order, {}, [](const auto* blob) { return blob->second.place.since; });
+  return order;
+}
+
+// Between two batches of a walk through the tree: at most some 25,000 files a second, so that disk
+// and index have time for others.
+constexpr std::chrono::milliseconds kWalkPause(10);
+constexpr std::chrono::seconds kKeepInterval(1);
+
+}  // namespace
+
+BlobStore::Impl::Impl(const BlobStoreOptions& its_options)
+    : options(its_options),
+      layout(options.root),
+      lock(lock_directory(layout)),
+      holdings({.capacity = options.capacity,
+                .hot_blobs = options.hot_blobs,
+                .eviction = {.small_blob = options.small_blob, .small_share = options.small_share},
+                .quotas = options.quotas,
+                .wall_clock = options.wall_clock}) {
+  Recovered recovered = recover(layout);
+  index = std::move(recovered.index);
+  complete = recovered.complete;
+  for (const auto* blob : in_order(recovered.blobs)) holdings.load(blob->first, blob->second);
+  for (const Recovered::Partial& partial : recovered.partials) {
+    holdings.load_partial(partial.digest, partial.size, partial.allocated, partial.last_used);
+  }
+  {
+    // The limits and quotas may be other ones than they were. Nothing is in use yet.
+    const std::lock_guard room(room_mutex);
+    keep_limits();
+  }
+  const StoreStats stats = holdings.stats();
+  LOG(INFO) << "cache: " << stats.blobs << " blobs of " << stats.blob_bytes << " bytes and "
+            << recovered.partials.size() << " partial blobs of " << stats.reserved_bytes
+            << " bytes found; room for " << stats.capacity << " bytes";
+  keeper = std::jthread([this](const std::stop_token& stop) { keep(stop); });
+}
+
+BlobStore::Impl::~Impl() {
+  keeper.request_stop();
+  keeper.join();
+  save_uses();
+}
+
+void BlobStore::Impl::save_uses() {
+  if (is_read_only()) return;
+  try {
+    apply({});
+  } catch (const base::IoError& error) {
+    LOG(ERROR) << "the uses of blobs since they were last written are lost: " << error.what();
+  }
+}
+
+void BlobStore::Impl::apply(Index::Changes changes) {
+  changes.use = holdings.take_uses();
+  {
+    const std::lock_guard lock_guard(leftover_mutex);
+    changes.forget = std::exchange(forget, {});
+  }
+  index->apply(changes);
+  holdings.set_index_room(index->free_bytes());
+}
+
+// ---- room -----------------------------------------------------------------------------------
+
+uint64_t BlobStore::Impl::below_floor() const {
+  if (options.min_free == 0) return 0;
+  // In this order: what the file system sets aside in between counts twice, never not at all.
+  const uint64_t wanted = options.min_free + holdings.unallocated();
+  const uint64_t free = options.free_bytes ? options.free_bytes() : free_bytes(options.root);
+  return wanted > free ? wanted - free : 0;
+}
+
+void BlobStore::Impl::evict(std::vector<Holdings::Taken> victims) {
+  if (victims.empty()) return;
+  const auto blobs =
+      std::ranges::count_if(victims, [](const auto& each) { return each.blob != nullptr; });
+  remove_files(std::move(victims));
+  holdings.count_evicted(static_cast<uint64_t>(blobs));
+}
+
+bool BlobStore::Impl::evict_bytes(uint64_t bytes, uint64_t newcomer, bool as_far_as_possible) {
+  std::optional<std::vector<Holdings::Taken>> victims =
+      holdings.take_victims(bytes, newcomer, as_far_as_possible);
+  if (!victims) return false;
+  evict(std::move(*victims));
+  return true;
+}
+
+bool BlobStore::Impl::fit_quota(const oci::Digest& digest, uint64_t bytes) {
+  std::optional<std::vector<Holdings::Taken>> victims = holdings.take_own_victims(digest, bytes);
+  if (!victims) return false;
+  evict(std::move(*victims));
+  return true;
+}
+
+std::optional<Space::Reservation> BlobStore::Impl::make_room(uint64_t bytes) {
+  if (bytes > holdings.capacity()) return std::nullopt;
+  std::optional<Space::Reservation> space;
+  while (!(space = holdings.try_reserve(bytes))) {
+    if (!evict_bytes(holdings.missing(bytes), bytes)) return std::nullopt;
+  }
+  // What is unlinked may take the file system a while to count as free. So this evicts what it
+  // lacks, and not until it agrees.
+  const uint64_t below = below_floor();
+  if (below > 0 && (!evict_bytes(below, bytes) || below_floor() > 0)) return std::nullopt;
+  return space;
+}
+
+void BlobStore::Impl::keep_limits() {
+  if (!unindexed.empty()) remove_files({});
+  evict(holdings.take_above_quotas());
+  while (const uint64_t over = holdings.missing(0)) {
+    if (!evict_bytes(over, 0, /*as_far_as_possible=*/true)) break;
+  }
+  if (const uint64_t below = below_floor()) evict_bytes(below, 0, /*as_far_as_possible=*/true);
+}
+
+std::optional<Space::Reservation> BlobStore::Impl::space_for_write(const oci::Digest& digest,
+                                                                   uint64_t size) {
+  const std::lock_guard room(room_mutex);
+  std::erase(unindexed, digest);
+  std::optional<Holdings::Taken> held = holdings.take(digest);
+  if (held) {
+    std::vector<Holdings::Taken> replaced;
+    replaced.push_back(std::move(*held));
+    remove_files(std::move(replaced));
+  }
+  const bool inside = fits_inside(size);
+  const uint64_t bytes = inside ? Index::on_disk(size) : partial_on_disk(size);
+  std::optional<Partial> partial = holdings.take_partial(digest);
+  if (partial && (partial->size != size || inside)) {
+    discard_partial(digest, std::move(partial->space));
+    partial.reset();
+  }
+  std::optional<Space::Reservation> space;
+  try {
+    if (fit_quota(digest, bytes)) space = partial ? std::move(partial->space) : make_room(bytes);
+  } catch (const base::IoError&) {
+    if (partial) discard_partial(digest, std::move(partial->space));
+    throw;
+  }
+  if (space) {
+    holdings.set_reserved(digest, space->bytes());
+  } else if (partial) {
+    discard_partial(digest, std::move(partial->space));
+  }
+  return space;
+}
+
+void BlobStore::Impl::remove_files(std::vector<Holdings::Taken> taken) {
+  Index::Changes changes;
+  changes.remove = unindexed;
+  for (const Holdings::Taken& each : taken) {
+    if (each.blob) changes.remove.push_back(each.digest);
+  }
+  bool indexed = true;
+  if (!changes.empty()) {
+    try {
+      apply(changes);
+      unindexed.clear();
+    } catch (const base::IoError& error) {
+      if (!is_full(error)) {
+        holdings.put_back(std::move(taken));
+        throw;
+      }
+      // A full disk does not stop what makes room on it: the files go first, and the index follows
+      // when it can be written again. A crash before that leaves names without files, and such a
+      // name is dropped when it is looked up.
+      indexed = false;
+      unindexed = std::move(changes.remove);
+    }
+  }
+  base::crash_point("evict.unindexed");
+
+  std::set<std::filesystem::path> directories;
+  for (Holdings::Taken& each : taken) {
+    if (each.partial) {
+      discard_partial(each.digest, std::move(each.partial->space));
+      continue;
+    }
+    if (each.inside()) continue;
+    const std::filesystem::path path = layout.blob(each.digest);
+    try {
+      remove_file(path);
+      directories.insert(path.parent_path());
+    } catch (const base::IoError& error) {
+      LOG(ERROR) << error.what() << "; the next start will try again";
+      std::erase(changes.remove, each.digest);
+      const std::lock_guard lock_guard(leftover_mutex);
+      undead.push_back(std::move(each));
+    }
+    base::crash_point("evict.unlinked");
+  }
+  if (!indexed) return;
+  try {
+    for (const auto& directory : directories) base::sync_directory(directory);
+  } catch (const base::IoError& error) {
+    LOG(ERROR) << error.what();
+    return;  // the tombstones stay, and cost nothing but their place
+  }
+  const std::lock_guard lock_guard(leftover_mutex);
+  forget.insert(forget.end(), changes.remove.begin(), changes.remove.end());
+}
+
+void BlobStore::Impl::discard_partial(const oci::Digest& digest, Space::Reservation space) {
+  try {
+    remove_file(layout.partial(digest));
+    remove_file(layout.partial_map(digest));
+  } catch (const base::IoError& error) {
+    LOG(ERROR) << error.what() << "; the next start will try again";
+    const std::lock_guard lock_guard(leftover_mutex);
+    undead.push_back({digest, nullptr, Partial{0, 0, std::move(space)}});
+  }
+}
+
+// ---- opening, and copies that are bad
+// ----------------------------------------------------------------------
+
+void BlobStore::Impl::drop(std::optional<Holdings::Taken> taken, const std::string& why) {
+  if (!taken) return;  // somebody else removed it, and that is why
+  const oci::Digest digest = taken->digest;
+  LOG(ERROR) << "the copy of " << digest.str() << " is bad and dropped: " << why;
+  std::vector<Holdings::Taken> dropped;
+  dropped.push_back(std::move(*taken));
+  try {
+    remove_files(std::move(dropped));
+  } catch (const base::IoError& error) {
+    LOG(ERROR) << "it cannot be removed: " << error.what() << "; the next start may find it again";
+    std::optional<Holdings::Taken> put_back = holdings.take(digest);
+    const std::lock_guard lock_guard(leftover_mutex);
+    if (put_back) undead.push_back(std::move(*put_back));
+  }
+}
+
+std::optional<Holdings::Pin> BlobStore::Impl::pin(const oci::Digest& digest) {
+  std::optional<Holdings::Pin> pin = holdings.pin(digest);
+  if (pin || complete) return pin;
+  adopt(digest, Queue::main);  // it is being used
+  return holdings.pin(digest);
+}
+
+base::UniqueFd BlobStore::Impl::open_blob_file(const oci::Digest& digest) {
+  const std::filesystem::path path = layout.blob(digest);
+  try {
+    return base::open_file(path, O_RDONLY);
+  } catch (const base::IoError& error) {
+    if (!is_out_of_descriptors(error)) throw;
+  }
+  holdings.cool();
+  return base::open_file(path, O_RDONLY);
+}
+
+std::shared_ptr<const Blob> BlobStore::Impl::open_pinned(const oci::Digest& digest,
+                                                         const Holdings::Pin& pin) {
+  std::string why;
+  try {
+    if (pin.inside()) {
+      std::optional<std::string> bytes = index->content(digest);
+      // Nobody hashes them again, and the index has no checksums.
+      if (bytes && oci::Digest::of(digest.algorithm(), *bytes) == digest) {
+        return holdings.opened(pin, std::move(*bytes));
+      }
+      why = bytes ? "the index has other bytes" : "the index does not have its bytes";
+    } else {
+      base::UniqueFd file = open_blob_file(digest);
+      if (file && file_size(file.get()) == pin.size()) return holdings.opened(pin, std::move(file));
+      why = "not the file of " + std::to_string(pin.size()) + " bytes that the index says";
+    }
+  } catch (const base::IoError& error) {
+    if (error.number() != EIO) throw;
+    why = error.what();
+  }
+  const std::lock_guard room(room_mutex);
+  drop(holdings.take(digest, &pin), why);
+  return nullptr;
+}
+
+// ---- writes that fail -------------------------------------------------------------------------
+
+bool BlobStore::Impl::is_read_only() const {
+  const std::lock_guard lock_guard(leftover_mutex);
+  return read_only_since && options.clock->now() < *read_only_since + kReadOnlyPause;
+}
+
+NoWriter BlobStore::Impl::write_failed(const base::IoError& error) {
+  if (is_full(error)) return NoWriter::no_space;
+  if (error.number() != EROFS) return NoWriter::storage_failed;
+  const std::lock_guard lock_guard(leftover_mutex);
+  LOG_IF(ERROR, !read_only_since)
+      << error.what() << "; nothing new is stored until it can be written again, which is tried "
+      << "every " << kReadOnlyPause.count() << " seconds; what is held is served";
+  read_only_since = options.clock->now();
+  return NoWriter::read_only;
+}
+
+void BlobStore::Impl::write_succeeded() {
+  const std::lock_guard lock_guard(leftover_mutex);
+  LOG_IF(INFO, read_only_since.has_value()) << "the cache directory can be written again";
+  read_only_since.reset();
+}
+
+std::expected<std::unique_ptr<BlobWriter>, NoWriter> BlobStore::Impl::open_writer(
+    const oci::Digest& digest, uint64_t size) {
+  for (bool again = false;; again = true) {
+    std::optional<Space::Reservation> space = space_for_write(digest, size);
+    if (!space) return std::unexpected(NoWriter::no_space);
+    try {
+      return BlobWriter::open(*this, digest, size, std::move(*space));
+    } catch (const base::IoError& error) {
+      if (again || !(is_full(error) || is_out_of_descriptors(error))) throw;
+      if (is_out_of_descriptors(error)) holdings.cool();
+      if (is_full(error)) {
+        // There is less room than the file system says, or a quota is smaller than the capacity.
+        const std::lock_guard room(room_mutex);
+        if (!evict_bytes(partial_on_disk(size), size)) throw;
+      }
+    }
+  }
+}
+
+// ---- the thread of the store ------------------------------------------------------------------
+
+bool BlobStore::Impl::pause(const std::stop_token& stop, std::chrono::milliseconds time) {
+  std::unique_lock pausing(pause_mutex);
+  paused.wait_for(pausing, stop, time, [] { return false; });
+  return !stop.stop_requested();
+}
+
+void BlobStore::Impl::keep(const std::stop_token& stop) {
+  if (!complete) read_tree(stop);
+  while (pause(stop, kKeepInterval)) keep_limits_or_log();
+}
+
+void BlobStore::Impl::keep_limits_or_log() {
+  const std::lock_guard room(room_mutex);
+  try {
+    keep_limits();
+  } catch (const base::IoError& error) {
+    write_failed(error);
+    LOG_EVERY_T(ERROR, 60) << "room cannot be made in the cache: " << error.what();
+  }
+}
+
+void BlobStore::Impl::read_tree(const std::stop_token& stop) {
+  try {
+    const bool all = walk_tree(layout, [&](const std::vector<oci::Digest>& found) {
+      base::fault_point("walk.batch");
+      adopt_all(found);
+      index_found(found);
+      keep_limits_or_log();
+      return pause(stop, kWalkPause);
+    });
+    if (!all) return;
+    apply({.complete = true});
+    complete = true;
+    const StoreStats stats = holdings.stats();
+    LOG(INFO) << "cache: the tree is read; " << stats.blobs << " blobs of " << stats.blob_bytes
+              << " bytes are held";
+  } catch (const base::IoError& error) {
+    LOG(ERROR) << "the cache's tree cannot be read: " << error.what() << "; what is not in the "
+               << "index is looked for by name, and the next start will read the tree again";
+  }
+}
+
+void BlobStore::Impl::adopt_all(const std::vector<oci::Digest>& digests) {
+  std::vector<std::pair<oci::Digest, IndexRecord>> found;
+  for (const oci::Digest& digest : digests) {
+    if (const auto file = file_facts(layout.blob(digest))) {
+      found.emplace_back(digest, record_of(*file));
+    }
+  }
+  std::vector<Unplaced> unplaced;
+  unplaced.reserve(found.size());
+  for (auto& [digest, record] : found) unplaced.push_back({record.size, &record.place});
+  // The files of a few directories are as old and young as all are.
+  guess_queues(std::move(unplaced));
+  std::ranges::sort(found, {}, [](const auto& each) { return each.second.place.since; });
+  for (const auto& [digest, record] : found) adopt(digest, record.place.queue);
+}
+
+void BlobStore::Impl::adopt(const oci::Digest& digest, Queue queue) {
+  const std::filesystem::path path = layout.blob(digest);
+  // The disk is waited for here, and not under the lock.
+  if (!file_facts(path)) return;
+  const std::lock_guard room(room_mutex);
+  {
+    const std::lock_guard lock_guard(leftover_mutex);
+    const bool was_removed =
+        std::ranges::find(undead, digest, &Holdings::Taken::digest) != undead.end();
+    if (was_removed) return;
+  }
+  // What is in its place was verified before it got there.
+  const std::optional<FileFacts> file = file_facts(path);
+  if (!file) return;
+  IndexRecord record = record_of(*file);
+  record.place.queue = queue;
+  holdings.load_found(digest, record);
+}
+
+void BlobStore::Impl::index_found(const std::vector<oci::Digest>& found) {
+  // Nothing is removed meanwhile, so the index gets no name that is not held.
+  const std::lock_guard room(room_mutex);
+  Index::Changes changes;
+  for (const oci::Digest& digest : found) {
+    const std::optional<IndexRecord> record = holdings.record_of(digest);
+    if (record && !record->inside) changes.put.emplace_back(digest, *record);
+  }
+  apply(changes);
+}
+
+}  // namespace cache

@@ -1,0 +1,48 @@
+#include "http/cdn_loop.h"
+
+#include <algorithm>
+
+#include "http/message.h"
+
+namespace http {
+namespace {
+
+constexpr std::string_view kSpaces = " \t";
+
+// The list's next element, without its parameters, taken off the text. Commas may be quoted in
+// parameters.
+std::string_view next_id(std::string_view& rest) {
+  size_t end = 0;
+  bool quoted = false;
+  while (end < rest.size() && (quoted || rest[end] != ',')) {
+    if (quoted && rest[end] == '\\') {
+      ++end;  // and what it escapes
+    } else if (rest[end] == '"') {
+      quoted = !quoted;
+    }
+    ++end;
+  }
+  std::string_view id = rest.substr(0, end);
+  rest.remove_prefix(std::min(end + 1, rest.size()));
+  id = id.substr(0, id.find(';'));
+  const size_t first = std::min(id.find_first_not_of(kSpaces), id.size());
+  return id.substr(first, id.find_last_not_of(kSpaces) - first + 1);
+}
+
+}  // namespace
+
+bool has_passed(std::string_view cdn_loop, std::string_view id) {
+  while (!cdn_loop.empty()) {
+    if (iequals(next_id(cdn_loop), id)) return true;
+  }
+  return false;
+}
+
+bool is_token(std::string_view text) {
+  return !text.empty() && std::ranges::all_of(text, [](char c) {
+    return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') ||
+           std::string_view("!#$%&'*+-.^_`|~").contains(c);
+  });
+}
+
+}  // namespace http

@@ -1,0 +1,32 @@
+// What a request shows about who sent it: Authorization (RFC 9110 §11.6.2) and the client
+// certificate. Says what is there, not whether it is good. Pure.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include "http/message.h"
+
+namespace http {
+
+struct UserPassword {
+  std::string user;
+  std::string password;
+};
+
+bool has_authorization(const Request& request);
+// Basic (RFC 7617); nullopt if it is something else, malformed, or has a control character, which
+// no user and no password of a file has (a NUL would even cut the password short).
+std::optional<UserPassword> basic_credentials(const Request& request);
+// Bearer (RFC 6750 §2.1); nullopt if it is something else.
+std::optional<std::string_view> bearer_token(const Request& request);
+// Whether the token is this secret, which must not be empty. Takes as long for any token.
+bool shows_secret(const Request& request, std::string_view secret);
+
+// Whether the certificate's subject (RFC 2253) or one of its attributes, as in "CN=edge-1", is
+// `name`; and whether a subjectAltName is.
+bool subject_matches(const Peer& peer, std::string_view name);
+bool alternative_name_matches(const Peer& peer, std::string_view name);
+
+}  // namespace http

@@ -1,0 +1,117 @@
+#include "http/forwarded.h"
+
+#include <algorithm>
+#include <string_view>
+
+namespace http {
+namespace {
+
+std::string_view trim(std::string_view text) {
+  const size_t first = text.find_first_not_of(" \t");
+  if (first == std::string_view::npos) return {};
+  return text.substr(first, text.find_last_not_of(" \t") - first + 1);
+}
+
+// The parts of a field's value between separators, except separators in quoted strings.
+std::vector<std::string_view> split(std::string_view text, char separator) {
+  std::vector<std::string_view> parts;
+  bool quoted = false;
+  size_t begin = 0;
+  for (size_t i = 0; i < text.size(); ++i) {
+    if (quoted && text[i] == '\\') {
+      ++i;
+    } else if (text[i] == '"') {
+      quoted = !quoted;
+    } else if (text[i] == separator && !quoted) {
+      parts.push_back(trim(text.substr(begin, i - begin)));
+      begin = i + 1;
+    }
+  }
+  parts.push_back(trim(text.substr(begin)));
+  return parts;
+}
+
+std::string unquote(std::string_view text) {
+  if (text.size() < 2 || text.front() != '"' || text.back() != '"') return std::string(text);
+  std::string out;
+  for (size_t i = 1; i + 1 < text.size(); ++i) {
+    if (text[i] == '\\' && i + 2 < text.size()) ++i;
+    out += text[i];
+  }
+  return out;
+}
+
+// The value of a parameter in one element of Forwarded, or "".
+std::string forwarded_value(std::string_view element, std::string_view name) {
+  for (const std::string_view pair : split(element, ';')) {
+    const size_t equals = pair.find('=');
+    if (equals == std::string_view::npos) continue;
+    if (iequals(trim(pair.substr(0, equals)), name)) {
+      return unquote(trim(pair.substr(equals + 1)));
+    }
+  }
+  return "";
+}
+
+// Without a port, and an IPv6 address without its brackets.
+std::string bare_address(std::string_view node) {
+  if (node.starts_with('[')) return std::string(node.substr(1, node.find(']') - 1));
+  if (std::ranges::count(node, ':') == 1) node = node.substr(0, node.find(':'));
+  return std::string(node);
+}
+
+// The addresses that the proxies saw, nearest to the client first.
+std::vector<std::string> forwarded_for(const Headers& headers) {
+  std::vector<std::string> addresses;
+  if (const std::string list = headers.joined("X-Forwarded-For"); !list.empty()) {
+    for (const std::string_view node : split(list, ',')) addresses.push_back(bare_address(node));
+  } else if (const std::string forwarded = headers.joined("Forwarded"); !forwarded.empty()) {
+    for (const std::string_view element : split(forwarded, ',')) {
+      addresses.push_back(bare_address(forwarded_value(element, "for")));
+    }
+  }
+  return addresses;
+}
+
+std::string first_of(const Headers& headers, std::string_view name) {
+  return std::string(split(headers.get(name).value_or(""), ',').front());
+}
+
+bool fit_for_url(std::string_view host) {
+  constexpr std::string_view kAllowed =
+      "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.:[]_-";
+  return !host.empty() && host.find_first_not_of(kAllowed) == std::string_view::npos;
+}
+
+}  // namespace
+
+std::string client_address(const Request& request, const std::vector<Network>& trusted) {
+  std::string client = request.peer.address;
+  std::vector<std::string> seen = forwarded_for(request.headers);
+  while (contains_address(trusted, client) && !seen.empty()) {
+    client = seen.back();
+    seen.pop_back();
+  }
+  return client;
+}
+
+std::string public_base(const Request& request) {
+  std::string scheme = request.peer.tls ? "https" : "http";
+  std::string host(request.headers.get("Host").value_or(""));
+  std::string seen_scheme;
+  std::string seen_host;
+  if (const auto forwarded = request.headers.get("Forwarded")) {
+    const std::string_view first = split(*forwarded, ',').front();
+    seen_scheme = forwarded_value(first, "proto");
+    seen_host = forwarded_value(first, "host");
+  } else {
+    seen_scheme = first_of(request.headers, "X-Forwarded-Proto");
+    seen_host = first_of(request.headers, "X-Forwarded-Host");
+  }
+  if (iequals(seen_scheme, "https")) scheme = "https";
+  if (iequals(seen_scheme, "http")) scheme = "http";
+  if (!seen_host.empty()) host = seen_host;
+  return fit_for_url(host) ? scheme + "://" + host : "";
+}
+
+}  // namespace http

@@ -1,0 +1,23 @@
+// What a proxy in front of the registry says about the request: Forwarded (RFC 7239) and the
+// X-Forwarded-* fields. Pure.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "http/message.h"
+#include "http/network.h"
+
+namespace http {
+
+// The client's address: the peer's, or if the peer is a trusted proxy, the last address in
+// X-Forwarded-For (without it, in Forwarded) that is not a trusted proxy's.
+std::string client_address(const Request& request, const std::vector<Network>& trusted);
+
+// "https://registry.example", as the client sees this registry: the scheme and host that the first
+// proxy saw, else the connection's and the Host field. Empty if no host is known or it is not fit
+// for a URL; then a URL is made without it. These fields are believed from anybody, as in
+// Distribution: they only ever return to whoever sent them.
+std::string public_base(const Request& request);
+
+}  // namespace http

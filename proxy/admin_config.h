@@ -1,0 +1,22 @@
+// The section `admin` of the edge's configuration: where it can be administered, and by whom.
+#pragma once
+
+#include <optional>
+#include <string>
+
+#include "base/yaml_config.h"
+#include "http/tls.h"
+
+namespace proxy {
+
+struct AdminConfig {
+  std::string address;  // empty: no such server
+  // With client authorities, whoever shows a certificate of theirs may administer.
+  std::optional<http::TlsOptions> tls;
+  std::string token;  // shown as a Bearer token, or as the password of any user in a browser
+};
+
+// base::ConfigError, also for a server that anybody could use.
+AdminConfig read_admin(const base::Section& admin);
+
+}  // namespace proxy

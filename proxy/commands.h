@@ -1,0 +1,36 @@
+// The commands with which an operator administers a running edge. Each is a client of its
+// administration (admin.h), whose address and token it takes from the edge's own configuration
+// file, or from the command line.
+//
+// Exit codes: 0 done, 1 the edge did not answer or refused, 2 wrong usage, 3 not held.
+#pragma once
+
+#include <filesystem>
+#include <string>
+
+#include "http/message.h"
+#include "proxy/admin_config.h"
+
+namespace proxy {
+
+inline constexpr int kExitNotHeld = 3;
+
+struct CommandOptions {
+  std::filesystem::path config;
+  std::string url;                    // instead of the one the configuration leads to
+  std::filesystem::path token_file;   // likewise
+  std::filesystem::path ca;           // with which the administration's certificate is verified
+  std::filesystem::path certificate;  // and what it is shown, if it asks for that
+  std::filesystem::path key;
+  bool json = false;
+};
+
+// They write to standard output, errors to standard error, and return the exit code.
+int command_stats(const CommandOptions& options);
+int command_inspect(const CommandOptions& options, const std::string& digest);
+int command_purge(const CommandOptions& options, const std::string& digest);
+// Shows what is fetched and served now, every second until the program is interrupted; once if
+// standard output is no terminal or JSON is wanted.
+int command_top(const CommandOptions& options);
+
+}  // namespace proxy

@@ -1,0 +1,69 @@
+#include "proxy/download.h"
+
+#include <glog/logging.h>
+
+#include <algorithm>
+
+namespace proxy {
+
+Download::Download(Worker& worker, BlobName name, const std::atomic<bool>& stopping)
+    : worker_(&worker),
+      name_(std::move(name)),
+      stopping_(&stopping),
+      attempts_(*name_.upstream, name_.upstream->config().rounds, &name_.digest) {}
+
+base::Task<std::optional<Ending>> Download::open(Span span, std::optional<uint64_t> size) {
+  while (!transfer_) {
+    if (*stopping_) co_return Ending{Outcome::cancelled, "the edge is stopping", ""};
+    const std::variant<Attempts::Next, Ending> next = attempts_.next(worker_->loop.now());
+    if (const auto* ending = std::get_if<Ending>(&next)) co_return *ending;
+    const auto [url, delay] = std::get<Attempts::Next>(next);
+    if (delay > base::Duration::zero()) co_await worker_->loop.sleep(delay);
+
+    const std::optional<uint64_t> end =
+        span.end == kToTheEnd ? std::nullopt : std::optional(span.end);
+    std::variant<Transfer, Ending> answer =
+        co_await worker_->client(name_.upstream).get(url, name_, span.begin, end, size);
+    if (auto* transfer = std::get_if<Transfer>(&answer)) {
+      transfer_.emplace(std::move(*transfer));
+    } else {
+      Ending ending = std::get<Ending>(std::move(answer));
+      VLOG(1) << name_.digest.str() << ": " << ending.why;
+      attempts_.failed(std::move(ending));
+    }
+  }
+  co_return std::nullopt;
+}
+
+base::Task<std::string_view> Download::read(uint64_t at) {
+  std::string broken = "the answer ended early";
+  try {
+    while (true) {
+      std::string_view bytes = co_await transfer_->read();
+      if (bytes.empty()) break;
+      const uint64_t skipped = std::min<uint64_t>(transfer_->skip, bytes.size());
+      transfer_->skip -= skipped;
+      bytes.remove_prefix(skipped);
+      if (!bytes.empty()) co_return bytes;
+    }
+  } catch (const http::TransferError& e) {
+    broken = e.what();
+  }
+  broken.insert(0, name_.upstream->config().urls[transfer_->url()] + ": ");
+  LOG(INFO) << name_.digest.str() << ": " << broken << " before byte " << at << "; resuming there";
+  attempts_.failed({Outcome::unreachable, broken, ""}, transfer_->worthwhile());
+  transfer_.reset();
+  co_return std::string_view();
+}
+
+base::Task<void> Download::finish() {
+  if (!transfer_) co_return;
+  try {
+    co_await transfer_->read();
+  } catch (const http::TransferError&) {
+    VLOG(1) << "the connection broke after the last byte";
+  }
+  transfer_.reset();
+}
+
+}  // namespace proxy

@@ -1,0 +1,27 @@
+#include "proxy/fill_source.h"
+
+#include <algorithm>
+
+namespace proxy {
+
+base::Task<void> FillSource::send(http::ResponseWriter& response, uint64_t offset,
+                                  uint64_t length) {
+  const uint64_t end = offset + length;
+  while (offset < end) {
+    const uint64_t ready = co_await fills_.readable(fill_, offset, end, base::kForever);
+    if (ready == 0) {
+      const Ending ending = fill_->progress.ending();
+      if (!passes_through(ending.outcome)) {
+        throw http::ConnectionError("the fill failed: " + ending.why);
+      }
+      if (!past_the_store_) past_the_store_ = fills_.pass_through(fill_);
+      co_await past_the_store_->send(response, offset, end - offset);
+      co_return;
+    }
+    const uint64_t step = std::min(ready, end - offset);
+    co_await response.write_file(fill_->file.get(), offset, step);
+    offset += step;
+  }
+}
+
+}  // namespace proxy

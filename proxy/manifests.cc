@@ -1,0 +1,195 @@
+#include "proxy/manifests.h"
+
+#include "oci/error.h"
+#include "oci/manifest.h"
+#include "proxy/edge.h"
+
+namespace proxy {
+namespace {
+
+using oci::ErrorCode;
+
+// Longer queries of lists are nobody's.
+constexpr size_t kMaxQuery = 1024;
+
+struct ErrorAnswer {
+  int status;
+  ErrorCode code;
+  std::string_view detail;
+};
+
+// What is not there is called so by the route: GET of referrers has nothing to be unknown but a
+// name, and clients that are told NAME_UNKNOWN there do not look under the tag (oras-go).
+ErrorCode unknown(DocumentName::Kind kind) {
+  return kind == DocumentName::Kind::tags ? ErrorCode::name_unknown : ErrorCode::manifest_unknown;
+}
+
+ErrorAnswer answer_for(DocumentName::Kind kind, Outcome outcome) {
+  switch (outcome) {
+    case Outcome::absent:
+      return {404, unknown(kind), "the upstream has no such thing"};
+    case Outcome::refused:
+      return {404, unknown(kind), "the upstream refuses it to this cache"};
+    case Outcome::throttled:
+      return {429, ErrorCode::too_many_requests, "the upstream limits this cache's requests"};
+    case Outcome::unreachable:
+      return {502, ErrorCode::unavailable, "the upstream did not give it"};
+    case Outcome::digest_mismatch:
+      return {502, ErrorCode::unavailable, "the upstream's bytes do not match the digest"};
+    case Outcome::cancelled:
+      return {503, ErrorCode::unavailable, "the cache is shutting down"};
+    default:
+      return {503, ErrorCode::unavailable, "the cache's storage failed"};
+  }
+}
+
+// A malformed digest is the client's mistake; a malformed tag just names nothing.
+oci::Reference require_reference(const std::string& text) {
+  const auto reference = oci::parse_reference(text);
+  if (reference) return *reference;
+  if (text.find(':') == std::string::npos) throw oci::Error(ErrorCode::manifest_unknown, text);
+  throw oci::Error(ErrorCode::digest_invalid, "not a sha256 or sha512 digest");
+}
+
+// What the upstream is asked with: all but containerd's `ns`, which is for us.
+std::string forwarded_query(std::string_view query) {
+  if (query.size() > kMaxQuery) throw http::StatusError(414, "the query is too long");
+  std::string out;
+  while (!query.empty()) {
+    const std::string_view parameter = query.substr(0, query.find('&'));
+    query.remove_prefix(std::min(query.size(), parameter.size() + 1));
+    const std::string_view name = parameter.substr(0, parameter.find('='));
+    if (parameter.empty() || http::percent_decode(name) == "ns") continue;
+    if (!out.empty()) out += '&';
+    out += parameter;
+  }
+  return out;
+}
+
+std::string cache_status(const Document& document) {
+  std::string text;
+  switch (document.from) {
+    case Document::From::hit:
+      return "hit";
+    case Document::From::miss:
+      text = document.collapsed ? "fwd=uri-miss; collapsed" : "fwd=uri-miss; stored";
+      break;
+    case Document::From::revalidated:
+      text = document.collapsed ? "fwd=stale; collapsed" : "fwd=stale; fwd-status=304";
+      break;
+    case Document::From::stale:
+      text = "fwd=stale; detail=\"" + document.why + "\"";
+      break;
+  }
+  return text;
+}
+
+}  // namespace
+
+base::Task<void> Manifests::serve(http::Exchange& exchange, Routing::Destination from,
+                                  std::string reference) {
+  const DocumentName name =
+      DocumentName::manifest(from.upstream, from.repository, require_reference(reference));
+  std::variant<Document, Ending> found = co_await documents_.get(name);
+  if (auto* ending = std::get_if<Ending>(&found)) {
+    co_await serve_ending(exchange, name, std::move(*ending));
+    co_return;
+  }
+  const Document document = std::get<Document>(std::move(found));
+  http::BytesSource source(*document.bytes);
+  co_await http::serve_content(
+      exchange, content(exchange.request, name, document, document.bytes->size()), source);
+  const bool pulled = exchange.request.is("GET") && exchange.response.status() == 200;
+  if (pulled && from.upstream->config().image.prefetch) warmer_.prefetch(name, document);
+}
+
+base::Task<void> Manifests::serve_tags(http::Exchange& exchange, Routing::Destination from,
+                                       std::string repository) {
+  const DocumentName name =
+      DocumentName::tags(from.upstream, from.repository, forwarded_query(exchange.request.query));
+  std::variant<Document, Ending> found = co_await documents_.get(name);
+  if (auto* ending = std::get_if<Ending>(&found)) {
+    co_await serve_ending(exchange, name, std::move(*ending));
+    co_return;
+  }
+  const Document document = std::get<Document>(std::move(found));
+  // A valid name has nothing to escape.
+  std::string body = R"({"name":")" + repository + R"(","tags":)" + *document.bytes + "}\n";
+  co_await serve_list(exchange, name, document, std::move(body),
+                      "/v2/" + repository + "/tags/list");
+}
+
+base::Task<void> Manifests::serve_referrers(http::Exchange& exchange, Routing::Destination from,
+                                            oci::ReferrersRoute route) {
+  const auto subject = oci::Digest::parse(route.digest);
+  if (!subject) throw oci::Error(ErrorCode::digest_invalid, "not a sha256 or sha512 digest");
+  const DocumentName name = DocumentName::referrers(from.upstream, from.repository, *subject,
+                                                    forwarded_query(exchange.request.query));
+  std::variant<Document, Ending> found = co_await documents_.get(name);
+  if (auto* ending = std::get_if<Ending>(&found)) {
+    co_await serve_ending(exchange, name, std::move(*ending));
+    co_return;
+  }
+  const Document document = std::get<Document>(std::move(found));
+  co_await serve_list(exchange, name, document, *document.bytes,
+                      "/v2/" + route.repository + "/referrers/" + route.digest);
+}
+
+// The next page is asked of us, of the same upstream.
+base::Task<void> Manifests::serve_list(http::Exchange& exchange, const DocumentName& name,
+                                       const Document& document, std::string body,
+                                       std::string path) {
+  http::ContentInfo info = content(exchange.request, name, document, body.size());
+  info.headers.remove("Docker-Content-Digest");
+  if (std::string next(field_of(document.reference, kNextPage)); !next.empty()) {
+    if (const auto ns = exchange.request.query_value("ns")) {
+      next += "&ns=" + http::percent_encode(*ns);
+    }
+    info.headers.set("Link", "<" + path + "?" + next + ">; rel=\"next\"");
+  }
+  if (const auto filters = field_of(document.reference, kFiltersApplied); !filters.empty()) {
+    info.headers.set(kFiltersApplied, filters);
+  }
+  http::BytesSource source(body);
+  co_await http::serve_content(exchange, std::move(info), source);
+}
+
+base::Task<void> Manifests::serve_ending(http::Exchange& exchange, const DocumentName& name,
+                                         Ending ending) {
+  const ErrorAnswer answer = answer_for(name.kind, ending.outcome);
+  http::Response response = error_response(
+      name_, answer.status,
+      oci::error_json(
+          {{answer.code, oci::detail_string(std::string(answer.detail) + ": " + name.target())}}));
+  response.headers.set("Cache-Status", name_ + "; fwd=uri-miss");
+  if (const auto ns = exchange.request.query_value("ns")) {
+    response.headers.set("OCI-Namespace", *ns);
+  }
+  if (!ending.retry_after.empty()) response.headers.set("Retry-After", ending.retry_after);
+  co_await exchange.response.send(std::move(response));
+}
+
+http::ContentInfo Manifests::content(const http::Request& request, const DocumentName& name,
+                                     const Document& document, uint64_t size) const {
+  http::ContentInfo info;
+  info.size = size;
+  info.etag = "\"" + document.reference.digest.str() + "\"";
+  http::Headers& headers = info.headers;
+  headers.set("Content-Type", document.reference.media_type);
+  headers.set("Docker-Content-Digest", document.reference.digest.str());
+  headers.set("Docker-Distribution-Api-Version", "registry/2.0");
+  headers.set("Cache-Control", name.digest() ? "public, max-age=31536000, immutable" : "no-cache");
+  headers.set("Cache-Status", name_ + "; " + cache_status(document));
+  headers.set("Via", "1.1 " + name_);
+  if (const auto ns = request.query_value("ns")) headers.set("OCI-Namespace", *ns);
+  if (document.from != Document::From::miss) headers.set("Age", std::to_string(document.age));
+  if (document.from == Document::From::stale) {
+    // The first is HTTP's (RFC 7234 §5.5.1), the second the one that registry clients show.
+    headers.add("Warning", "110 - \"Response is Stale\"");
+    headers.add("Warning", "299 - \"" + document.why + "; this is what it said " +
+                               std::to_string(document.age) + " s ago\"");
+  }
+  return info;
+}
+
+}  // namespace proxy

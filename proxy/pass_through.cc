@@ -1,0 +1,97 @@
+#include "proxy/pass_through.h"
+
+#include <glog/logging.h>
+
+#include <algorithm>
+
+#include "base/durable_file.h"
+#include "base/error.h"
+#include "cache/blob_store.h"
+
+namespace proxy {
+
+PassThrough::PassThrough(Worker& worker, base::ThreadPool& pool, std::shared_ptr<Fill> fill,
+                         const std::atomic<bool>& stopping)
+    : worker_(worker),
+      pool_(pool),
+      fill_(std::move(fill)),
+      size_(*fill_->progress.size()),
+      closed_(last_block(size_)),
+      download_(worker_, fill_->name, stopping) {}
+
+base::Task<void> PassThrough::send(http::ResponseWriter& response, uint64_t offset,
+                                   uint64_t length) {
+  const Span span{offset, offset + length};
+  if (span.end <= closed_) {
+    co_await forward(response, span);
+  } else if (last_block_.empty()) {
+    co_await forward_and_verify(response, span);
+  } else {
+    // A further part of a response with several ranges.
+    if (span.begin < closed_) co_await forward(response, {span.begin, closed_});
+    const uint64_t begin = std::max(span.begin, closed_);
+    co_await response.write(
+        std::string_view(last_block_).substr(begin - closed_, span.end - begin));
+  }
+}
+
+base::Task<void> PassThrough::forward(http::ResponseWriter& response, Span span) {
+  download_.close();
+  while (span.begin < span.end) {
+    const std::string_view bytes = co_await next(span.begin, span.end);
+    co_await response.write(bytes);
+    span.begin += bytes.size();
+  }
+  download_.close();
+}
+
+base::Task<void> PassThrough::forward_and_verify(http::ResponseWriter& response, Span span) {
+  oci::Hasher hasher(fill_->name.digest.algorithm());
+  std::string held;
+  download_.close();
+  while (hasher.length() < size_) {
+    const uint64_t at = hasher.length();
+    const std::string_view bytes = co_await next(at, size_);
+    co_await pool_.run([&] { hasher.update(bytes); });
+    const Span open{std::max(at, span.begin), std::min(at + bytes.size(), closed_)};
+    if (open.begin < open.end) {
+      co_await response.write(bytes.substr(open.begin - at, open.size()));
+    }
+    const uint64_t end = at + bytes.size();
+    if (end > closed_) held += bytes.substr(std::max(at, closed_) - at);
+  }
+  co_await download_.finish();
+  if (hasher.digest() != fill_->name.digest) {
+    LOG(ERROR) << fill_->name.digest.str() << " passed through has the digest "
+               << hasher.digest().str() << "; the client was cut off before its end";
+    throw http::ConnectionError("the upstream's bytes do not match the digest");
+  }
+  last_block_ = std::move(held);
+  const uint64_t begin = std::max(span.begin, closed_);
+  co_await response.write(std::string_view(last_block_).substr(begin - closed_, span.end - begin));
+}
+
+// The next bytes from `at` on, at most to `end`: from the fill's file, or from the upstream.
+base::Task<std::string_view> PassThrough::next(uint64_t at, uint64_t end) {
+  const uint64_t there = fill_->file ? fill_->progress.present(at) : 0;
+  if (there > 0) {
+    download_.close();
+    from_file_.resize(std::min({there, end - at, cache::kBlockSize}));
+    co_await pool_.run([&] {
+      if (base::read_at(fill_->file.get(), at, from_file_.data(), from_file_.size()) !=
+          from_file_.size()) {
+        throw base::IoError(EIO, "partial blob " + fill_->name.digest.str() + " is too short");
+      }
+    });
+    co_return from_file_;
+  }
+  const uint64_t wanted = std::min(end, fill_->file ? fill_->progress.gap_end(at) : size_);
+  while (true) {
+    const std::optional<Ending> failed = co_await download_.open({at, wanted}, size_);
+    if (failed) throw http::ConnectionError("the upstream failed: " + failed->why);
+    const std::string_view bytes = co_await download_.read(at);
+    if (!bytes.empty()) co_return bytes.substr(0, wanted - at);
+  }
+}
+
+}  // namespace proxy

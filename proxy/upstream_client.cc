@@ -1,0 +1,240 @@
+#include "proxy/upstream_client.h"
+
+#include <charconv>
+
+#include "proxy/attempts.h"
+
+namespace proxy {
+namespace {
+
+// What a transfer must have given to have been worth its connection.
+constexpr uint64_t kWorthwhile = 64 << 10;
+
+struct ContentRange {
+  uint64_t first;
+  uint64_t last;
+  uint64_t size;
+};
+
+// "bytes 0-99/1234" exactly; an unknown size ("*") is of no use here.
+std::optional<ContentRange> parse_content_range(std::string_view text) {
+  ContentRange range{};
+  const auto number = [&text](uint64_t& value, std::string_view after) {
+    const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+    if (error != std::errc()) return false;
+    text.remove_prefix(static_cast<size_t>(end - text.data()));
+    if (!text.starts_with(after)) return false;
+    text.remove_prefix(after.size());
+    return true;
+  };
+  if (!text.starts_with("bytes ")) return std::nullopt;
+  text.remove_prefix(6);
+  if (!number(range.first, "-") || !number(range.last, "/") || !number(range.size, "")) {
+    return std::nullopt;
+  }
+  if (!text.empty() || range.last < range.first || range.last >= range.size) return std::nullopt;
+  return range;
+}
+
+// What an answer that is neither a success nor a server error means for the blob.
+Ending refusal(const std::string& url, int status) {
+  Ending ending{Outcome::unreachable, url + ": status " + std::to_string(status), ""};
+  if (status == 404 || status == 410) {
+    ending.outcome = Outcome::absent;
+  } else if (status == 401 || status == 403) {
+    ending.outcome = Outcome::refused;
+  } else if (status == 416) {
+    // We only ask for bytes inside the blob, so its size is not what another answer said.
+    ending.outcome = Outcome::digest_mismatch;
+  }
+  return ending;
+}
+
+// Why a 200 or 206 cannot be blob bytes, or empty.
+std::string not_blob_bytes(const http::ClientResponse& response) {
+  const auto coding = response.headers().get("Content-Encoding");
+  if (coding && !http::iequals(*coding, "identity")) {
+    return "the blob came with Content-Encoding " + std::string(*coding);
+  }
+  const auto type = response.headers().get("Content-Type");
+  if (type && type->starts_with("text/html")) return "a web page came instead of the blob";
+  return "";
+}
+
+std::string blob_target(const BlobName& name) {
+  return "/v2/" + name.repository + "/blobs/" + name.digest.str();
+}
+
+http::Headers blob_headers(const BlobName& name) {
+  http::Headers headers;
+  if (!name.cdn_loop.empty()) headers.set("CDN-Loop", name.cdn_loop);
+  return headers;
+}
+
+}  // namespace
+
+bool Transfer::worthwhile() const { return received_ >= kWorthwhile; }
+
+base::Task<std::string_view> Transfer::read() {
+  std::string_view bytes;
+  std::optional<http::TransferError> error;
+  try {
+    bytes = co_await reply_.response->read();
+  } catch (const http::TransferError& e) {
+    error = e;
+  }
+  if (error) {
+    requests_->failed(url_, failure_of(*error), error->what());
+    throw http::TransferError(*error);
+  }
+  received_ += bytes.size();
+  upstream_->health().received(url_, bytes.size());
+  if (!succeeded_ && (bytes.empty() || worthwhile())) {
+    succeeded_ = true;
+    upstream_->health().succeeded(url_);
+  }
+  co_return bytes;
+}
+
+base::Task<std::variant<Transfer, Ending>> UpstreamClient::get(size_t url, BlobName name,
+                                                               uint64_t begin,
+                                                               std::optional<uint64_t> end,
+                                                               std::optional<uint64_t> size) {
+  http::Headers headers = blob_headers(name);
+  const std::string& where = upstream_.config().urls[url];
+  const bool ranged = begin != 0 || (end && end != size);
+  if (ranged) {
+    const std::string last = end && end != size ? std::to_string(*end - 1) : "";
+    headers.set("Range", "bytes=" + std::to_string(begin) + "-" + last);
+    headers.set("If-Range", "\"" + name.digest.str() + "\"");
+  }
+  std::variant<Reply, Ending> sent =
+      co_await requests_.send(url, "GET", blob_target(name), std::move(headers));
+  if (auto* ending = std::get_if<Ending>(&sent)) co_return std::move(*ending);
+  Reply& reply = std::get<Reply>(sent);
+  const http::ClientResponse& response = *reply.response;
+
+  const int status = response.status();
+  if (status != 200 && status != 206) {
+    Ending no = refusal(where, status);
+    if (no.outcome == Outcome::unreachable)
+      co_return requests_.failed(url, Failure::broken, no.why);
+    upstream_.health().succeeded(url);
+    co_return no;
+  }
+  if (const std::string why = not_blob_bytes(response); !why.empty()) {
+    co_return requests_.failed(url, Failure::broken, why);
+  }
+  std::optional<uint64_t> blob_size = response.content_length();
+  std::optional<uint64_t> range_end;
+  if (status == 206) {
+    const auto field = response.headers().get("Content-Range");
+    const auto range = parse_content_range(field.value_or(""));
+    if (!ranged || !range || range->first != begin || (end && range->last + 1 > *end)) {
+      co_return requests_.failed(url, Failure::broken,
+                                 "status 206 with a Content-Range that was not asked for");
+    }
+    blob_size = range->size;
+    range_end = range->last + 1;
+  } else if (!blob_size && size) {
+    blob_size = size;  // a body of unknown length; whether it is the blob's will be seen
+  } else if (!blob_size) {
+    std::variant<uint64_t, Ending> asked = co_await size_of(url, name);
+    if (auto* ending = std::get_if<Ending>(&asked)) co_return std::move(*ending);
+    blob_size = std::get<uint64_t>(asked);
+  }
+  if (size && *blob_size != *size) {
+    upstream_.suspect(name.digest, UrlSet{1} << url, requests_.loop().now());
+    const std::string why = "the blob's size was " + std::to_string(*size) + " and is now " +
+                            std::to_string(*blob_size);
+    Ending ending = requests_.failed(url, Failure::wrong_bytes, why);
+    ending.outcome = Outcome::digest_mismatch;
+    co_return ending;
+  }
+  Transfer transfer(requests_, upstream_, url, std::move(reply), *blob_size);
+  if (status == 200) transfer.skip = begin;
+  transfer.end = range_end.value_or(*blob_size);
+  co_return transfer;
+}
+
+base::Task<std::variant<uint64_t, Ending>> UpstreamClient::size_of(size_t url, BlobName name) {
+  std::variant<Reply, Ending> sent =
+      co_await requests_.send(url, "HEAD", blob_target(name), blob_headers(name));
+  if (auto* ending = std::get_if<Ending>(&sent)) co_return std::move(*ending);
+  const http::ClientResponse& response = *std::get<Reply>(sent).response;
+  if (response.status() != 200) {
+    Ending no = refusal(upstream_.config().urls[url], response.status());
+    if (no.outcome != Outcome::unreachable) upstream_.health().succeeded(url);
+    co_return no;
+  }
+  std::string why = not_blob_bytes(response);
+  const std::optional<uint64_t> length = response.content_length();
+  if (why.empty() && !length) why = "HEAD came without Content-Length";
+  if (!why.empty()) co_return requests_.failed(url, Failure::broken, why);
+  upstream_.health().succeeded(url);
+  co_return *length;
+}
+
+base::Task<std::variant<uint64_t, Ending>> UpstreamClient::head(BlobName name) {
+  Attempts attempts(upstream_, 1, &name.digest);
+  while (true) {
+    std::variant<Attempts::Next, Ending> next = attempts.next(requests_.loop().now());
+    if (auto* ending = std::get_if<Ending>(&next)) co_return std::move(*ending);
+    std::variant<uint64_t, Ending> size =
+        co_await size_of(std::get<Attempts::Next>(next).url, name);
+    if (std::holds_alternative<uint64_t>(size)) co_return size;
+    attempts.failed(std::get<Ending>(std::move(size)));
+  }
+}
+
+base::Task<std::variant<Answer, Ending>> UpstreamClient::fetch(std::string method,
+                                                               std::string target,
+                                                               http::Headers headers,
+                                                               uint64_t limit) {
+  Attempts attempts(upstream_, 1);
+  while (true) {
+    std::variant<Attempts::Next, Ending> next = attempts.next(requests_.loop().now());
+    if (auto* ending = std::get_if<Ending>(&next)) co_return std::move(*ending);
+    const size_t url = std::get<Attempts::Next>(next).url;
+    std::variant<Reply, Ending> sent = co_await requests_.send(url, method, target, headers);
+    if (auto* ending = std::get_if<Ending>(&sent)) {
+      attempts.failed(std::move(*ending));
+      continue;
+    }
+    http::ClientResponse& response = *std::get<Reply>(sent).response;
+    Answer answer{upstream_.config().urls[url], response.status(), response.headers(), ""};
+    Failure failure = Failure::broken;
+    std::string why;
+    try {
+      while (why.empty()) {
+        const std::string_view bytes = co_await response.read();
+        if (bytes.empty()) break;
+        upstream_.health().received(url, bytes.size());
+        answer.body += bytes;
+        if (answer.body.size() > limit) {
+          why = "an answer of more than " + std::to_string(limit) + " bytes";
+        }
+      }
+    } catch (const http::TransferError& e) {
+      failure = failure_of(e);
+      why = e.what();
+    }
+    if (why.empty()) {
+      upstream_.health().succeeded(url);
+      co_return answer;
+    }
+    attempts.failed(requests_.failed(url, failure, why));
+  }
+}
+
+base::Task<void> UpstreamClient::check_health() {
+  using HealthCheck = UpstreamConfig::HealthCheck;
+  const UpstreamConfig& config = upstream_.config();
+  for (size_t url = 0; url < config.urls.size(); ++url) {
+    const bool wanted = config.health_check == HealthCheck::always ||
+                        upstream_.health().ejected(url, requests_.loop().now());
+    if (wanted) co_await requests_.check(url);
+  }
+}
+
+}  // namespace proxy

@@ -1,0 +1,100 @@
+// UpstreamClient: requests to one upstream from one loop, and what their answers mean.
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <string>
+#include <variant>
+
+#include "base/task.h"
+#include "http/client.h"
+#include "oci/digest.h"
+#include "proxy/requests.h"
+#include "proxy/upstream.h"
+
+namespace proxy {
+
+// A response that gives blob bytes from where it was asked to on. Belongs to one coroutine, on the
+// loop of its UpstreamClient, which outlives it.
+class Transfer {
+ public:
+  // The next bytes (http::ClientResponse::read); empty at a clean end. http::TransferError, which
+  // the upstream's health is told of.
+  base::Task<std::string_view> read();
+
+  uint64_t blob_size() const { return blob_size_; }
+  // True, and from now on false again, if it began at byte 0 because the upstream ignored the
+  // range: so many bytes are to be thrown away first.
+  uint64_t skip = 0;
+  // Where its bytes end: that of the range, or of the blob.
+  uint64_t end = 0;
+  size_t url() const { return url_; }
+  // What has come by it was worth its connection: if it breaks now, that counts as a new beginning.
+  bool worthwhile() const;
+
+ private:
+  friend class UpstreamClient;
+  Transfer(Requests& requests, Upstream& upstream, size_t url, Reply reply, uint64_t blob_size)
+      : requests_(&requests),
+        upstream_(&upstream),
+        url_(url),
+        reply_(std::move(reply)),
+        blob_size_(blob_size) {}
+
+  Requests* requests_;
+  Upstream* upstream_;
+  size_t url_;
+  Reply reply_;
+  uint64_t blob_size_;
+  uint64_t received_ = 0;
+  bool succeeded_ = false;  // the upstream's health knows
+};
+
+// A whole small answer, whatever its status: of a manifest, a list of tags, referrers.
+struct Answer {
+  std::string url;  // which was asked
+  int status = 0;
+  http::Headers headers;
+  std::string body;
+};
+
+// Lives on one loop. Whoever calls holds the Upstream until the call, and the Transfer that came of
+// it, are over.
+class UpstreamClient {
+ public:
+  // `edge` is our name, in Via and CDN-Loop.
+  UpstreamClient(base::EventLoop& loop, Upstream& upstream, std::string edge)
+      : upstream_(upstream), requests_(loop, upstream, std::move(edge)) {}
+
+  // Asks one URL for bytes [begin, end) of the blob; `end` nullopt means to its end. `size`, once
+  // known, must be confirmed by the answer. Anything but usable bytes is an Ending: absent,
+  // refused, throttled, busy, unreachable, or digest_mismatch when the size is another; it is about
+  // this attempt and nothing in it is final. Whom to ask next is Attempts' to say.
+  base::Task<std::variant<Transfer, Ending>> get(size_t url, BlobName name, uint64_t begin,
+                                                 std::optional<uint64_t> end,
+                                                 std::optional<uint64_t> size);
+
+  // The blob's size by HEAD, from the first URL that does not fail.
+  base::Task<std::variant<uint64_t, Ending>> head(BlobName name);
+
+  // A whole answer of at most `limit` bytes, from the first URL that gives one that is neither a
+  // server error nor 429. `target` begins with "/v2/" and may have a query. Statuses are the
+  // caller's to read; an Ending (throttled, busy, unreachable) says that no URL answered. `headers`
+  // may have the CDN-Loop of the request that it is asked for.
+  base::Task<std::variant<Answer, Ending>> fetch(std::string method, std::string target,
+                                                 http::Headers headers, uint64_t limit);
+
+  // Asks the URLs whose health is to be looked at (UpstreamConfig::health_check).
+  base::Task<void> check_health();
+
+  // Fails what is open and what comes later (http::Client::abort).
+  void abort() { requests_.abort(); }
+
+ private:
+  base::Task<std::variant<uint64_t, Ending>> size_of(size_t url, BlobName name);
+
+  Upstream& upstream_;
+  Requests requests_;
+};
+
+}  // namespace proxy

@@ -1,0 +1,125 @@
+#include "proxy/warmer.h"
+
+#include <glog/logging.h>
+
+#include <algorithm>
+#include <deque>
+
+#include "base/error.h"
+
+namespace proxy {
+namespace {
+
+// Indexes may contain indexes; more manifests than this are no image.
+constexpr size_t kMaxManifests = 1000;
+constexpr size_t kFillsOfAnImage = 4;
+constexpr size_t kPrefetches = 16;
+
+bool wanted(const oci::Descriptor& child, const std::vector<oci::Platform>& platforms) {
+  if (platforms.empty() || std::ranges::find(platforms, child.platform) != platforms.end()) {
+    return true;
+  }
+  // An index in an index says of its own children what they run on.
+  return child.platform == oci::Platform{} && (child.media_type == oci::media_type::kOciIndex ||
+                                               child.media_type == oci::media_type::kDockerList);
+}
+
+// Foreign layers are not in the registry.
+bool fetchable(const oci::Descriptor& blob) { return blob.distributable && blob.urls.empty(); }
+
+}  // namespace
+
+base::Task<std::variant<Image, Ending>> Warmer::resolve(DocumentName name,
+                                                        std::vector<oci::Platform> platforms) {
+  std::optional<Image> image;
+  std::set<oci::Digest> seen;
+  std::deque<DocumentName> open{name};
+  while (!open.empty()) {
+    const DocumentName next = std::move(open.front());
+    open.pop_front();
+    std::variant<Document, Ending> found = co_await documents_.get(next);
+    if (auto* ending = std::get_if<Ending>(&found)) co_return std::move(*ending);
+    const Document document = std::get<Document>(std::move(found));
+    const oci::Digest& digest = document.reference.digest;
+    if (!image) image.emplace(digest);
+    seen.insert(digest);
+    image->manifests.push_back(digest);
+
+    const auto manifest = oci::parse_manifest(*document.bytes, "");
+    if (!manifest || image->manifests.size() > kMaxManifests) {
+      co_return Ending{
+          Outcome::absent,
+          next.key() + ": " + (manifest ? "an index of too many manifests" : manifest.error()), ""};
+    }
+    for (const oci::Descriptor& child : manifest->manifests) {
+      if (!wanted(child, platforms) || !seen.insert(child.digest).second) continue;
+      open.push_back(DocumentName::manifest(name.upstream, name.repository, child.digest));
+    }
+    if (manifest->config && seen.insert(manifest->config->digest).second) {
+      image->blobs.push_back(*manifest->config);
+    }
+    for (const oci::Descriptor& blob : manifest->blobs) {
+      if (fetchable(blob) && seen.insert(blob.digest).second) image->blobs.push_back(blob);
+    }
+  }
+  co_return std::move(*image);
+}
+
+base::Task<Ending> Warmer::fill(BlobName blob) {
+  if (store_.contains(blob.digest)) co_return Ending{Outcome::verified, "", ""};
+  const Fills::Joined joined = fills_.join(blob);
+  co_return co_await fills_.ended(joined.fill);
+}
+
+base::Task<Ending> Warmer::fill_all(DocumentName name, std::vector<oci::Descriptor> blobs) {
+  Ending failed{Outcome::verified, "", ""};
+  std::deque<std::shared_ptr<Fill>> running;
+  auto next = blobs.begin();
+  while (next != blobs.end() || !running.empty()) {
+    if (next != blobs.end() && running.size() < kFillsOfAnImage) {
+      const oci::Digest digest = next->digest;
+      ++next;
+      if (store_.contains(digest)) continue;
+      running.push_back(fills_.join({name.upstream, name.repository, digest}).fill);
+      continue;
+    }
+    const std::shared_ptr<Fill> first = std::move(running.front());
+    running.pop_front();
+    Ending ending = co_await fills_.ended(first);
+    const bool good = ending.outcome == Outcome::verified;
+    if (!good && failed.outcome == Outcome::verified) failed = std::move(ending);
+  }
+  co_return failed;
+}
+
+void Warmer::prefetch(const DocumentName& name, const Document& document) {
+  const oci::Digest digest = document.reference.digest;
+  {
+    const std::lock_guard lock(mutex_);
+    if (prefetching_.size() >= kPrefetches || !prefetching_.insert(digest).second) return;
+  }
+  workers_.here().tasks.spawn(
+      run_prefetch(DocumentName::manifest(name.upstream, name.repository, digest), digest));
+}
+
+base::Task<void> Warmer::run_prefetch(DocumentName name, oci::Digest digest) {
+  Ending ending;
+  try {
+    std::variant<Image, Ending> image =
+        co_await resolve(name, name.upstream->config().image.platforms);
+    if (auto* failed = std::get_if<Ending>(&image)) {
+      ending = std::move(*failed);
+    } else {
+      ending = co_await fill_all(name, std::get<Image>(std::move(image)).blobs);
+    }
+  } catch (const base::IoError& e) {
+    ending = {Outcome::storage_failed, e.what(), ""};
+  }
+  if (ending.outcome != Outcome::verified) {
+    LOG(INFO) << name.key() << ": not all of the image could be prefetched: " << ending.why;
+  }
+  const std::lock_guard lock(mutex_);
+  prefetching_.erase(digest);
+}
+
+}  // namespace proxy

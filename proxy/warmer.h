@@ -1,0 +1,65 @@
+// Warmer: gets whole images into the cache: what a reference leads to, manifest by manifest, and
+// then their blobs. For an operator who asks for it, and after a manifest was served if the
+// upstream is so configured, because its client asks for the blobs next.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <set>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "cache/blob_store.h"
+#include "oci/manifest.h"
+#include "proxy/documents.h"
+#include "proxy/fill.h"
+#include "proxy/worker.h"
+
+namespace proxy {
+
+// An image, or a part of its platforms.
+struct Image {
+  oci::Digest digest;                  // what the reference leads to
+  std::vector<oci::Digest> manifests;  // that one, and of an index the chosen children
+  std::vector<oci::Descriptor> blobs;  // their configs and layers, each once
+};
+
+// Thread-safe. The workers are stopped, and with them every prefetch, before it is destroyed.
+class Warmer {
+ public:
+  Warmer(Workers& workers, cache::BlobStore& store, Documents& documents, Fills& fills)
+      : workers_(workers), store_(store), documents_(documents), fills_(fills) {}
+
+  // What belongs to the image of this manifest; manifests that are not kept are fetched, and kept.
+  // Of an index the children for these platforms count, or all if none is given. An Ending if one
+  // of the manifests is not to be had, or is no image.
+  base::Task<std::variant<Image, Ending>> resolve(DocumentName name,
+                                                  std::vector<oci::Platform> platforms);
+
+  // Gets one blob into the store, and returns when it is there (`verified`) or cannot be. How far
+  // it is, Fills::find tells meanwhile.
+  base::Task<Ending> fill(BlobName blob);
+
+  // Gets all of them, a few at a time. The first Ending that is not `verified`, after all were
+  // tried; else `verified`.
+  base::Task<Ending> fill_all(DocumentName name, std::vector<oci::Descriptor> blobs);
+
+  // Starts to get what belongs to a manifest that was just served, and does not wait. Of one that
+  // is being prefetched already, or beside many others, nothing is started.
+  void prefetch(const DocumentName& name, const Document& document);
+
+ private:
+  base::Task<void> run_prefetch(DocumentName name, oci::Digest digest);
+
+  Workers& workers_;
+  cache::BlobStore& store_;
+  Documents& documents_;
+  Fills& fills_;
+
+  std::mutex mutex_;
+  std::set<oci::Digest> prefetching_;  // guarded by mutex_
+};
+
+}  // namespace proxy

@@ -1,0 +1,215 @@
+// The edge on a disk that fails, and under a clock that jumps: what clients see of it.
+#include <gtest/gtest.h>
+
+#include <atomic>
+#include <filesystem>
+#include <latch>
+#include <memory>
+
+#include "base/fault_point.h"
+#include "cache/layout.h"
+#include "tests/proxy/edge_fixture.h"
+
+namespace proxy {
+namespace {
+
+using base::InjectedFault;
+
+constexpr size_t kMiB = 1 << 20;
+
+class DiskTest : public EdgeTest {
+ protected:
+  DiskTest() : blob_(random_bytes(3 * kMiB + 77)), layout_(directory.path() / "cache") {
+    upstream.serve_blob(blob_.path, blob_.bytes);
+  }
+
+  // Asked once, so that it is a hit.
+  void start_with_blob() {
+    start();
+    EXPECT_EQ(get(blob_.path).body, blob_.bytes);
+    wait_stored(1);
+  }
+  // The copy was dropped and fetched again, and the client has noticed nothing.
+  void expect_served_and_refilled(const std::string& range = "", uint64_t offset = 0,
+                                  uint64_t length = UINT64_MAX) {
+    const test::Fetched answer = get(blob_.path, range);
+    EXPECT_TRUE(answer.complete);
+    EXPECT_EQ(answer.status, range.empty() ? 200 : 206);
+    EXPECT_TRUE(answer.body == blob_.bytes.substr(offset, length));
+    EXPECT_EQ(upstream.count(blob_.path), 2U);
+    // Until the new copy is stored: then it is a hit that asks nobody.
+    while (get(blob_.path).header("Cache-Status") != "edge-1; hit") {
+    }
+    EXPECT_TRUE(get(blob_.path).body == blob_.bytes);
+    EXPECT_EQ(upstream.count(blob_.path), 2U);
+  }
+  const TestBlob blob_;
+  const cache::Layout layout_;
+};
+
+TEST_F(DiskTest, ACopyThatGotShorterIsServedOnFromTheUpstream) {
+  start_with_blob();
+  std::filesystem::resize_file(layout_.blob(blob_.digest), 2 * kMiB + 100);
+  expect_served_and_refilled();
+}
+
+TEST_F(DiskTest, ACopyThatIsEmptyToo) {
+  start_with_blob();
+  std::filesystem::resize_file(layout_.blob(blob_.digest), 0);
+  expect_served_and_refilled();
+}
+
+TEST_F(DiskTest, ARangeOfIt) {
+  start_with_blob();
+  std::filesystem::resize_file(layout_.blob(blob_.digest), kMiB);
+  expect_served_and_refilled("bytes=1000000-2999999", 1'000'000, 2'000'000);
+}
+
+TEST_F(DiskTest, ASmallRangeOfIt) {
+  start_with_blob();
+  std::filesystem::resize_file(layout_.blob(blob_.digest), kMiB);
+  expect_served_and_refilled("bytes=2000000-2000999", 2'000'000, 1'000);
+}
+
+TEST_F(DiskTest, SeveralRangesOfIt) {
+  start_with_blob();
+  std::filesystem::resize_file(layout_.blob(blob_.digest), kMiB);
+  const test::Fetched answer = get(blob_.path, "bytes=0-99,2000000-2000099,3000000-3000099");
+  EXPECT_TRUE(answer.complete);
+  for (const size_t offset : {0, 2'000'000, 3'000'000}) {
+    EXPECT_NE(answer.body.find(blob_.bytes.substr(offset, 100)), std::string::npos) << offset;
+  }
+}
+
+class ReadErrorTest : public DiskTest, public ::testing::WithParamInterface<int> {};
+INSTANTIATE_TEST_SUITE_P(Reads, ReadErrorTest, ::testing::Values(1, 2, 9, 20));
+
+// The n-th read of a file that is being served fails; each is of 128 KiB.
+TEST_P(ReadErrorTest, IsServedOnFromTheUpstream) {
+  start_with_blob();
+  std::atomic<int> reads = 0;
+  const InjectedFault not_in_memory("serve.resident", EIO);
+  const InjectedFault fault("serve.read",
+                            [&](std::string_view) { return ++reads == GetParam() ? EIO : 0; });
+  expect_served_and_refilled();
+}
+
+TEST_F(DiskTest, ManyReadersOfABadCopyShareOneFill) {
+  start_with_blob();
+  std::filesystem::resize_file(layout_.blob(blob_.digest), kMiB);
+  std::vector<std::thread> clients;
+  for (int i = 0; i < 20; ++i) {
+    clients.emplace_back([&] { EXPECT_TRUE(get(blob_.path).body == blob_.bytes); });
+  }
+  for (std::thread& client : clients) client.join();
+  EXPECT_EQ(upstream.count(blob_.path), 2U);
+}
+
+TEST_F(DiskTest, ABadCopyWithoutAnUpstreamIsAReset) {
+  start_with_blob();
+  std::filesystem::resize_file(layout_.blob(blob_.digest), kMiB);
+  upstream.stop();
+  EXPECT_FALSE(get(blob_.path).complete);
+  EXPECT_EQ(edge->stats().blobs, 0U);
+  expect_error(get(blob_.path), 502, "UNAVAILABLE");
+}
+
+TEST_F(DiskTest, AHitThatCannotBeOpenedIsAMiss) {
+  start_with_blob();
+  stop();
+  start();
+  {
+    const InjectedFault fault("open", EIO, layout_.blob(blob_.digest));
+    EXPECT_TRUE(get(blob_.path).body == blob_.bytes);
+  }
+  EXPECT_EQ(upstream.count(blob_.path), 2U);
+}
+
+TEST_F(DiskTest, AReadOnlyDiskServesItsHits) {
+  start_with_blob();
+  const InjectedFault fault("create", EROFS);
+  const TestBlob other(random_bytes(kMiB, 9));
+  upstream.serve_blob(other.path, other.bytes);
+  get(other.path);
+  EXPECT_TRUE(edge->stats().read_only);
+  const test::Fetched hit = get(blob_.path);
+  EXPECT_TRUE(hit.body == blob_.bytes);
+  EXPECT_EQ(hit.header("Cache-Status"), "edge-1; hit");
+}
+
+TEST_F(DiskTest, ALostIndexIsNoMiss) {
+  start_with_blob();
+  stop();
+  std::filesystem::remove_all(layout_.index());
+  const auto resumed = std::make_shared<std::latch>(1);
+  const InjectedFault walk("walk.batch", [resumed](std::string_view) {
+    resumed->wait();
+    return 0;
+  });
+  upstream.stop();
+  start();
+  EXPECT_TRUE(get(blob_.path).body == blob_.bytes);
+  const test::Fetched again = get(blob_.path);
+  EXPECT_EQ(again.header("Cache-Status"), "edge-1; hit");
+  EXPECT_EQ(head(blob_.path).status, 200);
+  resumed->count_down();
+}
+
+TEST_F(DiskTest, SmallBlobsAreHitsWithoutAFile) {
+  const TestBlob small(random_bytes(4000, 5));
+  upstream.serve_blob(small.path, small.bytes);
+  start();
+  EXPECT_EQ(get(small.path).body, small.bytes);
+  wait_stored(1);
+  EXPECT_TRUE(std::filesystem::is_empty(layout_.blobs()));
+  for (const bool restart : {false, true}) {
+    if (restart) {
+      stop();
+      start();
+    }
+    const test::Fetched hit = get(small.path);
+    EXPECT_EQ(hit.header("Cache-Status"), "edge-1; hit");
+    EXPECT_EQ(hit.body, small.bytes);
+    EXPECT_EQ(get(small.path, "bytes=100-199").body, small.bytes.substr(100, 100));
+    EXPECT_EQ(get(small.path, "bytes=-1").body, small.bytes.substr(3999));
+    EXPECT_NE(get(small.path, "bytes=0-9,20-29").body.find(small.bytes.substr(20, 10)),
+              std::string::npos);
+    EXPECT_EQ(head(small.path).header("Content-Length"), "4000");
+  }
+  EXPECT_EQ(upstream.count(small.path), 1U);
+}
+
+// ---- the clock
+
+TEST_F(DiskTest, AgeIsNeverNegativeAndNothingExpires) {
+  constexpr int64_t kHour = int64_t{3600} * 1'000'000;
+  std::atomic<int64_t> jump = 5 * kHour;  // the clock is ahead when the blob is stored …
+  EdgeConfig jumping = config();
+  jumping.cache.wall_clock = [&] { return cache::unix_microseconds() + jump; };
+  start(std::move(jumping));
+  EXPECT_EQ(get(blob_.path).body, blob_.bytes);
+  wait_stored(1);
+  jump = 0;  // … and put right
+  const test::Fetched hit = get(blob_.path);
+  EXPECT_EQ(hit.header("Cache-Status"), "edge-1; hit");
+  EXPECT_EQ(hit.header("Age"), "0");
+  jump = 24 * 365 * 10 * kHour;
+  EXPECT_EQ(get(blob_.path).header("Cache-Status"), "edge-1; hit");
+
+  // Stored while the clock was behind: only Age shows it.
+  const TestBlob other(random_bytes(100'000, 3));
+  upstream.serve_blob(other.path, other.bytes);
+  jump = -5 * kHour;
+  EXPECT_EQ(get(other.path).body, other.bytes);
+  wait_stored(2);
+  const int age = std::stoi(get(other.path).header("Age"));
+  EXPECT_GE(age, 5 * 3600);
+  EXPECT_LT(age, 6 * 3600);
+  stop();
+  start();
+  EXPECT_EQ(get(blob_.path).header("Cache-Status"), "edge-1; hit");
+  EXPECT_EQ(get(other.path).header("Cache-Status"), "edge-1; hit");
+}
+
+}  // namespace
+}  // namespace proxy

@@ -1,0 +1,72 @@
+#include "proxy/routing.h"
+
+#include <gtest/gtest.h>
+
+namespace proxy {
+namespace {
+
+std::shared_ptr<Upstream> upstream(UpstreamConfig config) {
+  return std::make_shared<Upstream>(std::move(config));
+}
+
+class RoutingTest : public ::testing::Test {
+ protected:
+  // "<upstream>:<repository there>", or "none".
+  std::string find(const std::string& repository, const std::string& query = "",
+                   const std::string& host = "edge.example") {
+    http::Request request;
+    request.query = query;
+    request.headers.set("Host", host);
+    const auto found = routing.find(request, repository);
+    return found ? found->upstream->name() + ":" + found->repository : "none";
+  }
+
+  Routing routing{{
+      upstream({.name = "hub", .namespaces = {"docker.io"}, .hosts = {"hub.example", "[::1]"}}),
+      upstream({.name = "quay", .namespaces = {"quay.io"}, .prefix = "quay"}),
+      upstream({.name = "deep", .prefix = "quay/deep"}),
+      upstream({.name = "rest"}),
+  }};
+};
+
+TEST_F(RoutingTest, NamespaceGoesFirst) {
+  EXPECT_EQ(find("library/busybox", "ns=docker.io"), "hub:library/busybox");
+  EXPECT_EQ(find("quay/app", "ns=docker.io"), "hub:quay/app");
+  EXPECT_EQ(find("app", "ns=QUAY.io", "hub.example"), "quay:app");
+}
+
+TEST_F(RoutingTest, UnknownNamespaceIsNobodys) {
+  EXPECT_EQ(find("app", "ns=evil.example"), "none");
+  EXPECT_EQ(find("quay/app", "ns="), "none");
+}
+
+TEST_F(RoutingTest, NamespaceDoesNotCountWhereOnlyDigestsDo) {
+  routing = Routing({upstream({.name = "origin"})});
+  EXPECT_EQ(find("app", "ns=registry.example"), "origin:app");
+  routing = Routing({upstream({.name = "origin", .images = true})});
+  EXPECT_EQ(find("app", "ns=registry.example"), "none");
+}
+
+TEST_F(RoutingTest, HostCountsWithoutItsPort) {
+  EXPECT_EQ(find("app", "", "hub.example:8443"), "hub:app");
+  EXPECT_EQ(find("app", "", "HUB.example"), "hub:app");
+  EXPECT_EQ(find("app", "", "[::1]:80"), "hub:app");
+  EXPECT_EQ(find("app", "", "[::1]"), "hub:app");
+  EXPECT_EQ(find("app", "", "hub.example.evil"), "rest:app");
+}
+
+TEST_F(RoutingTest, LongestPrefixIsTakenOff) {
+  EXPECT_EQ(find("quay/org/app"), "quay:org/app");
+  EXPECT_EQ(find("quay/deep/app"), "deep:app");
+  EXPECT_EQ(find("quay/deep"), "quay:deep");
+  EXPECT_EQ(find("quay"), "rest:quay");
+  EXPECT_EQ(find("quayside/app"), "rest:quayside/app");
+}
+
+TEST_F(RoutingTest, NothingIsMeantWhereEveryUpstreamIsSelective) {
+  routing = Routing({upstream({.name = "hub", .hosts = {"hub.example"}})});
+  EXPECT_EQ(find("app"), "none");
+}
+
+}  // namespace
+}  // namespace proxy

@@ -1,0 +1,229 @@
+// An edge and upstreams in trouble: failover, ejection, throttling, limits and what is remembered.
+#include <gmock/gmock.h>
+
+#include <atomic>
+#include <thread>
+
+#include "tests/proxy/edge_fixture.h"
+
+namespace proxy {
+namespace {
+
+namespace step = test::step;
+using std::chrono::seconds;
+constexpr size_t kMiB = 1 << 20;
+
+class UpstreamTest : public EdgeTest {
+ protected:
+  // Time stands still but for what the test moves.
+  EdgeConfig manual() {
+    EdgeConfig config = EdgeTest::config();
+    config.clock = &clock;
+    return config;
+  }
+  EdgeConfig with_second() {
+    EdgeConfig config = manual();
+    config.upstreams[0].urls.push_back(second.url());
+    return config;
+  }
+  TestBlob serve(const std::string& content) {
+    TestBlob blob(content);
+    upstream.serve_blob(blob.path, blob.bytes);
+    second.serve_blob(blob.path, blob.bytes);
+    return blob;
+  }
+
+  test::FakeUpstream second;
+};
+
+TEST_F(UpstreamTest, CutAtHalfFiftyClientsNoticeNothing) {
+  const TestBlob blob = serve(random_bytes(8 * kMiB));
+  upstream.script(blob.path, {step::send_upto(4 * kMiB), step::stall("half"), step::close()});
+  start(with_second());
+  std::vector<std::thread> clients;
+  std::atomic<int> right = 0;
+  for (int i = 0; i < 50; ++i) {
+    clients.emplace_back([&] {
+      const test::Fetched answer = get(blob.path);
+      if (answer.status == 200 && answer.complete && answer.body == blob.bytes) ++right;
+    });
+  }
+  upstream.wait_stalled("half");
+  upstream.release("half");
+  for (std::thread& client : clients) client.join();
+  EXPECT_EQ(right, 50);
+  EXPECT_EQ(second.count(blob.path), 1U);
+  EXPECT_LE(upstream.bytes_sent(blob.path) + second.bytes_sent(blob.path),
+            blob.bytes.size() + kMiB);
+}
+
+TEST_F(UpstreamTest, DeadUrlIsLeftOutAndReturnsWhenTheCheckFindsItWell) {
+  EdgeConfig config = with_second();
+  config.upstreams[0].eject_after = 3;
+  config.upstreams[0].eject_time = std::chrono::hours(10);
+  config.upstreams[0].eject_time_max = std::chrono::hours(10);
+  start(std::move(config));
+  upstream.stop();
+  for (int i = 0; i < 3; ++i) {
+    const TestBlob blob = serve("dead " + std::to_string(i));
+    EXPECT_EQ(get(blob.path).body, blob.bytes);
+  }
+  upstream.start();
+  const TestBlob left_out = serve("left out");
+  EXPECT_EQ(get(left_out.path).body, left_out.bytes);
+  EXPECT_EQ(upstream.requests().size(), 0U) << "it is well, but nobody knows yet";
+
+  upstream.serve_blob("/v2/", "{}");
+  clock.advance(seconds(10));
+  upstream.wait_complete(1);
+  EXPECT_EQ(upstream.requests()[0].target, "/v2/");
+  // The check's answer may not have been read yet.
+  for (int i = 0; upstream.requests().size() == 1; ++i) {
+    const TestBlob blob = serve("back " + std::to_string(i));
+    EXPECT_EQ(get(blob.path).body, blob.bytes);
+  }
+}
+
+TEST_F(UpstreamTest, ThrottledUpstreamIsLeftAloneByEveryone) {
+  const TestBlob first = serve("first");
+  const TestBlob other = serve("other");
+  http::Headers wait;
+  wait.set("Retry-After", "60");
+  upstream.script(first.path, {step::respond(429, wait)});
+  start(manual());
+  const test::Fetched answer = get(first.path);
+  expect_error(answer, 429, "TOOMANYREQUESTS");
+  EXPECT_EQ(answer.header("Retry-After"), "60");
+  clock.advance(seconds(20));
+  EXPECT_EQ(get(other.path).header("Retry-After"), "40");
+  EXPECT_EQ(head(other.path).status, 429);
+  EXPECT_EQ(upstream.requests().size(), 1U);
+  clock.advance(seconds(40));
+  EXPECT_EQ(get(other.path).body, other.bytes);
+  EXPECT_EQ(get(first.path).body, first.bytes);
+}
+
+TEST_F(UpstreamTest, RetryAfterAsADateIsBounded) {
+  const TestBlob blob = serve("x");
+  http::Headers wait;
+  wait.set("Retry-After", "Fri, 31 Dec 9999 23:59:59 GMT");
+  upstream.script(blob.path, {step::respond(429, wait)});
+  start(manual());
+  EXPECT_EQ(get(blob.path).header("Retry-After"), "300");
+  clock.advance(seconds(300));
+  EXPECT_EQ(get(blob.path).body, blob.bytes);
+}
+
+TEST_F(UpstreamTest, TheOtherUrlIsAskedWhileOneIsThrottled) {
+  const TestBlob blob = serve("x");
+  const TestBlob other = serve("y");
+  upstream.script(blob.path, {step::respond(429)});
+  start(with_second());
+  EXPECT_EQ(get(blob.path).body, blob.bytes);
+  EXPECT_EQ(get(other.path).body, other.bytes);
+  EXPECT_EQ(upstream.requests().size(), 1U);
+  EXPECT_EQ(second.requests().size(), 2U);
+}
+
+TEST_F(UpstreamTest, AbsenceIsRememberedForSomeSeconds) {
+  const TestBlob blob("not yet pushed");
+  start(manual());
+  expect_error(get(blob.path), 404, "BLOB_UNKNOWN");
+  expect_error(get(blob.path), 404, "BLOB_UNKNOWN");
+  EXPECT_EQ(head(blob.path).status, 404);
+  EXPECT_EQ(upstream.count(blob.path), 1U);
+  upstream.serve_blob(blob.path, blob.bytes);
+  clock.advance(seconds(10));
+  EXPECT_EQ(get(blob.path).body, blob.bytes);
+}
+
+TEST_F(UpstreamTest, WrongBytesAreAskedForElsewhereNextTime) {
+  const TestBlob blob = serve(random_bytes(1000));
+  upstream.script(blob.path, {step::corrupt(500)});
+  start(with_second());
+  expect_error(get(blob.path), 502, "UNAVAILABLE");
+  EXPECT_EQ(get(blob.path).body, blob.bytes);
+  EXPECT_EQ(upstream.count(blob.path), 1U);
+  EXPECT_EQ(second.count(blob.path), 1U);
+  const TestBlob other = serve("other blobs are asked for as before");
+  EXPECT_EQ(get(other.path).body, other.bytes);
+  EXPECT_EQ(upstream.count(other.path), 1U);
+}
+
+TEST_F(UpstreamTest, RequestsBeyondTheLimitWaitAndBeyondTheQueueAreTurnedAway) {
+  const TestBlob slow = serve("slow");
+  const TestBlob waiting = serve("waiting");
+  const TestBlob late = serve("late");
+  upstream.script(slow.path, {step::stall("slow")});
+  EdgeConfig config = manual();
+  config.upstreams[0].max_requests = 1;
+  config.upstreams[0].max_queue = 1;
+  config.upstreams[0].queue_timeout = std::chrono::hours(1);
+  start(std::move(config));
+  std::thread first([&] { EXPECT_EQ(get(slow.path).body, slow.bytes); });
+  upstream.wait_stalled("slow");
+  // Of two more one waits, and one is turned away.
+  std::atomic<int> turned_away = 0;
+  const auto ask = [&](const TestBlob& blob) {
+    const test::Fetched answer = get(blob.path);
+    if (answer.status == 503) {
+      ++turned_away;
+      turned_away.notify_all();
+    } else {
+      EXPECT_EQ(answer.body, blob.bytes);
+    }
+  };
+  std::thread other([&] { ask(waiting); });
+  std::thread third([&] { ask(late); });
+  turned_away.wait(0);
+  EXPECT_EQ(upstream.requests().size(), 1U);
+  upstream.release("slow");
+  for (std::thread* thread : {&first, &other, &third}) thread->join();
+  EXPECT_EQ(turned_away, 1);
+}
+
+TEST_F(UpstreamTest, NobodyWaitsForASlotForEver) {
+  const TestBlob slow = serve("slow");
+  const TestBlob late = serve("late");
+  upstream.script(slow.path, {step::stall("slow")});
+  EdgeConfig config = manual();
+  config.upstreams[0].max_requests = 1;
+  config.upstreams[0].client.first_byte_timeout = std::chrono::hours(1000);
+  config.limits.header_timeout = config.limits.idle_timeout = std::chrono::hours(1000);
+  start(std::move(config));
+  std::thread first([&] { EXPECT_EQ(get(slow.path).body, slow.bytes); });
+  upstream.wait_stalled("slow");
+  std::atomic<bool> done = false;
+  std::thread other([&] {
+    EXPECT_EQ(get(late.path).status, 503);
+    done = true;
+  });
+  while (!done) {
+    clock.advance(seconds(1));
+    std::this_thread::yield();
+  }
+  other.join();
+  upstream.release("slow");
+  first.join();
+}
+
+TEST_F(UpstreamTest, BlobWithoutLengthIsSizedByHead) {
+  const TestBlob blob = serve(random_bytes(3 * kMiB));
+  upstream.script(blob.path, {step::chunked(), step::expect_method("GET")});
+  upstream.script(blob.path, {step::expect_method("HEAD")});
+  start();
+  const test::Fetched answer = get(blob.path);
+  EXPECT_TRUE(answer.body == blob.bytes);
+  EXPECT_EQ(answer.header("Content-Length"), std::to_string(blob.bytes.size()));
+  EXPECT_EQ(upstream.count(blob.path), 2U);
+}
+
+TEST_F(UpstreamTest, BlobWhoseLengthNobodyTellsIsAnError) {
+  const TestBlob blob = serve("x");
+  for (int i = 0; i < 10; ++i) upstream.script(blob.path, {step::chunked()});
+  start();
+  expect_error(get(blob.path), 502, "UNAVAILABLE");
+}
+
+}  // namespace
+}  // namespace proxy
