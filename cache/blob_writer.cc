@@ -216,13 +216,14 @@ OpenContent BlobWriter::Impl::put_inside(const IndexRecord& record) {
 std::shared_ptr<const Blob> BlobWriter::commit() {
   Impl& w = *impl_;
   CHECK(w.space) << "commit() of " << w.digest.str() << ", which is committed or discarded";
-  const int64_t now = w.store.options.wall_clock();
-  const IndexRecord record{.size = size(),
-                           .stored_at = now / 1'000'000,
-                           .last_used = now,
-                           .place = {.pinned = w.store.holdings.is_to_be_pinned(w.digest), .since = now},
-                           .account = w.store.holdings.account_of_writer(w.digest),
-                           .inside = w.inside};
+  const int64_t stamp = w.store.holdings.stamp();
+  const IndexRecord record{
+      .size = size(),
+      .stored_at = w.store.options.wall_clock() / 1'000'000,
+      .last_used = stamp,
+      .place = {.pinned = w.store.holdings.is_to_be_pinned(w.digest), .since = stamp},
+      .account = w.store.holdings.account_of_writer(w.digest),
+      .inside = w.inside};
   OpenContent content;
   try {
     w.attempt([&] { content = w.inside ? w.put_inside(record) : w.put_in_place(record); });

@@ -341,6 +341,11 @@ bool Holdings::is_to_be_pinned(const oci::Digest& digest) const {
 
 // ---- uses and places ------------------------------------------------------------------------
 
+int64_t Holdings::stamp() {
+  const std::lock_guard lock(mutex_);
+  return next_use();
+}
+
 bool Holdings::many_uses() const {
   const std::lock_guard lock(mutex_);
   return eviction_.changed() >= kManyUses;

@@ -150,7 +150,7 @@ class Holdings {
   // What to evict so that so many bytes come free, for a blob that takes `newcomer` bytes (0: for
   // none). Beside what is in use there may be less: then nullopt, and nothing is taken; or, with
   // `as_far_as_possible`, that.
-  std::optional<std::vector<Taken>> take_victims(uint64_t bytes, uint64_t newcomer,
+  std::optional<std::vector<Taken>> take_victims(uint64_t bytes, uint64_t newcomer = 0,
                                                  bool as_far_as_possible = false);
   // Of the account of the writer alone: what to evict so that so many bytes more fit its quota.
   std::optional<std::vector<Taken>> take_own_victims(const oci::Digest& writing, uint64_t bytes);
@@ -172,6 +172,9 @@ class Holdings {
 
   // ---- uses and places, to be stored
 
+  // The wall clock as uses and places are stamped with it: it never goes back, and no two are
+  // alike.
+  int64_t stamp();
   bool many_uses() const;
   std::vector<std::pair<oci::Digest, Index::Use>> take_uses();
 

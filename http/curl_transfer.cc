@@ -250,6 +250,7 @@ bool CurlTransfer::take_head_line(std::string_view line) {
 size_t CurlTransfer::on_body(char* data, size_t size, size_t count, void* arg) {
   auto* self = static_cast<CurlTransfer*>(arg);
   const size_t bytes = size * count;
+  if (self->discarding_) return bytes;
   std::string& arriving = self->arriving_;
   if (!arriving.empty() && arriving.size() + bytes > self->half_) {
     self->paused_ = true;
@@ -319,6 +320,12 @@ void CurlTransfer::finish(std::optional<TransferError> error) {
 void CurlTransfer::detach() {
   if (timer_) multi_.loop.cancel_timer(*std::exchange(timer_, std::nullopt));
   if (multi_.transfers.erase(this) == 0) return;
+  if (paused_ && multi_.options.http2) {
+    // curl 7.88 loses what it holds of a paused HTTP/2 transfer that is removed (curl issue 10971),
+    // so it is taken from it first.
+    discarding_ = true;
+    curl_easy_pause(easy_.get(), CURLPAUSE_CONT);
+  }
   CHECK_EQ(curl_multi_remove_handle(multi_.handle, easy_.get()), CURLM_OK);
   easy_.reset();
   request_headers_.reset();

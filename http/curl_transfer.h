@@ -92,6 +92,7 @@ class CurlTransfer final : public ClientResponse {
   std::string reading_;
   uint64_t received_ = 0;
   bool paused_ = false;
+  bool discarding_ = false;
 
   bool done_ = false;
   std::optional<TransferError> error_;

@@ -26,14 +26,13 @@ std::string host_of(const std::string& url) {
 
 void read_credentials(const base::Section& section, UpstreamConfig& config) {
   config.bearer = http::read_secret(section, "bearer");
-  config.username = section.string("username");
-  config.password = http::read_secret(section, "password");
-  if (config.username.contains(':')) section.fail("username", "a name without ':'");
-  if (config.username.empty() != config.password.empty()) {
-    section.fail("username", "username and password together");
-  }
-  if (!config.username.empty() && !config.bearer.empty()) {
-    section.fail("username", "either username and password or bearer");
+  if (section.has("login")) {
+    const base::Section login = section.section("login");
+    config.username = login.required_string("username");
+    config.password = http::read_secret(login, "password");
+    if (config.username.contains(':')) login.fail("username", "a name without ':'");
+    if (config.password.empty()) login.fail("password", "password or password_file");
+    if (!config.bearer.empty()) section.fail("login", "either login or bearer, not both");
   }
   config.realm_hosts = section.strings("realm_hosts");
   const std::optional<RedirectRules> rules = RedirectRules::parse(section.strings("redirect_to"));

@@ -48,7 +48,7 @@ TEST_F(HoldingsTest, UsesGoForwardEvenIfTheClockDoesNot) {
 
 TEST_F(HoldingsTest, AClockThatJumpsBackChangesNoOrder) {
   int64_t now = int64_t{1} << 50;
-  Holdings holdings(10 * kPage, 2, [&] { return now; });
+  Holdings holdings({.capacity = 10 * kPage, .hot_blobs = 2, .wall_clock = [&] { return now; }});
   for (uint64_t i = 1; i <= 3; ++i) holdings.load(blob(i), {kPage, 0, static_cast<int64_t>(i)});
   const auto open = [&](uint64_t number) {
     return holdings.opened(*holdings.pin(blob(number)), base::UniqueFd());
@@ -60,8 +60,8 @@ TEST_F(HoldingsTest, AClockThatJumpsBackChangesNoOrder) {
   open(3);
   const auto uses = holdings.take_uses();
   ASSERT_EQ(uses.size(), 3U);
-  EXPECT_LT(uses[0].second, uses[1].second);
-  EXPECT_LT(uses[1].second, uses[2].second);
+  EXPECT_LT(uses[0].second.last_used, uses[1].second.last_used);
+  EXPECT_LT(uses[1].second.last_used, uses[2].second.last_used);
   auto victims = holdings.take_victims(kPage);
   ASSERT_TRUE(victims);
   EXPECT_EQ(victims->front().digest, blob(1));
@@ -70,7 +70,7 @@ TEST_F(HoldingsTest, AClockThatJumpsBackChangesNoOrder) {
 TEST_F(HoldingsTest, WhatIsHeldOrWrittenIsNotFoundInTheTree) {
   EXPECT_TRUE(holdings_.load_found(blob(1), {kPage, 0, 100}));
   EXPECT_FALSE(holdings_.load_found(blob(1), {kPage, 0, 100}));
-  holdings_.begin_write(blob(2));
+  holdings_.begin_write(blob(2), "");
   EXPECT_FALSE(holdings_.load_found(blob(2), {kPage, 0, 100}));
   holdings_.end_write(blob(2));
   EXPECT_EQ(holdings_.stats().blobs, 1U);
@@ -81,8 +81,8 @@ TEST_F(HoldingsTest, AsFarAsPossibleTakesWhatThereIs) {
   holdings_.load(blob(2), {kPage, 0, 200});
   const auto reader = use(1);
   EXPECT_FALSE(holdings_.take_victims(2 * kPage));
-  EXPECT_EQ(holdings_.take_victims(2 * kPage, true)->size(), 1U);
-  EXPECT_FALSE(holdings_.take_victims(2 * kPage, true)) << "nothing is left to take";
+  EXPECT_EQ(holdings_.take_victims(2 * kPage, 0, true)->size(), 1U);
+  EXPECT_FALSE(holdings_.take_victims(2 * kPage, 0, true)) << "nothing is left to take";
 }
 
 TEST_F(HoldingsTest, CoolingClosesWhatNobodyReads) {

@@ -78,7 +78,7 @@ class FailureTest : public EdgeTest {
   TestBlob blob;
 };
 
-// At many positions of the blob, plain and over TLS.
+// At many positions of the blob, plain and over TLS; with many clients at some of them.
 class AtPosition : public FailureTest,
                    public ::testing::WithParamInterface<std::tuple<uint64_t, bool>> {
  protected:
@@ -91,6 +91,11 @@ INSTANTIATE_TEST_SUITE_P(Positions, AtPosition,
                            return std::to_string(std::get<uint64_t>(each.param)) +
                                   (std::get<bool>(each.param) ? "Tls" : "Plain");
                          });
+
+class FiftyClients : public AtPosition {};
+INSTANTIATE_TEST_SUITE_P(Positions, FiftyClients,
+                         ::testing::Combine(::testing::Values(0, kMiB, 3 * kMiB, kSize - 1),
+                                            ::testing::Bool()));
 
 TEST_P(AtPosition, ClosedOnceIsResumedAndNobodyNotices) {
   upstream.script(blob.path, {step::send_upto(position()), step::close()});
@@ -170,7 +175,7 @@ TEST_P(AtPosition, FlippedBitIsNeverACompleteAnswer) {
   expect_recovered();
 }
 
-TEST_P(AtPosition, FlippedBitIsNeverACompleteAnswerForFiftyClients) {
+TEST_P(FiftyClients, AFlippedBitIsNeverACompleteAnswer) {
   upstream.script(blob.path, {step::corrupt(position()), step::send_upto(0), step::stall("go")});
   start();
   with_fifty_clients([&](const test::Fetched& answer) {
@@ -179,7 +184,7 @@ TEST_P(AtPosition, FlippedBitIsNeverACompleteAnswerForFiftyClients) {
   });
 }
 
-TEST_P(AtPosition, CutOnceFiftyClientsNoticeNothing) {
+TEST_P(FiftyClients, NoticeNothingOfACut) {
   upstream.script(blob.path, {step::send_upto(0), step::stall("go"), step::send_upto(position()),
                               step::close()});
   start();
@@ -190,7 +195,7 @@ TEST_P(AtPosition, CutOnceFiftyClientsNoticeNothing) {
   EXPECT_LE(upstream.bytes_sent(blob.path), blob.bytes.size() + kMiB);
 }
 
-TEST_P(AtPosition, ResetOnceFiftyClientsNoticeNothing) {
+TEST_P(FiftyClients, NoticeNothingOfAReset) {
   upstream.script(blob.path, {step::send_upto(0), step::stall("go"), step::send_upto(position()),
                               step::reset()});
   start();
