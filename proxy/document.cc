@@ -162,8 +162,16 @@ Judged judge(const DocumentName& name, Answer answer) {
   return judge_manifest(name, std::move(answer));
 }
 
-http::Headers conditions(const std::optional<cache::Reference>& known) {
+http::Headers question(const DocumentName& name) {
   http::Headers headers;
+  headers.set("Accept", accepted(name.kind));
+  if (!name.cdn_loop.empty()) headers.set("CDN-Loop", name.cdn_loop);
+  return headers;
+}
+
+// The same if all we want to know is whether it is still what we have.
+http::Headers question(const DocumentName& name, const std::optional<cache::Reference>& known) {
+  http::Headers headers = question(name);
   if (!known) return headers;
   const std::string_view etag = field_of(*known, kETag);
   const std::string_view date = field_of(*known, kLastModified);
@@ -182,10 +190,8 @@ base::Task<Judged> fetch_tagged_referrers(UpstreamClient& client, base::ThreadPo
   const auto subject = oci::Digest::parse(name.reference);
   const std::string tag =
       std::string(oci::algorithm_name(subject->algorithm())) + "-" + subject->hex().substr(0, 64);
-  http::Headers headers;
-  headers.set("Accept", accepted(DocumentName::Kind::referrers));
   std::variant<Answer, Ending> asked = co_await client.fetch(
-      "GET", "/v2/" + name.repository + "/manifests/" + tag, std::move(headers), kMaxDocument);
+      "GET", "/v2/" + name.repository + "/manifests/" + tag, question(name), kMaxDocument);
   if (auto* ending = std::get_if<Ending>(&asked)) co_return std::move(*ending);
   Answer answer = std::get<Answer>(std::move(asked));
   const bool listed = co_await pool.run([&] { return is_index(answer); });
@@ -202,19 +208,23 @@ base::Task<Judged> fetch_tagged_referrers(UpstreamClient& client, base::ThreadPo
 
 DocumentName DocumentName::manifest(std::shared_ptr<Upstream> upstream, std::string repository,
                                     const oci::Reference& reference) {
-  return {Kind::manifest, std::move(upstream), std::move(repository), oci::to_string(reference),
+  return {Kind::manifest,
+          std::move(upstream),
+          std::move(repository),
+          oci::to_string(reference),
+          "",
           ""};
 }
 
 DocumentName DocumentName::tags(std::shared_ptr<Upstream> upstream, std::string repository,
                                 std::string query) {
-  return {Kind::tags, std::move(upstream), std::move(repository), "", std::move(query)};
+  return {Kind::tags, std::move(upstream), std::move(repository), "", std::move(query), ""};
 }
 
 DocumentName DocumentName::referrers(std::shared_ptr<Upstream> upstream, std::string repository,
                                      const oci::Digest& subject, std::string query) {
-  return {Kind::referrers, std::move(upstream), std::move(repository), subject.str(),
-          std::move(query)};
+  return {Kind::referrers, std::move(upstream), std::move(repository),
+          subject.str(),   std::move(query),    ""};
 }
 
 std::optional<oci::Digest> DocumentName::digest() const {
@@ -248,10 +258,8 @@ std::string_view field_of(const cache::Reference& reference, std::string_view na
 base::Task<std::variant<Fetched, Unchanged, Ending>> fetch_document(
     UpstreamClient& client, base::ThreadPool& pool, DocumentName name,
     std::optional<cache::Reference> known) {
-  http::Headers headers = conditions(known);
-  headers.set("Accept", accepted(name.kind));
   std::variant<Answer, Ending> asked =
-      co_await client.fetch("GET", name.target(), std::move(headers), kMaxDocument);
+      co_await client.fetch("GET", name.target(), question(name, known), kMaxDocument);
   if (auto* ending = std::get_if<Ending>(&asked)) co_return std::move(*ending);
   Answer answer = std::get<Answer>(std::move(asked));
 
@@ -268,10 +276,8 @@ base::Task<std::variant<Fetched, Unchanged, Ending>> fetch_document(
 
 base::Task<std::variant<std::optional<oci::Digest>, Ending>> fetch_digest(UpstreamClient& client,
                                                                           DocumentName name) {
-  http::Headers headers;
-  headers.set("Accept", accepted(name.kind));
   std::variant<Answer, Ending> asked =
-      co_await client.fetch("HEAD", name.target(), std::move(headers), kMaxDocument);
+      co_await client.fetch("HEAD", name.target(), question(name), kMaxDocument);
   if (auto* ending = std::get_if<Ending>(&asked)) co_return std::move(*ending);
   const Answer answer = std::get<Answer>(std::move(asked));
   const Ending ending = refusal(answer);

@@ -33,6 +33,7 @@ struct DocumentName {
   std::string repository;  // its name at the upstream
   std::string reference;   // a tag or a digest; of tags and referrers, see `query`
   std::string query;       // of lists; without "ns", "" or as in the client's URL
+  std::string cdn_loop;    // of the request that wants it (RFC 8586): goes on to the upstream
 
   static DocumentName manifest(std::shared_ptr<Upstream> upstream, std::string repository,
                                const oci::Reference& reference);

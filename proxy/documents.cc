@@ -21,14 +21,23 @@ std::shared_ptr<const std::string> read_blob(const Store& store, const oci::Dige
   if (!blob || blob->size() > kMaxDocument) return nullptr;
   if (const auto inside = blob->bytes()) return std::make_shared<const std::string>(*inside);
   std::string bytes(blob->size(), '\0');
-  if (base::read_at(blob->fd(), 0, bytes.data(), bytes.size()) != bytes.size()) return nullptr;
-  return std::make_shared<const std::string>(std::move(bytes));
+  try {
+    if (base::read_at(blob->fd(), 0, bytes.data(), bytes.size()) == bytes.size()) {
+      return std::make_shared<const std::string>(std::move(bytes));
+    }
+  } catch (const base::IoError& e) {
+    LOG(ERROR) << digest.str() << " cannot be read: " << e.what();
+  }
+  store.report_bad(digest, *blob);
+  return nullptr;
 }
 
 std::string sentence(const Ending& ending) {
   switch (ending.outcome) {
     case Outcome::throttled:
       return "the upstream limits this cache's requests";
+    case Outcome::busy:
+      return "too many requests to the upstream are waiting";
     case Outcome::absent:
       return "the upstream has it no longer";
     case Outcome::refused:
@@ -250,7 +259,7 @@ base::Task<Documents::Result> Documents::confirm(DocumentName name, Kept kept) {
 base::Task<Documents::Result> Documents::keep(DocumentName name, Fetched fetched) {
   const oci::Digest& digest = fetched.reference.digest;
   const Ending stored =
-      co_await fills_.keep({name.upstream, name.repository, digest}, fetched.bytes);
+      co_await fills_.keep({name.upstream, name.repository, digest, name.cdn_loop}, fetched.bytes);
   fetched.reference.validated_at = unix_time_();
   if (stored.outcome == Outcome::verified) {
     if (name.kind == DocumentName::Kind::manifest && !name.digest()) {

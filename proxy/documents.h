@@ -10,7 +10,6 @@
 // store, so they count in its budget and may be evicted; what names lead to is in the References.
 #pragma once
 
-#include <atomic>
 #include <functional>
 #include <memory>
 #include <mutex>
@@ -58,8 +57,8 @@ class Documents {
         fills_(fills),
         unix_time_(std::move(unix_time)) {}
 
-  // The document, or why there is none: absent, refused, throttled, unreachable, digest_mismatch,
-  // storage_failed, cancelled.
+  // The document, or why there is none: absent, refused, throttled, busy, unreachable,
+  // digest_mismatch, storage_failed, cancelled.
   base::Task<std::variant<Document, Ending>> get(DocumentName name);
 
  private:

@@ -32,6 +32,8 @@ ErrorAnswer answer_for(DocumentName::Kind kind, Outcome outcome) {
       return {404, unknown(kind), "the upstream refuses it to this cache"};
     case Outcome::throttled:
       return {429, ErrorCode::too_many_requests, "the upstream limits this cache's requests"};
+    case Outcome::busy:
+      return {503, ErrorCode::unavailable, "too many requests to the upstream are waiting"};
     case Outcome::unreachable:
       return {502, ErrorCode::unavailable, "the upstream did not give it"};
     case Outcome::digest_mismatch:
@@ -88,8 +90,9 @@ std::string cache_status(const Document& document) {
 
 base::Task<void> Manifests::serve(http::Exchange& exchange, Routing::Destination from,
                                   std::string reference) {
-  const DocumentName name =
+  DocumentName name =
       DocumentName::manifest(from.upstream, from.repository, require_reference(reference));
+  name.cdn_loop = exchange.request.headers.joined("CDN-Loop");
   std::variant<Document, Ending> found = co_await documents_.get(name);
   if (auto* ending = std::get_if<Ending>(&found)) {
     co_await serve_ending(exchange, name, std::move(*ending));
@@ -105,8 +108,9 @@ base::Task<void> Manifests::serve(http::Exchange& exchange, Routing::Destination
 
 base::Task<void> Manifests::serve_tags(http::Exchange& exchange, Routing::Destination from,
                                        std::string repository) {
-  const DocumentName name =
+  DocumentName name =
       DocumentName::tags(from.upstream, from.repository, forwarded_query(exchange.request.query));
+  name.cdn_loop = exchange.request.headers.joined("CDN-Loop");
   std::variant<Document, Ending> found = co_await documents_.get(name);
   if (auto* ending = std::get_if<Ending>(&found)) {
     co_await serve_ending(exchange, name, std::move(*ending));
@@ -123,8 +127,9 @@ base::Task<void> Manifests::serve_referrers(http::Exchange& exchange, Routing::D
                                             oci::ReferrersRoute route) {
   const auto subject = oci::Digest::parse(route.digest);
   if (!subject) throw oci::Error(ErrorCode::digest_invalid, "not a sha256 or sha512 digest");
-  const DocumentName name = DocumentName::referrers(from.upstream, from.repository, *subject,
-                                                    forwarded_query(exchange.request.query));
+  DocumentName name = DocumentName::referrers(from.upstream, from.repository, *subject,
+                                              forwarded_query(exchange.request.query));
+  name.cdn_loop = exchange.request.headers.joined("CDN-Loop");
   std::variant<Document, Ending> found = co_await documents_.get(name);
   if (auto* ending = std::get_if<Ending>(&found)) {
     co_await serve_ending(exchange, name, std::move(*ending));

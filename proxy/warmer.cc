@@ -80,7 +80,7 @@ base::Task<Ending> Warmer::fill_all(DocumentName name, std::vector<oci::Descript
       const oci::Digest digest = next->digest;
       ++next;
       if (store_.contains(digest)) continue;
-      running.push_back(fills_.join({name.upstream, name.repository, digest}).fill);
+      running.push_back(fills_.join({name.upstream, name.repository, digest, name.cdn_loop}).fill);
       continue;
     }
     const std::shared_ptr<Fill> first = std::move(running.front());

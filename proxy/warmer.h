@@ -3,7 +3,6 @@
 // upstream is so configured, because its client asks for the blobs next.
 #pragma once
 
-#include <functional>
 #include <memory>
 #include <mutex>
 #include <set>

@@ -1,9 +1,8 @@
-#include "proxy/upstream_config.h"
-
 #include <gtest/gtest.h>
 
 #include <fstream>
 
+#include "proxy/upstream_config.h"
 #include "tests/support/temp_dir.h"
 
 namespace proxy {

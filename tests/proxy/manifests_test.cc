@@ -485,6 +485,35 @@ TEST_F(ManifestsTest, TheHostChoosesTheUpstream) {
   EXPECT_EQ(get(kLatest).body, one.manifest);
 }
 
+TEST_F(ManifestsTest, WhereTheRequestHasPassedIsToldToTheUpstream) {
+  serve_manifest(one.manifest, "latest");
+  start();
+  get_with(kLatest, "CDN-Loop", "other-edge");
+  now += 60;
+  get_with(kLatest, "CDN-Loop", "third-edge");
+  get_with("/v2/app/tags/list", "CDN-Loop", "other-edge");
+  ASSERT_EQ(upstream.requests().size(), 3U);
+  EXPECT_EQ(upstream.requests()[0].headers.joined("CDN-Loop"), "other-edge, edge-1");
+  EXPECT_EQ(upstream.requests()[1].headers.joined("CDN-Loop"), "third-edge, edge-1");
+  EXPECT_EQ(upstream.requests()[2].headers.joined("CDN-Loop"), "other-edge, edge-1");
+  EXPECT_EQ(get_with(by_digest(two), "CDN-Loop", "edge-1").status, 508);
+}
+
+TEST_F(ManifestsTest, ManifestsInFilesAndInTheIndex) {
+  for (const uint64_t limit : {uint64_t{0}, cache::kInlineLimit}) {
+    EdgeConfig with_limit = config();
+    with_limit.cache.root = directory.path() / std::to_string(limit);
+    with_limit.cache.inline_limit = limit;
+    serve_manifest(one.manifest, "latest");
+    start(std::move(with_limit));
+    EXPECT_EQ(get(kLatest).body, one.manifest);
+    EXPECT_EQ(get(kLatest).header("Cache-Status"), "edge-1; hit");
+    EXPECT_EQ(get(by_digest(one)).header("Cache-Status"), "edge-1; hit");
+    stop();
+  }
+  EXPECT_EQ(upstream.requests().size(), 2U);
+}
+
 TEST_F(ManifestsTest, RepositoriesDoNotShareManifests) {
   serve_manifest(one.manifest, "latest");
   start();
