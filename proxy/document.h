@@ -19,7 +19,7 @@
 #include "oci/digest.h"
 #include "oci/name.h"
 #include "proxy/progress.h"
-#include "proxy/upstream.h"
+#include "proxy/upstream_client.h"
 
 namespace proxy {
 

@@ -19,6 +19,7 @@ int64_t seconds(base::Duration duration) {
 std::shared_ptr<const std::string> read_blob(cache::BlobStore& store, const oci::Digest& digest) {
   const std::shared_ptr<const cache::Blob> blob = store.open(digest);
   if (!blob || blob->size() > kMaxDocument) return nullptr;
+  if (const auto inside = blob->bytes()) return std::make_shared<const std::string>(*inside);
   std::string bytes(blob->size(), '\0');
   if (base::read_at(blob->fd(), 0, bytes.data(), bytes.size()) != bytes.size()) return nullptr;
   return std::make_shared<const std::string>(std::move(bytes));
