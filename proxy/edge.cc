@@ -84,6 +84,8 @@ Edge::Edge(EdgeConfig config)
       documents_(workers_, pool_, store_, references_, fills_, config_.unix_time),
       warmer_(workers_, store_, documents_, fills_),
       manifests_(documents_, warmer_, config_.name),
+      purger_(pool_, store_, references_),
+      warm_queue_(workers_, warmer_),
       tls_(tls_contexts(config_)),
       monitor_(config_.name, loops_, store_, fills_, routing_) {
   if (!config_.sockets.empty() && config_.sockets.size() != config_.listeners.size()) {
@@ -111,10 +113,18 @@ Edge::Edge(EdgeConfig config)
   if (!config_.admin.address.empty()) {
     admin_ = std::make_unique<Admin>(Admin::Edge{.loops = loops_,
                                                  .pool = pool_,
+                                                 .workers = workers_,
                                                  .store = store_,
+                                                 .references = references_,
+                                                 .routing = routing_,
                                                  .fills = fills_,
+                                                 .documents = documents_,
+                                                 .warmer = warmer_,
+                                                 .warm_queue = warm_queue_,
+                                                 .purger = purger_,
                                                  .metrics = monitor_.metrics(),
-                                                 .status = [this] { return monitor_.status(); }},
+                                                 .status = [this] { return monitor_.status(); },
+                                                 .unix_time = config_.unix_time},
                                      config_.admin);
   }
 }
@@ -133,15 +143,15 @@ void Edge::start() {
 
 void Edge::stop() {
   if (std::exchange(stopped_, true)) return;
-  if (server_) {
-    // Readers that wait for a fill see it end at the deadline, and so can be reset.
-    server_->drain(config_.drain_timeout, [this] {
-      fills_.cancel();
-      workers_.cancel();
-    });
-  }
+  warm_queue_.stop();
+  // Readers that wait for a fill see it end at the deadline, and so can be reset.
+  const auto cancel = [this] {
+    fills_.cancel();
+    workers_.cancel();
+  };
+  if (server_) server_->drain(config_.drain_timeout, cancel);
   // The administration can be asked until the end, also about the drain.
-  if (admin_) admin_->drain(kAdminDrain);
+  if (admin_) admin_->drain(kAdminDrain, cancel);
   admin_.reset();
   monitor_.stop();
   server_.reset();

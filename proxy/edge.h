@@ -22,8 +22,10 @@
 #include "proxy/fill.h"
 #include "proxy/manifests.h"
 #include "proxy/monitor.h"
+#include "proxy/purger.h"
 #include "proxy/routing.h"
 #include "proxy/signature_check.h"
+#include "proxy/warm_queue.h"
 #include "proxy/warmer.h"
 #include "proxy/worker.h"
 
@@ -78,6 +80,8 @@ class Edge {
   Documents documents_;
   Warmer warmer_;
   Manifests manifests_;
+  Purger purger_;
+  WarmQueue warm_queue_;
   std::vector<std::shared_ptr<http::TlsContext>> tls_;
   Monitor monitor_;
   std::unique_ptr<http::Server> server_;

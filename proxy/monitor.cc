@@ -13,6 +13,7 @@ Monitor::Monitor(std::string name, base::LoopGroup& loops, const cache::BlobStor
       store_(store),
       fills_(fills),
       routing_(routing),
+      upstream_metrics_(loops.loop(0), routing, store),
       activity_(loops, metrics_),
       began_(loops.loop(0).now()) {
   add_metrics();
@@ -48,6 +49,7 @@ void Monitor::add_metrics() {
                  });
   metrics_.watch(Kind::gauge, "entrepot_fills_in_flight", "Blobs that are being fetched.",
                  [this] { return static_cast<double>(fills_.all().size()); });
+  metrics_.include(upstream_metrics_);
   const auto cache = [this](Kind kind, const char* name, const char* help,
                             uint64_t cache::StoreStats::* value) {
     metrics_.watch(kind, name, help,
@@ -75,6 +77,10 @@ base::Task<void> Monitor::sample(Monitor* monitor) {
     for (size_t i = 0; i < kCacheResults; ++i) {
       now.sent_bytes += totals.bytes[i];
       if (static_cast<CacheResult>(i) != CacheResult::none) now.requests += totals.requests[i];
+    }
+    for (const std::shared_ptr<Upstream>& upstream : monitor->routing_.upstreams()) {
+      for (const UrlStatus& url : upstream->status(loop.now()).urls)
+        now.received_bytes += url.bytes;
     }
     now.hits = totals.requests[static_cast<size_t>(CacheResult::hit)];
     {
@@ -111,9 +117,7 @@ Status Monitor::status() {
   }
   status.serving = activity_.serving();
   for (const std::shared_ptr<Upstream>& upstream : routing_.upstreams()) {
-    for (const std::string& url : upstream->config().urls) {
-      status.upstreams.push_back({upstream->name(), url});
-    }
+    status.upstreams.push_back(upstream->status(now));
   }
   return status;
 }

@@ -18,6 +18,7 @@
 #include "proxy/routing.h"
 #include "proxy/status.h"
 #include "proxy/throughput.h"
+#include "proxy/upstream_metrics.h"
 
 namespace proxy {
 
@@ -46,6 +47,7 @@ class Monitor {
   const Fills& fills_;
   const Routing& routing_;
   base::Metrics metrics_;
+  const UpstreamMetrics upstream_metrics_;
   Activity activity_;
   const base::TimePoint began_;
   std::atomic<const http::Server*> server_ = nullptr;
