@@ -5,6 +5,7 @@
 #include <chrono>
 #include <utility>
 
+#include "base/durable_file.h"
 #include "base/error.h"
 #include "cache/blob_writer.h"
 #include "cache/store_impl.h"
@@ -53,6 +54,25 @@ std::optional<uint64_t> BlobStore::size_of(const oci::Digest& digest) const {
   return record ? std::optional(record->size) : std::nullopt;
 }
 
+std::optional<BlobInfo> BlobStore::info(const oci::Digest& digest) const {
+  return impl_->holdings.info(digest);
+}
+
+std::vector<oci::Digest> BlobStore::blobs_of(std::string_view account) const {
+  return impl_->holdings.blobs_of(account);
+}
+
+std::optional<std::string> BlobStore::read(const oci::Digest& digest, uint64_t most) const {
+  const std::optional<Holdings::Pin> pin = impl_->pin(digest);
+  if (!pin || pin->size() > most) return std::nullopt;
+  if (pin->inside()) return impl_->index->content(digest);
+  const base::UniqueFd file = impl_->open_blob_file(digest);
+  if (!file) return std::nullopt;
+  std::string bytes(pin->size(), '\0');
+  if (base::read_at(file.get(), 0, bytes.data(), bytes.size()) != bytes.size()) return std::nullopt;
+  return bytes;
+}
+
 std::expected<std::unique_ptr<BlobWriter>, NoWriter> BlobStore::write(const oci::Digest& digest,
                                                                       uint64_t size,
                                                                       std::string_view account) {
@@ -77,16 +97,29 @@ std::optional<uint64_t> BlobStore::partial_size(const oci::Digest& digest) const
   return impl_->holdings.partial_size(digest);
 }
 
-bool BlobStore::remove(const oci::Digest& digest) {
-  if (!impl_->complete) impl_->adopt(digest, Queue::main);
+bool BlobStore::remove(const oci::Digest& digest) { return remove({&digest, 1}).blobs == 1; }
+
+BlobStore::Removed BlobStore::remove(std::span<const oci::Digest> digests) {
+  for (const oci::Digest& digest : digests) {
+    if (!impl_->complete) impl_->adopt(digest, Queue::main);
+  }
   const std::lock_guard room(impl_->room_mutex);
-  std::optional<Holdings::Taken> taken = impl_->holdings.take(digest);
-  if (!taken) return false;
-  std::vector<Holdings::Taken> removed;
-  removed.push_back(std::move(*taken));
-  impl_->remove_files(std::move(removed));
-  impl_->holdings.set_pinned(digest, false);
-  return true;
+  Removed removed;
+  std::vector<Holdings::Taken> taken;
+  for (const oci::Digest& digest : digests) {
+    const uint64_t size = size_of(digest).value_or(0);
+    std::optional<Holdings::Taken> each = impl_->holdings.take(digest);
+    if (!each) continue;
+    taken.push_back(std::move(*each));
+    ++removed.blobs;
+    removed.bytes += size;
+  }
+  std::vector<oci::Digest> gone;
+  for (const Holdings::Taken& each : taken) gone.push_back(each.digest);
+  impl_->remove_files(std::move(taken));
+  // Who removes a blob does not want it pinned when it comes back.
+  for (const oci::Digest& digest : gone) impl_->holdings.set_pinned(digest, false);
+  return removed;
 }
 
 void BlobStore::report_bad(const oci::Digest& digest, const Blob& blob) {

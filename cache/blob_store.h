@@ -24,8 +24,10 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "base/event_loop.h"
 #include "base/unique_fd.h"
@@ -57,6 +59,15 @@ class Blob {
 // The wall clock, in Unix microseconds. It may jump.
 using WallClock = std::function<int64_t()>;
 int64_t unix_microseconds();
+
+// What is known of a held blob, for administrators.
+struct BlobInfo {
+  uint64_t size = 0;
+  std::string account;    // whoever write() said
+  int64_t stored_at = 0;  // Unix seconds
+  int64_t last_used = 0;  // Unix seconds
+  bool pinned = false;
+};
 
 struct BlobStoreOptions {
   std::filesystem::path root;
@@ -129,6 +140,14 @@ class BlobStore {
   // The size of a held blob; not a use; never blocks.
   std::optional<uint64_t> size_of(const oci::Digest& digest) const;
 
+  // All of it; not a use; never blocks.
+  std::optional<BlobInfo> info(const oci::Digest& digest) const;
+  // Every blob of an account, in no order; never blocks.
+  std::vector<oci::Digest> blobs_of(std::string_view account) const;
+  // The bytes of a blob that has no more than `most` of them; not a use. nullopt if it is not held,
+  // or larger. Blocks; IoError.
+  std::optional<std::string> read(const oci::Digest& digest, uint64_t most) const;
+
   // A writer for a blob of `size` bytes: resumes the partial blob that was left behind if its size
   // is the same, else starts one. Reserves the space first and evicts for it, idle partial blobs
   // included; blobs of its own account alone if that is at its quota. A blob of this digest that is
@@ -144,6 +163,13 @@ class BlobStore {
   // Removes the blob; readers keep their bytes, and the space counts until the last one is gone.
   // False if it was not held. Blocks; IoError.
   bool remove(const oci::Digest& digest);
+  // The same of several, which is faster than one after the other. Those that were held are
+  // counted.
+  struct Removed {
+    uint64_t blobs = 0;
+    uint64_t bytes = 0;  // their sizes
+  };
+  Removed remove(std::span<const oci::Digest> digests);
   // A reader could not read this open blob: its disk fails, or its file is too short. The copy is
   // dropped, so that the next request fetches another; if the disk refuses that too, at least
   // this process holds it no longer. Blocks; throws nothing.

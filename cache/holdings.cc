@@ -209,6 +209,27 @@ void Holdings::cool() {
   hot_.clear();
 }
 
+std::optional<BlobInfo> Holdings::info(const oci::Digest& digest) const {
+  const std::lock_guard lock(mutex_);
+  const auto found = blobs_.find(digest);
+  if (found == blobs_.end()) return std::nullopt;
+  const IndexRecord& record = found->second->record;
+  return BlobInfo{.size = record.size,
+                  .account = record.account,
+                  .stored_at = record.stored_at,
+                  .last_used = record.last_used / 1'000'000,
+                  .pinned = found->second->item.place().pinned};
+}
+
+std::vector<oci::Digest> Holdings::blobs_of(std::string_view account) const {
+  const std::lock_guard lock(mutex_);
+  std::vector<oci::Digest> digests;
+  for (const auto& [digest, entry] : blobs_) {
+    if (entry->record.account == account) digests.push_back(digest);
+  }
+  return digests;
+}
+
 // ---- partial blobs and writers --------------------------------------------------------------
 
 void Holdings::begin_write(const oci::Digest& digest, std::string_view account) {

@@ -125,6 +125,9 @@ class Holdings {
   bool contains(const oci::Digest& digest) const;
   std::optional<IndexRecord> record_of(const oci::Digest& digest) const;
 
+  std::optional<BlobInfo> info(const oci::Digest& digest) const;
+  std::vector<oci::Digest> blobs_of(std::string_view account) const;
+
   // ---- partial blobs and writers
 
   // REQUIRES: nobody is writing it.

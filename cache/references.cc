@@ -267,9 +267,17 @@ void References::put(std::string_view name, const Reference& reference) {
 }
 
 bool References::remove(std::string_view name) {
+  const std::string one(name);
+  return remove({&one, 1}) == 1;
+}
+
+size_t References::remove(std::span<const std::string> names) {
   try {
     Environment::Transaction transaction(environment_->env, 0);
-    const bool removed = environment_->erase(transaction, key_of(name));
+    size_t removed = 0;
+    for (const std::string& name : names) {
+      if (environment_->erase(transaction, key_of(name))) ++removed;
+    }
     environment_->commit(transaction);
     return removed;
   } catch (const LmdbError& error) {

@@ -15,6 +15,7 @@
 #include <functional>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -48,6 +49,8 @@ class References {
   void put(std::string_view name, const Reference& reference);
   // False if there was none.
   bool remove(std::string_view name);
+  // The same of several at once; returns how many there were.
+  size_t remove(std::span<const std::string> names);
   // All of them, in no order. The function must not call back.
   void for_each(const std::function<void(std::string_view, const Reference&)>& visit) const;
   size_t size() const;

@@ -9,12 +9,15 @@
 #include "base/log.h"
 #include "http/credentials.h"
 #include "oci/digest.h"
+#include "proxy/known_names.h"
 #include "proxy/status_page.h"
 
 namespace proxy {
 namespace {
 
 constexpr size_t kMaxBody = 4 << 20;
+// More names of one blob are no help to anybody.
+constexpr size_t kMaxNames = 100;
 
 http::Response json_response(int status, const nlohmann::json& json) {
   http::Response response;
@@ -57,8 +60,8 @@ std::optional<std::string> below(const std::string& path, std::string_view prefi
   return path.substr(prefix.size());
 }
 
-// The body of a POST: an object.
-base::Task<nlohmann::json> read_json(http::Exchange& exchange) {
+// The body of a POST, which says that it is JSON.
+base::Task<std::string> read_body(http::Exchange& exchange) {
   const std::string_view type = exchange.request.headers.get("Content-Type").value_or("");
   if (!type.starts_with("application/") || !type.contains("json")) {
     throw http::StatusError(415, "the body must be JSON, and say so");
@@ -70,9 +73,23 @@ base::Task<nlohmann::json> read_json(http::Exchange& exchange) {
     body += block;
     if (body.size() > kMaxBody) throw http::StatusError(413, "a body of more than 4 MiB");
   }
+  co_return body;
+}
+
+// The same as an object.
+base::Task<nlohmann::json> read_object(http::Exchange& exchange) {
+  const std::string body = co_await read_body(exchange);
   nlohmann::json json = nlohmann::json::parse(body, nullptr, /*allow_exceptions=*/false);
   if (!json.is_object()) throw http::StatusError(400, "the body is not a JSON object");
   co_return json;
+}
+
+// A text of the object; empty if it is not there.
+std::string text(const nlohmann::json& object, const char* key) {
+  const auto found = object.find(key);
+  if (found == object.end()) return "";
+  if (!found->is_string()) throw http::StatusError(400, std::string(key) + " must be a text");
+  return found->get<std::string>();
 }
 
 bool same(std::string_view a, std::string_view b) {
@@ -84,6 +101,7 @@ bool same(std::string_view a, std::string_view b) {
 Admin::Admin(Edge edge, const AdminConfig& config, const std::vector<int>& inherited)
     : edge_(std::move(edge)),
       config_(config),
+      events_(edge_.purger, edge_.warm_queue, config.events.warm, edge_.unix_time),
       server_(
           edge_.loops, edge_.pool,
           {.handler = [this](http::Exchange& exchange) { return handle(exchange); },
@@ -129,8 +147,17 @@ base::Task<void> Admin::handle(http::Exchange& exchange) {
     co_await exchange.response.send(std::move(metrics));
   } else if (const auto digest = below(request.path, "/blobs/"); digest && read) {
     co_await inspect(exchange, *digest);
+  } else if (request.path == "/pin" && request.is("POST")) {
+    const nlohmann::json what = co_await read_object(exchange);
+    co_await pin(exchange, what);
   } else if (request.path == "/purge" && request.is("POST")) {
-    co_await purge(exchange);
+    const nlohmann::json what = co_await read_object(exchange);
+    co_await purge(exchange, what);
+  } else if (request.path == "/warm" && request.is("POST")) {
+    const nlohmann::json what = co_await read_object(exchange);
+    co_await warm(exchange, what);
+  } else if (request.path == "/events" && request.is("POST")) {
+    co_await take_events(exchange);
   } else {
     throw http::StatusError(404, "there is nothing at this path");
   }
@@ -139,37 +166,106 @@ base::Task<void> Admin::handle(http::Exchange& exchange) {
 base::Task<void> Admin::inspect(http::Exchange& exchange, std::string digest_text) {
   const oci::Digest digest = parse_digest(digest_text);
   nlohmann::json json{{"digest", digest.str()}};
-  if (const auto size = edge_.store.size_of(digest)) {
+  if (const auto info = edge_.store.info(digest)) {
     json["state"] = "held";
-    json["size"] = *size;
+    json["size"] = info->size;
+    json["upstream"] = info->account;
+    json["stored_at"] = info->stored_at;
+    json["last_used"] = info->last_used;
+    json["pinned"] = info->pinned;
   } else if (const auto fill = edge_.fills.find(digest)) {
     json["state"] = "filling";
     json["size"] = fill->progress.size().value_or(0);
     json["stored"] = fill->progress.stored();
+    json["upstream"] = fill->name.upstream->name();
   } else if (const auto partial = edge_.store.partial_size(digest)) {
     json["state"] = "partial";
     json["size"] = *partial;
   } else {
     throw http::StatusError(404, digest.str() + " is not held");
   }
+  json["names"] = nlohmann::json::array();
+  const std::vector<KnownName> names = co_await edge_.pool.run(
+      [&] { return names_leading_to(edge_.store.held(), digest, kMaxNames); });
+  for (const KnownName& name : names) {
+    json["names"].push_back({{"upstream", name.upstream}, {"path", name.target}});
+  }
   co_await exchange.response.send(json_response(200, json));
 }
 
-base::Task<void> Admin::purge(http::Exchange& exchange) {
-  const nlohmann::json what = co_await read_json(exchange);
-  const auto digest = what.find("digest");
-  if (digest == what.end() || !digest->is_string()) {
-    throw http::StatusError(400, "what to purge is missing: {\"digest\": …}");
+base::Task<void> Admin::pin(http::Exchange& exchange, const nlohmann::json& what) {
+  const oci::Digest digest = parse_digest(text(what, "digest"));
+  const auto pinned = what.find("pinned");
+  if (pinned == what.end() || !pinned->is_boolean()) {
+    throw http::StatusError(400, "\"pinned\" must be true or false");
   }
-  co_await purge_blob(exchange, parse_digest(digest->get<std::string>()));
+  const bool to = pinned->get<bool>();
+  const bool held = co_await edge_.pool.run([&] { return edge_.store.pin(digest, to); });
+  if (!held) throw http::StatusError(404, digest.str() + " is not held");
+  LOG(INFO) << (to ? "pinned " : "unpinned ") << digest.str() << " as "
+            << exchange.request.peer.address << " asked";
+  co_await exchange.response.send(json_response(200, {{"digest", digest.str()}, {"pinned", to}}));
 }
 
-base::Task<void> Admin::purge_blob(http::Exchange& exchange, oci::Digest digest) {
-  const uint64_t size = edge_.store.size_of(digest).value_or(0);
-  const bool removed = co_await edge_.pool.run([&] { return edge_.store.remove(digest); });
-  if (!removed) throw http::StatusError(404, digest.str() + " is not held");
-  LOG(INFO) << "purged " << digest.str() << " as " << exchange.request.peer.address << " asked";
-  co_await exchange.response.send(json_response(200, {{"purged", 1}, {"bytes", size}}));
+base::Task<void> Admin::purge(http::Exchange& exchange, const nlohmann::json& what) {
+  const std::string digest = text(what, "digest");
+  const std::string repository = text(what, "repository");
+  const std::string upstream = text(what, "upstream");
+  Purged purged;
+  std::string named;
+  if (!digest.empty()) {
+    named = parse_digest(digest).str();
+    purged = co_await edge_.purger.blob(parse_digest(digest));
+  } else if (!repository.empty()) {
+    const Routing::Destination to = find_repository(*edge_.routing(), repository, upstream);
+    named = "the repository " + to.repository + " of " + to.upstream->name();
+    if (!to.upstream->config().images) {
+      throw http::StatusError(
+          409, to.upstream->name() +
+                   " is an upstream of blobs alone (images: false): its manifests are not here, so "
+                   "which blobs are the repository's is not known. Purge digests, or the upstream");
+    }
+    purged = co_await edge_.purger.repository(to.upstream->name(), to.repository);
+  } else if (!upstream.empty()) {
+    named = "the upstream " + upstream;
+    purged = co_await edge_.purger.upstream(upstream);
+  } else {
+    throw http::StatusError(400,
+                            "what to purge is missing: \"digest\", \"repository\" or \"upstream\"");
+  }
+  if (purged.none()) throw http::StatusError(404, "nothing is held of " + named);
+  LOG(INFO) << "purged " << base::printable(named) << ": " << purged.blobs << " blobs of "
+            << purged.bytes << " bytes, " << purged.references << " references, as "
+            << exchange.request.peer.address << " asked";
+  co_await exchange.response.send(json_response(
+      200, {{"purged", purged.blobs}, {"bytes", purged.bytes}, {"references", purged.references}}));
+}
+
+base::Task<void> Admin::warm(http::Exchange& exchange, const nlohmann::json& what) {
+  WarmRequest request = parse_warm_request(what, *edge_.routing());
+  const WarmParts parts{.workers = edge_.workers,
+                        .fills = edge_.fills,
+                        .store = edge_.store,
+                        .documents = edge_.documents,
+                        .warmer = edge_.warmer,
+                        .purger = edge_.purger};
+  co_await serve_warm(parts, exchange, std::move(request), edge_.unix_time());
+}
+
+base::Task<void> Admin::take_events(http::Exchange& exchange) {
+  const std::string sender =
+      exchange.request.query_value("upstream").value_or(config_.events.upstream);
+  const std::shared_ptr<Upstream> upstream = upstream_named(*edge_.routing(), sender);
+  const std::string body = co_await read_body(exchange);
+  std::expected<RegistryEvents, std::string> events = parse_registry_events(body);
+  if (!events) throw http::StatusError(400, events.error());
+  const size_t accepted = events->events.size();
+  const size_t ignored = events->ignored;
+  const EventReceiver::Effects effects = co_await events_.receive(upstream, std::move(*events));
+  co_await exchange.response.send(json_response(200, {{"accepted", accepted},
+                                                      {"ignored", ignored},
+                                                      {"purged", effects.purged.blobs},
+                                                      {"warming", effects.warming}}));
 }
 
 }  // namespace proxy

@@ -4,14 +4,20 @@
 //   GET  /                a page for people
 //   GET  /stats           the same as JSON (status.h)
 //   GET  /metrics         Prometheus
-//   GET  /blobs/<digest>  whether it is held, and how
-//   POST /purge           {"digest": …}: removes it; a fill under way goes on
+//   GET  /blobs/<digest>  whether it is held, since when, why
+//   POST /pin             {"digest": …, "pinned": true or false}
+//   POST /purge           {"digest": …}, {"upstream": …} or {"repository": …, "upstream": …}:
+//   removes
+//                         what is held of it (purger.h)
+//   POST /warm            {"image": …, …} (warm_request.h): fetches it, and tells (warm.h)
+//   POST /events          what registries notify of (registry_events.h); ?upstream= says which does
 //
 // Errors are JSON {"error": …}. A POST must say that it is JSON, which no other site can make a
 // browser do. Lives on the edge's loops.
 #pragma once
 
 #include <functional>
+#include <nlohmann/json_fwd.hpp>
 #include <string>
 
 #include "base/metrics.h"
@@ -19,29 +25,41 @@
 #include "cache/blob_store.h"
 #include "http/server.h"
 #include "proxy/admin_config.h"
-#include "proxy/fill.h"
+#include "proxy/event_receiver.h"
+#include "proxy/routing.h"
 #include "proxy/status.h"
 #include "proxy/store.h"
+#include "proxy/warm.h"
 
 namespace proxy {
 
 class Admin {
  public:
-  // What it administers; all of it outlives the server. `status` is called on the pool.
+  // What it administers; all of it outlives the server and the workers' tasks.
   struct Edge {
     base::LoopGroup& loops;
     base::ThreadPool& pool;
+    Workers& workers;
     Store& store;
     Fills& fills;
+    Documents& documents;
+    Warmer& warmer;
+    WarmQueue& warm_queue;
+    Purger& purger;
     base::Metrics& metrics;
-    std::function<Status()> status;
+    CurrentRouting routing;
+    std::function<Status()> status;      // called on the pool
+    std::function<int64_t()> unix_time;  // the wall clock, in seconds
   };
 
   // Binds, unless there are sockets already: base::IoError.
   Admin(Edge edge, const AdminConfig& config, const std::vector<int>& inherited);
 
   void start();
-  void drain(std::chrono::nanoseconds limit) { server_.drain(limit); }
+  // As http::Server::drain().
+  void drain(std::chrono::nanoseconds limit, std::function<void()> on_deadline) {
+    server_.drain(limit, std::move(on_deadline));
+  }
   http::Server& server() { return server_; }
   uint16_t port() const { return server_.port(); }
   std::string address() const { return server_.address(); }
@@ -49,12 +67,15 @@ class Admin {
  private:
   base::Task<void> handle(http::Exchange& exchange);
   base::Task<void> inspect(http::Exchange& exchange, std::string digest);
-  base::Task<void> purge(http::Exchange& exchange);
-  base::Task<void> purge_blob(http::Exchange& exchange, oci::Digest digest);
+  base::Task<void> pin(http::Exchange& exchange, const nlohmann::json& what);
+  base::Task<void> purge(http::Exchange& exchange, const nlohmann::json& what);
+  base::Task<void> warm(http::Exchange& exchange, const nlohmann::json& what);
+  base::Task<void> take_events(http::Exchange& exchange);
   bool admits(const http::Request& request) const;
 
   Edge edge_;
   const AdminConfig config_;
+  EventReceiver events_;
   http::Server server_;
 };
 

@@ -9,9 +9,14 @@ namespace {
 
 constexpr uint64_t kMaxToken = 4096;
 constexpr size_t kMaxReply = 64 << 20;
+// A large purge, or a slow upstream that an image is asked of, takes its time; whoever waits can
+// leave.
+constexpr auto kPatience = std::chrono::minutes(10);
 
 http::ClientOptions client_options(const CommandOptions& options) {
   http::ClientOptions client;
+  client.first_byte_timeout = kPatience;
+  client.stall_timeout = kPatience;
   client.ca_file = options.ca;
   client.certificate = options.certificate;
   client.key = options.key;
@@ -27,15 +32,38 @@ std::string connectable(const std::string& address) {
   return address;
 }
 
-base::Task<AdminClient::Reply> fetch(http::Client* client, http::ClientRequest request) {
+// Takes the whole lines off the beginning of the text.
+void take_lines(std::string& text, const AdminClient::OnLine& line) {
+  size_t end = 0;
+  while ((end = text.find('\n')) != std::string::npos) {
+    const auto json = nlohmann::json::parse(text.substr(0, end), nullptr, false);
+    text.erase(0, end + 1);
+    if (json.is_object()) line(json);
+  }
+}
+
+base::Task<AdminClient::Reply> fetch(http::Client* client, http::ClientRequest request,
+                                     const AdminClient::OnLine* line) {
   const std::unique_ptr<http::ClientResponse> response = co_await client->fetch(std::move(request));
+  const bool in_lines = line != nullptr && response->status() == 200;
   std::string body;
   while (body.size() < kMaxReply) {
     const std::string_view bytes = co_await response->read();
     if (bytes.empty()) break;
     body += bytes;
+    if (in_lines) take_lines(body, *line);
   }
+  if (in_lines) co_return AdminClient::Reply{response->status(), nullptr};
   co_return AdminClient::Reply{response->status(), nlohmann::json::parse(body, nullptr, false)};
+}
+
+http::ClientRequest json_post(const std::string& path, const nlohmann::json& body) {
+  http::ClientRequest request;
+  request.method = "POST";
+  request.url = path;
+  request.headers.set("Content-Type", "application/json");
+  request.body = body.dump();
+  return request;
 }
 
 }  // namespace
@@ -60,12 +88,12 @@ AdminClient::AdminClient(const CommandOptions& options)
   if (token_.empty()) token_ = config.token;
 }
 
-AdminClient::Reply AdminClient::ask(http::ClientRequest request) {
+AdminClient::Reply AdminClient::ask(http::ClientRequest request, const OnLine* line) {
   request.url.insert(0, url_);
   if (!token_.empty()) request.headers.set("Authorization", "Bearer " + token_);
   Reply reply;
   try {
-    reply = base::run_task(loop_, fetch(&client_, std::move(request)));
+    reply = base::run_task(loop_, fetch(&client_, std::move(request), line));
   } catch (const http::TransferError& e) {
     throw std::runtime_error("no answer from " + url_ + ": " + e.what());
   }
@@ -83,12 +111,12 @@ AdminClient::Reply AdminClient::get(const std::string& path) {
 }
 
 AdminClient::Reply AdminClient::post(const std::string& path, const nlohmann::json& body) {
-  http::ClientRequest request;
-  request.method = "POST";
-  request.url = path;
-  request.headers.set("Content-Type", "application/json");
-  request.body = body.dump();
-  return ask(std::move(request));
+  return ask(json_post(path, body));
+}
+
+AdminClient::Reply AdminClient::post(const std::string& path, const nlohmann::json& body,
+                                     const OnLine& line) {
+  return ask(json_post(path, body), &line);
 }
 
 }  // namespace proxy

@@ -12,6 +12,9 @@ AdminConfig read_admin(const base::Section& admin) {
   if (config.token.empty() && !(config.tls && !config.tls->client_cas.empty())) {
     admin.fail("token", "a secret, or one in token_file, or tls with clientcas");
   }
+  const base::Section events = admin.section("events");
+  config.events.warm = events.boolean("warm", false);
+  config.events.upstream = events.string("upstream");
   return config;
 }
 

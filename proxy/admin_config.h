@@ -9,11 +9,18 @@
 
 namespace proxy {
 
+// What follows from the events that registries send to the administration.
+struct EventsConfig {
+  bool warm = false;     // a manifest that is pushed is fetched, with its blobs
+  std::string upstream;  // whose events they are if their URL does not say; empty: the only one's
+};
+
 struct AdminConfig {
   std::string address;  // empty: no such server
   // With client authorities, whoever shows a certificate of theirs may administer.
   std::optional<http::TlsOptions> tls;
   std::string token;  // shown as a Bearer token, or as the password of any user in a browser
+  EventsConfig events;
 };
 
 // base::ConfigError, also for a server that anybody could use.

@@ -1,5 +1,6 @@
 #include "proxy/commands.h"
 
+#include <fmt/chrono.h>
 #include <fmt/format.h>
 #include <unistd.h>
 
@@ -14,6 +15,7 @@
 #include "http/service.h"
 #include "proxy/admin_client.h"
 #include "proxy/status_page.h"
+#include "proxy/warm_progress.h"
 
 namespace proxy {
 namespace {
@@ -38,7 +40,7 @@ int guarded(const std::function<int()>& work) {
 int refused(const Reply& reply) {
   std::cerr << reply.body.value("error", "status " + std::to_string(reply.status)) << "\n";
   if (reply.status == 404) return kExitNotHeld;
-  return reply.status == 400 ? http::kExitUsage : http::kExitFailure;
+  return reply.status == 400 || reply.status == 409 ? http::kExitUsage : http::kExitFailure;
 }
 
 double number(const json& from, const std::string& pointer) {
@@ -47,6 +49,19 @@ double number(const json& from, const std::string& pointer) {
 }
 
 std::string percent(double ratio) { return fmt::format("{:.1f} %", 100 * ratio); }
+
+void print_upstream(const json& upstream) {
+  fmt::print("{:<16}{}: {} held\n", "upstream", upstream.value("name", ""),
+             human_bytes(number(upstream, "/held_bytes")));
+  for (const json& url : upstream.value("urls", json::array())) {
+    const double left_out = number(url, "/ejected_for_seconds");
+    fmt::print("{:<16}{}: {} requests, {} failed, {} received, first byte after {:.0f} ms{}\n", "",
+               url.value("url", ""), number(url, "/requests"), number(url, "/failures"),
+               human_bytes(number(url, "/received_bytes")),
+               1000 * number(url, "/first_byte_seconds"),
+               left_out > 0 ? ", left out for " + human_time(left_out) : "");
+  }
+}
 
 void print_stats(const json& stats) {
   const auto line = [](std::string_view name, const std::string& value) {
@@ -68,9 +83,33 @@ void print_stats(const json& stats) {
                    number(stats, "/cache/blobs"), human_bytes(number(stats, "/cache/blob_bytes")),
                    human_bytes(number(stats, "/cache/reserved_bytes")),
                    human_bytes(number(stats, "/cache/capacity")), number(stats, "/cache/evicted")));
+  for (const json& upstream : stats.value("upstreams", json::array())) {
+    print_upstream(upstream);
+  }
   line("now", fmt::format("{} connections, {} requests, {} fills", number(stats, "/connections"),
                           stats.value("serving", json::array()).size(),
                           stats.value("fills", json::array()).size()));
+}
+
+std::string date(double unix_seconds) {
+  const auto seconds = static_cast<time_t>(unix_seconds);
+  return fmt::format("{:%Y-%m-%d %H:%M:%S} UTC", fmt::gmtime(seconds));
+}
+
+void print_blob(const json& blob) {
+  const auto line = [](const std::string& name, const std::string& value) {
+    fmt::print("{:<16}{}\n", name, value);
+  };
+  for (const auto& [key, value] : blob.items()) {
+    if (key == "names") continue;
+    const bool time = key == "stored_at" || key == "last_used";
+    line(key, time                ? date(value.get<double>())
+              : value.is_string() ? value.get<std::string>()
+                                  : value.dump());
+  }
+  for (const json& name : blob.value("names", json::array())) {
+    line("named by", name.value("upstream", "") + " " + name.value("path", ""));
+  }
 }
 
 // The rate since the last look, where there was one; on average since it began, else.
@@ -137,25 +176,62 @@ int command_inspect(const CommandOptions& options, const std::string& digest) {
       std::cout << reply.body.dump(2) << "\n";
       return http::kExitOk;
     }
-    for (const auto& [key, value] : reply.body.items()) {
-      fmt::print("{:<16}{}\n", key, value.is_string() ? value.get<std::string>() : value.dump());
+    print_blob(reply.body);
+    return http::kExitOk;
+  });
+}
+
+int command_pin(const CommandOptions& options, const std::string& digest, bool pinned) {
+  return guarded([&] {
+    AdminClient client(options);
+    const Reply reply = client.post("/pin", {{"digest", digest}, {"pinned", pinned}});
+    if (reply.status != 200) return refused(reply);
+    if (options.json) std::cout << reply.body.dump(2) << "\n";
+    return http::kExitOk;
+  });
+}
+
+int command_purge(const CommandOptions& options, const PurgeTarget& target) {
+  return guarded([&] {
+    json what = json::object();
+    if (!target.digest.empty()) what["digest"] = target.digest;
+    if (!target.repository.empty()) what["repository"] = target.repository;
+    if (!target.upstream.empty()) what["upstream"] = target.upstream;
+    if (what.empty() || (!target.digest.empty() && what.size() > 1)) {
+      std::cerr << "what is to be purged: a digest, --repository or --upstream?\n";
+      return http::kExitUsage;
+    }
+    AdminClient client(options);
+    const Reply reply = client.post("/purge", what);
+    if (reply.status != 200) return refused(reply);
+    if (options.json) {
+      std::cout << reply.body.dump(2) << "\n";
+    } else {
+      fmt::print("purged {} blobs, {}, and {} references\n", number(reply.body, "/purged"),
+                 human_bytes(number(reply.body, "/bytes")), number(reply.body, "/references"));
     }
     return http::kExitOk;
   });
 }
 
-int command_purge(const CommandOptions& options, const std::string& digest) {
+int command_warm(const CommandOptions& options, const WarmTarget& target) {
   return guarded([&] {
     AdminClient client(options);
-    const Reply reply = client.post("/purge", {{"digest", digest}});
-    if (reply.status != 200) return refused(reply);
-    if (options.json) {
-      std::cout << reply.body.dump(2) << "\n";
-    } else {
-      fmt::print("purged {} blobs, {}\n", number(reply.body, "/purged"),
-                 human_bytes(number(reply.body, "/bytes")));
+    int status = http::kExitOk;
+    for (const std::string& image : target.images) {
+      json what{{"image", image}, {"all_tags", target.all_tags}};
+      if (!target.platforms.empty()) what["platforms"] = target.platforms;
+      if (!target.upstream.empty()) what["upstream"] = target.upstream;
+      WarmProgress progress(!options.json && ::isatty(STDOUT_FILENO) == 1);
+      const Reply reply = client.post("/warm", what, [&](const json& line) {
+        const WarmProgress::Text text = progress.add(line);
+        std::cout << (options.json ? line.dump() + "\n" : text.out) << std::flush;
+        if (!options.json) std::cerr << text.error << std::flush;
+      });
+      if (reply.status != 200) return refused(reply);
+      if (!progress.good()) status = http::kExitFailure;
     }
-    return http::kExitOk;
+    return status;
   });
 }
 

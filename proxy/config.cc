@@ -111,7 +111,14 @@ EdgeConfig read_edge_config(const std::filesystem::path& path) {
   config.takeover = server.string("takeover");
   config.health = read_health(root.section("health"));
 
-  if (root.has("admin")) config.admin = read_admin(root.section("admin"));
+  if (root.has("admin")) {
+    config.admin = read_admin(root.section("admin"));
+    const std::string& sender = config.admin.events.upstream;
+    if (!sender.empty() && std::ranges::find(config.upstreams, sender, &UpstreamConfig::name) ==
+                               config.upstreams.end()) {
+      root.section("admin").section("events").fail("upstream", "the name of one of the upstreams");
+    }
+  }
 
   const base::Section log = root.section("log");
   config.log_level = http::read_log_level(log);

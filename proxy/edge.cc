@@ -115,8 +115,10 @@ Edge::Edge(EdgeConfig config, const std::vector<http::ListeningSockets>& taken_o
       documents_(workers_, pool_, store_, fills_, in_force_->config.unix_time),
       warmer_(workers_, store_, documents_, fills_),
       manifests_(documents_, warmer_, name_),
+      purger_(pool_, store_),
+      warm_queue_(workers_, warmer_),
       tls_(tls_contexts(in_force_->config)),
-      monitor_(name_, loops_, store_, fills_),
+      monitor_(name_, loops_, store_, fills_, [this] { return routing(); }),
       health_(loops_, in_force_->config.health, in_force_->config.cache.root) {
   const EdgeConfig& first = in_force_->config;
   if (!first.sockets.empty() && first.sockets.size() != first.listeners.size()) {
@@ -137,14 +139,20 @@ Edge::Edge(EdgeConfig config, const std::vector<http::ListeningSockets>& taken_o
   server_ =
       std::make_unique<http::Server>(loops_, pool_, std::move(options), listens(first, taken_over));
   if (!first.admin.address.empty()) {
-    admin_ = std::make_unique<Admin>(
-        Admin::Edge{.loops = loops_,
-                    .pool = pool_,
-                    .store = store_,
-                    .fills = fills_,
-                    .metrics = monitor_.metrics(),
-                    .status = [this] { return monitor_.status(in_force()->routing); }},
-        first.admin, sockets_of(taken_over, first.admin.address));
+    admin_ = std::make_unique<Admin>(Admin::Edge{.loops = loops_,
+                                                 .pool = pool_,
+                                                 .workers = workers_,
+                                                 .store = store_,
+                                                 .fills = fills_,
+                                                 .documents = documents_,
+                                                 .warmer = warmer_,
+                                                 .warm_queue = warm_queue_,
+                                                 .purger = purger_,
+                                                 .metrics = monitor_.metrics(),
+                                                 .routing = [this] { return routing(); },
+                                                 .status = [this] { return monitor_.status(); },
+                                                 .unix_time = first.unix_time},
+                                     first.admin, sockets_of(taken_over, first.admin.address));
   }
 }
 
@@ -208,6 +216,11 @@ void Edge::start() {
   }
 }
 
+std::shared_ptr<const Routing> Edge::routing() const {
+  const std::shared_ptr<const InForce> in_force = this->in_force();
+  return {in_force, &in_force->routing};
+}
+
 std::chrono::nanoseconds Edge::leave() {
   health_.leave();
   return in_force()->config.drain_delay;
@@ -218,15 +231,15 @@ void Edge::stop() {
     const std::lock_guard lock(life_mutex_);
     if (std::exchange(stopped_, true)) return;
   }
-  if (server_) {
-    // Readers that wait for a fill see it end at the deadline, and so can be reset.
-    server_->drain(in_force()->config.drain_timeout, [this] {
-      fills_.cancel();
-      workers_.cancel();
-    });
-  }
+  warm_queue_.stop();
+  // Readers that wait for a fill see it end at the deadline, and so can be reset.
+  const auto cancel = [this] {
+    fills_.cancel();
+    workers_.cancel();
+  };
+  if (server_) server_->drain(in_force()->config.drain_timeout, cancel);
   // The administration can be asked until the end, also about the drain.
-  if (admin_) admin_->drain(kAdminDrain);
+  if (admin_) admin_->drain(kAdminDrain, cancel);
   admin_.reset();
   monitor_.stop();
   health_.stop();

@@ -23,9 +23,11 @@
 #include "proxy/fill.h"
 #include "proxy/manifests.h"
 #include "proxy/monitor.h"
+#include "proxy/purger.h"
 #include "proxy/routing.h"
 #include "proxy/signature_check.h"
 #include "proxy/store.h"
+#include "proxy/warm_queue.h"
 #include "proxy/warmer.h"
 #include "proxy/worker.h"
 
@@ -77,6 +79,7 @@ class Edge {
   // With the upstreams of `before` that are configured the same, if there was one.
   static std::shared_ptr<const InForce> make(EdgeConfig config, const InForce* before);
   std::shared_ptr<const InForce> in_force() const;
+  std::shared_ptr<const Routing> routing() const;
   std::vector<http::Listen> listens(const EdgeConfig& config,
                                     const std::vector<http::ListeningSockets>& taken_over) const;
   void reload_certificates(const EdgeConfig& config);
@@ -95,6 +98,8 @@ class Edge {
   Documents documents_;
   Warmer warmer_;
   Manifests manifests_;
+  Purger purger_;
+  WarmQueue warm_queue_;
   std::vector<std::shared_ptr<http::TlsContext>> tls_;
   Monitor monitor_;
   EdgeHealth health_;

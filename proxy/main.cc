@@ -170,10 +170,34 @@ int main(int argc, char** argv) {
   CLI::App* inspect = app.add_subcommand("inspect", "Print what is known of a blob");
   inspect->add_option("digest", digest)->required();
   inspect->callback([&] { status = proxy::command_inspect(options, digest); });
-  CLI::App* purge = app.add_subcommand("purge", "Remove a blob from the cache");
-  purge->add_option("digest", digest)->required();
-  purge->callback([&] { status = proxy::command_purge(options, digest); });
-  for (CLI::App* command : {stats, top, inspect, purge}) add_options(command, options);
+  CLI::App* pin = app.add_subcommand("pin", "Never evict a blob");
+  pin->add_option("digest", digest)->required();
+  pin->callback([&] { status = proxy::command_pin(options, digest, true); });
+  CLI::App* unpin = app.add_subcommand("unpin", "Let a pinned blob be evicted again");
+  unpin->add_option("digest", digest)->required();
+  unpin->callback([&] { status = proxy::command_pin(options, digest, false); });
+
+  proxy::PurgeTarget target;
+  CLI::App* purge = app.add_subcommand("purge", "Remove a blob, a repository or an upstream");
+  purge->add_option("digest", target.digest, "A blob or a manifest");
+  purge->add_option("--repository", target.repository,
+                    "What only this repository's manifests refer to: [registry/]repository");
+  purge->add_option("--upstream", target.upstream,
+                    "Everything of this upstream; with --repository, whose that is");
+  purge->callback([&] { status = proxy::command_purge(options, target); });
+
+  proxy::WarmTarget wanted;
+  CLI::App* warm = app.add_subcommand("warm", "Fetch whole images before clients ask for them");
+  warm->add_option("image", wanted.images, "[registry/]repository[:tag|@digest]")->required();
+  warm->add_option("--platform", wanted.platforms,
+                   "Only this one of an index, such as linux/amd64; can be given several times");
+  warm->add_flag("--all-tags", wanted.all_tags, "Every tag of the repository");
+  warm->add_option("--upstream", wanted.upstream, "The upstream that has it");
+  warm->callback([&] { status = proxy::command_warm(options, wanted); });
+
+  for (CLI::App* command : {stats, top, inspect, pin, unpin, purge, warm}) {
+    add_options(command, options);
+  }
   serve_command->callback([&] { status = serve(path); });
   check_command->callback([&] { status = check(path); });
 

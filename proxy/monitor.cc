@@ -6,11 +6,14 @@
 
 namespace proxy {
 
-Monitor::Monitor(std::string name, base::LoopGroup& loops, const Store& store, const Fills& fills)
+Monitor::Monitor(std::string name, base::LoopGroup& loops, const Store& store, const Fills& fills,
+                 CurrentRouting routing)
     : name_(std::move(name)),
       loops_(loops),
       store_(store),
       fills_(fills),
+      routing_(std::move(routing)),
+      upstream_metrics_(loops.loop(0), routing_, store),
       activity_(loops, metrics_),
       began_(loops.loop(0).now()) {
   add_metrics();
@@ -46,6 +49,7 @@ void Monitor::add_metrics() {
                  });
   metrics_.watch(Kind::gauge, "entrepot_fills_in_flight", "Blobs that are being fetched.",
                  [this] { return static_cast<double>(fills_.all().size()); });
+  metrics_.include(upstream_metrics_);
   const auto cache = [this](Kind kind, const char* name, const char* help,
                             uint64_t cache::StoreStats::* value) {
     metrics_.watch(kind, name, help,
@@ -74,6 +78,10 @@ base::Task<void> Monitor::sample(Monitor* monitor) {
       now.sent_bytes += totals.bytes[i];
       if (static_cast<CacheResult>(i) != CacheResult::none) now.requests += totals.requests[i];
     }
+    for (const std::shared_ptr<Upstream>& upstream : monitor->routing_()->upstreams()) {
+      for (const UrlStatus& url : upstream->status(loop.now()).urls)
+        now.received_bytes += url.bytes;
+    }
     now.hits = totals.requests[static_cast<size_t>(CacheResult::hit)];
     {
       const std::lock_guard lock(monitor->mutex_);
@@ -83,7 +91,7 @@ base::Task<void> Monitor::sample(Monitor* monitor) {
   }
 }
 
-Status Monitor::status(const Routing& routing) {
+Status Monitor::status() {
   Status status;
   status.name = name_;
   status.version = ENTREPOT_VERSION;
@@ -108,10 +116,8 @@ Status Monitor::status(const Routing& routing) {
                             .seconds = since(fill->began)});
   }
   status.serving = activity_.serving();
-  for (const std::shared_ptr<Upstream>& upstream : routing.upstreams()) {
-    for (const std::string& url : upstream->config().urls) {
-      status.upstreams.push_back({upstream->name(), url});
-    }
+  for (const std::shared_ptr<Upstream>& upstream : routing_()->upstreams()) {
+    status.upstreams.push_back(upstream->status(now));
   }
   return status;
 }

@@ -19,12 +19,14 @@
 #include "proxy/status.h"
 #include "proxy/store.h"
 #include "proxy/throughput.h"
+#include "proxy/upstream_metrics.h"
 
 namespace proxy {
 
 class Monitor {
  public:
-  Monitor(std::string name, base::LoopGroup& loops, const Store& store, const Fills& fills);
+  Monitor(std::string name, base::LoopGroup& loops, const Store& store, const Fills& fills,
+          CurrentRouting routing);
 
   // Between the two the totals are sampled every second, and the server is asked for its
   // connections. Not from a loop's thread.
@@ -33,8 +35,8 @@ class Monitor {
 
   base::Metrics& metrics() { return metrics_; }
   Activity& activity() { return activity_; }
-  // With the upstreams in force. Blocks: on the pool only.
-  Status status(const Routing& routing);
+  // Blocks: on the pool only.
+  Status status();
 
  private:
   void add_metrics();
@@ -44,7 +46,9 @@ class Monitor {
   base::LoopGroup& loops_;
   const Store& store_;
   const Fills& fills_;
+  const CurrentRouting routing_;
   base::Metrics metrics_;
+  const UpstreamMetrics upstream_metrics_;
   Activity activity_;
   const base::TimePoint began_;
   std::atomic<const http::Server*> server_ = nullptr;

@@ -6,6 +6,7 @@
 // are served and no `ns` is listed it does not count: it is a redirected client's.
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -34,5 +35,8 @@ class Routing {
  private:
   std::vector<std::shared_ptr<Upstream>> upstreams_;
 };
+
+// Gives the one that is in force now: a reload of the configuration puts another in its place.
+using CurrentRouting = std::function<std::shared_ptr<const Routing>()>;
 
 }  // namespace proxy

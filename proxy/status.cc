@@ -1,5 +1,6 @@
 #include "proxy/status.h"
 
+#include <chrono>
 #include <numeric>
 
 namespace proxy {
@@ -12,7 +13,44 @@ double ratio(const std::array<uint64_t, kCacheResults>& counts) {
   return all == 0 ? 0 : static_cast<double>(hits) / static_cast<double>(all);
 }
 
+double seconds(base::Duration duration) { return std::chrono::duration<double>(duration).count(); }
+
+nlohmann::json url_json(const UrlStatus& url) {
+  nlohmann::json json{{"url", url.url},
+                      {"requests", url.requests},
+                      {"failures", failures(url)},
+                      {"throttled", url.throttled},
+                      {"received_bytes", url.bytes},
+                      {"first_byte_seconds", first_byte_seconds(url)}};
+  if (url.ejected_for) json["ejected_for_seconds"] = seconds(*url.ejected_for);
+  if (url.throttled_for) json["throttled_for_seconds"] = seconds(*url.throttled_for);
+  if (!url.last_error.empty()) json["last_error"] = url.last_error;
+  return json;
+}
+
+nlohmann::json upstream_json(const UpstreamStatus& upstream, const cache::StoreStats& cache) {
+  const auto found = cache.accounts.find(upstream.name);
+  const cache::AccountStats held =
+      found == cache.accounts.end() ? cache::AccountStats{} : found->second;
+  nlohmann::json json{{"name", upstream.name},
+                      {"held_blobs", held.blobs},
+                      {"held_bytes", held.bytes},
+                      {"requests_in_flight", upstream.requests.in_flight},
+                      {"requests_waiting", upstream.requests.waiting},
+                      {"urls", nlohmann::json::array()}};
+  for (const UrlStatus& url : upstream.urls) json["urls"].push_back(url_json(url));
+  return json;
+}
+
 }  // namespace
+
+uint64_t failures(const UrlStatus& url) {
+  return std::accumulate(url.failures.begin(), url.failures.end(), uint64_t{0});
+}
+
+double first_byte_seconds(const UrlStatus& url) {
+  return url.answers == 0 ? 0 : seconds(url.first_byte) / static_cast<double>(url.answers);
+}
 
 double hit_ratio(const Activity::Totals& totals) { return ratio(totals.requests); }
 double byte_hit_ratio(const Activity::Totals& totals) { return ratio(totals.bytes); }
@@ -61,8 +99,8 @@ nlohmann::json to_json(const Status& status) {
                                {"seconds", each.seconds}});
   }
   json["upstreams"] = nlohmann::json::array();
-  for (const UpstreamUrl& each : status.upstreams) {
-    json["upstreams"].push_back({{"name", each.name}, {"url", each.url}});
+  for (const UpstreamStatus& each : status.upstreams) {
+    json["upstreams"].push_back(upstream_json(each, status.cache));
   }
   return json;
 }

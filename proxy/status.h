@@ -9,6 +9,7 @@
 #include "cache/blob_store.h"
 #include "proxy/activity.h"
 #include "proxy/throughput.h"
+#include "proxy/upstream.h"
 
 namespace proxy {
 
@@ -21,11 +22,6 @@ struct FillStatus {
   double seconds = 0;   // since it began
 };
 
-struct UpstreamUrl {
-  std::string name;
-  std::string url;
-};
-
 struct Status {
   std::string name;
   std::string version;
@@ -36,7 +32,7 @@ struct Status {
   cache::StoreStats cache;
   std::vector<FillStatus> fills;
   std::vector<Activity::Serving> serving;
-  std::vector<UpstreamUrl> upstreams;
+  std::vector<UpstreamStatus> upstreams;  // what is held of each, `cache.accounts` says
 };
 
 // The JSON that the administration answers with. Names and units in it are stable: bytes, seconds.
@@ -45,5 +41,10 @@ nlohmann::json to_json(const Status& status);
 // Of what was answered from the cache, or should have been: the share that was. 0 without any.
 double hit_ratio(const Activity::Totals& totals);
 double byte_hit_ratio(const Activity::Totals& totals);
+
+// Requests that failed, for whatever reason.
+uint64_t failures(const UrlStatus& url);
+// From a request to the head of its answer, on average; 0 without any.
+double first_byte_seconds(const UrlStatus& url);
 
 }  // namespace proxy

@@ -5,6 +5,8 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
+#include <utility>
+#include <vector>
 
 namespace proxy {
 namespace {
@@ -148,12 +150,44 @@ std::string serving(const Status& status) {
   return out + "</table></div>\n";
 }
 
+// What is the matter with a URL, if anything is.
+std::string condition(const UrlStatus& url) {
+  const auto left = [](base::Duration duration) {
+    return human_time(std::chrono::duration<double>(duration).count());
+  };
+  if (url.ejected_for) return "left out for " + left(*url.ejected_for);
+  if (url.throttled_for) return "throttled for " + left(*url.throttled_for);
+  return "";
+}
+
+// The slowest first.
 std::string upstreams(const Status& status) {
+  struct Row {
+    const UpstreamStatus* upstream;
+    const UrlStatus* url;
+  };
+  std::vector<Row> rows;
+  for (const UpstreamStatus& upstream : status.upstreams) {
+    for (const UrlStatus& url : upstream.urls) rows.push_back({&upstream, &url});
+  }
+  std::ranges::sort(rows, {}, [](const Row& row) {
+    return std::pair(-first_byte_seconds(*row.url), std::string_view(row.url->url));
+  });
   std::string out =
-      "<h2>Upstreams</h2>\n<div class=\"scroll\"><table><tr><th>Name</th><th>URL</th></tr>\n";
-  for (const UpstreamUrl& each : status.upstreams) {
-    out += fmt::format("<tr><td>{}</td><td><code>{}</code></td></tr>\n", escape(each.name),
-                       escape(each.url));
+      "<h2>Upstreams, the slowest first</h2>\n<div class=\"scroll\"><table><tr><th>Name</th>"
+      "<th>URL</th><th class=\"n\">First byte</th><th class=\"n\">Requests</th>"
+      "<th class=\"n\">Failed</th><th class=\"n\">Received</th><th class=\"n\">Held</th>"
+      "<th></th></tr>\n";
+  for (const auto& [upstream, url] : rows) {
+    const auto held = status.cache.accounts.find(upstream->name);
+    const uint64_t bytes = held == status.cache.accounts.end() ? 0 : held->second.bytes;
+    out += fmt::format(
+        "<tr><td>{}</td><td><code>{}</code></td><td class=\"n\">{:.0f} ms</td><td "
+        "class=\"n\">{}</td><td class=\"n\">{}</td><td class=\"n\">{}</td><td "
+        "class=\"n\">{}</td><td class=\"bad\" title=\"{}\">{}</td></tr>\n",
+        escape(upstream->name), escape(url->url), 1000 * first_byte_seconds(*url), url->requests,
+        failures(*url), human_bytes(static_cast<double>(url->bytes)),
+        human_bytes(static_cast<double>(bytes)), escape(url->last_error), condition(*url));
   }
   return out + "</table></div>\n";
 }

@@ -43,6 +43,13 @@ std::shared_ptr<cache::References> Store::references() const {
   return open ? std::shared_ptr<cache::References>(open, &open->references) : nullptr;
 }
 
+Store::Held Store::held() const {
+  const std::shared_ptr<Open> open = open_store();
+  if (!open) throw base::IoError(EBUSY, "another process has the cache");
+  return {std::shared_ptr<cache::BlobStore>(open, &open->blobs),
+          std::shared_ptr<cache::References>(open, &open->references)};
+}
+
 void Store::release(const std::function<void()>& let_go) {
   std::shared_ptr<Open> open;
   {
@@ -100,9 +107,14 @@ std::optional<uint64_t> Store::partial_size(const oci::Digest& digest) const {
   return store ? store->partial_size(digest) : std::nullopt;
 }
 
-bool Store::remove(const oci::Digest& digest) const {
+std::optional<cache::BlobInfo> Store::info(const oci::Digest& digest) const {
   const auto store = get();
-  return store && store->remove(digest);
+  return store ? store->info(digest) : std::nullopt;
+}
+
+bool Store::pin(const oci::Digest& digest, bool pinned) const {
+  const auto store = get();
+  return store && store->pin(digest, pinned);
 }
 
 void Store::report_bad(const oci::Digest& digest, const cache::Blob& blob) const {

@@ -26,6 +26,13 @@ class Store {
   std::shared_ptr<cache::BlobStore> get() const;
   std::shared_ptr<cache::References> references() const;
 
+  // Both, for who cannot do without: base::IoError (EBUSY) while another process has them.
+  struct Held {
+    std::shared_ptr<cache::BlobStore> blobs;
+    std::shared_ptr<cache::References> references;
+  };
+  Held held() const;
+
   // Closes it once nobody uses it any more; `let_go` is called, again and again, to have those stop
   // who use it for long. Blocks.
   void release(const std::function<void()>& let_go);
@@ -38,7 +45,8 @@ class Store {
   bool contains(const oci::Digest& digest) const;
   std::optional<uint64_t> size_of(const oci::Digest& digest) const;
   std::optional<uint64_t> partial_size(const oci::Digest& digest) const;
-  bool remove(const oci::Digest& digest) const;
+  std::optional<cache::BlobInfo> info(const oci::Digest& digest) const;
+  bool pin(const oci::Digest& digest, bool pinned) const;
   void report_bad(const oci::Digest& digest, const cache::Blob& blob) const;
   cache::StoreStats stats() const;
 

@@ -56,6 +56,16 @@ TEST_F(ReferencesTest, NamesOfAnyLengthAndNumberOfThem) {
   EXPECT_EQ(seen, all);
 }
 
+TEST_F(ReferencesTest, SeveralAreRemovedAtOnce) {
+  open();
+  for (const char* name : {"a", "b", "c"}) table->put(name, reference(name));
+  const std::vector<std::string> some = {"a", "c", "nothing"};
+  EXPECT_EQ(table->remove(some), 2U);
+  EXPECT_EQ(table->find("a"), std::nullopt);
+  EXPECT_TRUE(table->find("b"));
+  EXPECT_EQ(table->size(), 1U);
+}
+
 TEST_F(ReferencesTest, RemovedIsGone) {
   open();
   table->put("a", reference("a"));

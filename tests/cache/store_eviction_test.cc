@@ -135,6 +135,60 @@ TEST_F(StoreEvictionTest, APinOutlivesTheCopy) {
   expect_consistent();
 }
 
+TEST_F(StoreEvictionTest, TellsWhoseABlobIsAndWhetherItIsPinned) {
+  open(10 * kMiB);
+  put(1, 1000, "one");
+  put(2, 1000, "two");
+  put(3, 1000, "one");
+  const oci::Digest digest = digest_of(content(1, 1000));
+  store->pin(digest, true);
+  for (int round = 0; round < 2; ++round) {
+    const std::optional<cache::BlobInfo> info = store->info(digest);
+    ASSERT_TRUE(info);
+    EXPECT_EQ(info->size, 1000U);
+    EXPECT_EQ(info->account, "one");
+    EXPECT_TRUE(info->pinned);
+    EXPECT_GT(info->stored_at, 0);
+    EXPECT_THAT(store->blobs_of("one"),
+                testing::UnorderedElementsAre(digest, digest_of(content(3, 1000))));
+    EXPECT_TRUE(store->blobs_of("nobody").empty());
+    open(10 * kMiB);
+  }
+  EXPECT_FALSE(store->info(digest_of("not held")));
+}
+
+TEST_F(StoreEvictionTest, ReadingForAnAdministratorIsNoUse) {
+  int64_t now = 1'000'000'000;  // microseconds
+  open_with({.capacity = 10 * kMiB, .inline_limit = 1000, .wall_clock = [&now] { return now; }});
+  for (const uint64_t size : {1000, 2000}) {  // in the index, and in a file
+    put(size, size);
+    const oci::Digest digest = digest_of(content(size, size));
+    const int64_t before = store->info(digest)->last_used;
+    now += 10'000'000;
+    EXPECT_EQ(store->read(digest, size), content(size, size));
+    EXPECT_EQ(store->read(digest, size - 1), std::nullopt);
+    EXPECT_EQ(store->info(digest)->last_used, before);
+    EXPECT_NE(store->open(digest), nullptr);
+    EXPECT_EQ(store->info(digest)->last_used, before + 10);
+  }
+  EXPECT_EQ(store->read(digest_of("not held"), 1000), std::nullopt);
+  store.reset();  // before its clock
+}
+
+TEST_F(StoreEvictionTest, RemovesSeveralAtOnce) {
+  open(10 * kMiB);
+  for (uint64_t i = 0; i < 4; ++i) put(i, 1000);
+  const std::vector<oci::Digest> some = {digest_of(content(0, 1000)), digest_of("not held"),
+                                         digest_of(content(2, 1000))};
+  const cache::BlobStore::Removed removed = store->remove(some);
+  EXPECT_EQ(removed.blobs, 2U);
+  EXPECT_EQ(removed.bytes, 2000U);
+  EXPECT_FALSE(contains(0, 1000));
+  EXPECT_TRUE(contains(1, 1000));
+  EXPECT_EQ(store->remove(some).blobs, 0U);
+  expect_consistent();
+}
+
 TEST_F(StoreEvictionTest, PinnedBlobsBeyondASmallerCapacityAreKept) {
   open(3 * kMiB);
   for (uint64_t i = 0; i < 3; ++i) put(i, kMiB);

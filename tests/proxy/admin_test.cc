@@ -109,11 +109,18 @@ TEST_F(AdminTest, CountsWhatTheCacheDid) {
   EXPECT_EQ(stats["sent_bytes"]["hit"], blob.bytes.size());
   EXPECT_DOUBLE_EQ(stats["hit_ratio"], 0.5);
   EXPECT_EQ(stats["cache"]["blobs"], 1);
+  const json& upstream_stats = stats["upstreams"][0];
+  EXPECT_EQ(upstream_stats["name"], "origin");
+  EXPECT_EQ(upstream_stats["held_blobs"], 1);
+  EXPECT_EQ(upstream_stats["urls"][0]["requests"], 1);
+  EXPECT_EQ(upstream_stats["urls"][0]["received_bytes"], blob.bytes.size());
 
   const std::string metrics = ask("/metrics").body;
   for (const std::string& line :
        {std::string("entrepot_http_requests_total{cache=\"hit\",code=\"200\",kind=\"blob\"} 1"),
         std::string("entrepot_http_requests_total{cache=\"none\",code=\"400\",kind=\"blob\"} 1"),
+        std::string("entrepot_upstream_requests_total{upstream=\"origin\"} 1"),
+        std::string("entrepot_upstream_held_blobs{upstream=\"origin\"} 1"),
         std::string("entrepot_cache_blobs 1"), std::string("entrepot_fills_in_flight 0")}) {
     EXPECT_NE(metrics.find(line + "\n"), std::string::npos) << line << "\n" << metrics;
   }
@@ -163,14 +170,21 @@ TEST_F(AdminTest, CommandsHaveTheirExitCodes) {
                          .token_file = token,
                          .json = true};
   testing::internal::CaptureStdout();
-  EXPECT_EQ(command_purge(options, blob.digest.str()), kExitNotHeld);
+  EXPECT_EQ(command_purge(options, {.digest = blob.digest.str()}), kExitNotHeld);
   store();
   EXPECT_EQ(command_stats(options), 0);
   EXPECT_EQ(command_top(options), 0);
   EXPECT_EQ(command_inspect(options, blob.digest.str()), 0);
   EXPECT_EQ(command_inspect(options, "sha256:abc"), 2);
-  EXPECT_EQ(command_purge(options, blob.digest.str()), 0);
+  EXPECT_EQ(command_pin(options, blob.digest.str(), true), 0);
+  EXPECT_EQ(command_purge(options, {}), 2);
+  EXPECT_EQ(command_purge(options, {.repository = "app"}), 2) << "not known of blobs alone";
+  EXPECT_EQ(command_purge(options, {.upstream = "nobody"}), kExitNotHeld);
+  EXPECT_EQ(command_warm(options, {.images = {"app:none"}}), 1);
+  EXPECT_EQ(command_warm(options, {.images = {"APP"}}), 2);
+  EXPECT_EQ(command_purge(options, {.digest = blob.digest.str()}), 0);
   EXPECT_EQ(command_inspect(options, blob.digest.str()), kExitNotHeld);
+  EXPECT_EQ(command_pin(options, blob.digest.str(), false), kExitNotHeld);
   std::ofstream(token) << "wrong\n";
   EXPECT_EQ(command_stats(options), 1);
   options.url = "http://127.0.0.1:1";

@@ -32,6 +32,18 @@ TEST_F(ManifestsTest, ByDigestItIsFetchedOnceAndNeverAskedAbout) {
   EXPECT_EQ(asked(by_digest(one)), "1 0");
 }
 
+TEST_F(ManifestsTest, AreFoundWhereSmallBlobsAreKept) {
+  serve_manifest(one.manifest, "latest");
+  EdgeConfig inside = config();
+  inside.cache.inline_limit = cache::kInlineLimit;
+  start(std::move(inside));
+  for (const char* status : {"edge-1; fwd=uri-miss; stored", "edge-1; hit"}) {
+    const test::Fetched answer = get(kLatest);
+    EXPECT_EQ(answer.body, one.manifest);
+    EXPECT_EQ(answer.header("Cache-Status"), status);
+  }
+}
+
 TEST_F(ManifestsTest, HeadersAreWhatClientsNeed) {
   serve_manifest(one.manifest, "latest");
   start();

@@ -3,6 +3,7 @@
 
 #include "proxy/status_page.h"
 #include "proxy/throughput.h"
+#include "proxy/upstream_metrics.h"
 
 namespace proxy {
 namespace {
@@ -46,6 +47,71 @@ TEST(StatusPage, EscapesWhatClientsSent) {
   for (const char* raw : {"<script", "<b>sha", "<u>", "<r>"}) {
     EXPECT_EQ(page.find(raw), std::string::npos) << raw;
   }
+}
+
+Status with_upstreams() {
+  Status status;
+  status.cache.accounts["slow"] = {.blobs = 2, .bytes = 8192};
+  UpstreamStatus& fast = status.upstreams.emplace_back();
+  fast.name = "fast";
+  fast.urls.push_back({.url = "https://fast.example"});
+  fast.urls[0].answers = 10;
+  fast.urls[0].first_byte = std::chrono::milliseconds(100);
+  UpstreamStatus& slow = status.upstreams.emplace_back();
+  slow.name = "slow";
+  slow.urls.push_back({.url = "https://slow.example", .requests = 3, .failures = {1, 0, 1}});
+  slow.urls[0].answers = 2;
+  slow.urls[0].bytes = 5000;
+  slow.urls[0].first_byte = std::chrono::milliseconds(800);
+  slow.urls[0].ejected_for = std::chrono::seconds(30);
+  slow.urls[0].last_error = "<refused>";
+  return status;
+}
+
+TEST(StatusPage, TheSlowestUpstreamIsTheFirst) {
+  const std::string page = status_page(with_upstreams());
+  const size_t slow = page.find("slow.example");
+  ASSERT_NE(slow, std::string::npos);
+  EXPECT_LT(slow, page.find("fast.example"));
+  for (const char* text : {"400 ms", "10 ms", "8.19 kB", "5.00 kB", "left out for 30s"}) {
+    EXPECT_NE(page.find(text), std::string::npos) << text;
+  }
+  EXPECT_EQ(page.find("<refused>"), std::string::npos);
+}
+
+TEST(Status, UpstreamsInJson) {
+  const nlohmann::json json = to_json(with_upstreams());
+  const nlohmann::json& slow = json["upstreams"][1];
+  EXPECT_EQ(slow["name"], "slow");
+  EXPECT_EQ(slow["held_blobs"], 2);
+  EXPECT_EQ(slow["held_bytes"], 8192);
+  const nlohmann::json& url = slow["urls"][0];
+  EXPECT_EQ(url["requests"], 3);
+  EXPECT_EQ(url["failures"], 2);
+  EXPECT_EQ(url["received_bytes"], 5000);
+  EXPECT_DOUBLE_EQ(url["first_byte_seconds"], 0.4);
+  EXPECT_DOUBLE_EQ(url["ejected_for_seconds"], 30);
+  EXPECT_EQ(json["upstreams"][0]["held_bytes"], 0);
+}
+
+TEST(UpstreamMetrics, HaveTheUpstreamsNameAsTheirOnlyLabel) {
+  const Status status = with_upstreams();
+  std::map<std::string, double> of_slow;
+  for (const prometheus::MetricFamily& family : upstream_metrics(status.upstreams, status.cache)) {
+    ASSERT_EQ(family.metric.size(), 2U) << family.name;
+    for (const prometheus::ClientMetric& metric : family.metric) {
+      ASSERT_EQ(metric.label.size(), 1U) << family.name;
+      EXPECT_EQ(metric.label[0].name, "upstream");
+      if (metric.label[0].value != "slow") continue;
+      of_slow[family.name] = family.type == prometheus::MetricType::Counter ? metric.counter.value
+                                                                            : metric.gauge.value;
+    }
+  }
+  EXPECT_EQ(of_slow["entrepot_upstream_failures_total"], 2);
+  EXPECT_EQ(of_slow["entrepot_upstream_received_bytes_total"], 5000);
+  EXPECT_EQ(of_slow["entrepot_upstream_held_bytes"], 8192);
+  EXPECT_EQ(of_slow["entrepot_upstream_ejected_urls"], 1);
+  EXPECT_DOUBLE_EQ(of_slow["entrepot_upstream_first_byte_seconds_total"], 0.8);
 }
 
 TEST(StatusPage, NumbersAreForPeople) {

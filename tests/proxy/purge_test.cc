@@ -1,0 +1,152 @@
+// Purges of repositories and upstreams, pins, and what is told of a blob.
+#include "tests/proxy/admin_fixture.h"
+
+namespace proxy {
+namespace {
+
+using nlohmann::json;
+
+class PurgeTest : public AdministeredTest {
+ protected:
+  void warm(const std::string& image) {
+    const test::Fetched answer = post("/warm", json{{"image", image}}.dump());
+    ASSERT_NE(answer.body.find("\"failed\":0"), std::string::npos) << answer.body;
+    ASSERT_NE(answer.body.find("\"failed_images\":0"), std::string::npos) << answer.body;
+  }
+  // As serve_image, of another repository.
+  void serve_there(const TestImage& image, const std::string& tag, const std::string& repository) {
+    serve_manifest(image.manifest, tag, oci::media_type::kOciManifest, repository);
+    upstream.serve_blob(TestBlob(image.config, repository).path, image.config);
+    for (const std::string& layer : image.layers) {
+      upstream.serve_blob(TestBlob(layer, repository).path, layer);
+    }
+  }
+  json purge(const json& what) { return post_json("/purge", what); }
+  int refused(const json& what) { return post("/purge", what.dump()).status; }
+
+  TestImage one{1};
+  TestImage two{20};  // no layer of the other
+};
+
+TEST_F(PurgeTest, ARepositoryWithWhatOnlyItsManifestsName) {
+  serve_image(one, "1");
+  serve_image(two, "2");
+  serve_there(two, "x", "app/other");
+  start();
+  for (const char* image : {"app:1", "app:2", "app/other:x"}) warm(image);
+  ASSERT_TRUE(whole(one) && whole(two));
+  const json purged = purge({{"repository", "app"}});
+  EXPECT_EQ(purged["purged"], 4) << "a manifest, a config, two layers";
+  EXPECT_EQ(purged["bytes"], 6200 + one.manifest.size());
+  EXPECT_EQ(purged["references"], 4) << "two tags and two digests";
+  EXPECT_FALSE(held_bytes(one.manifest) || held_bytes(one.config) || held_bytes(one.layers[0]));
+  EXPECT_TRUE(whole(two)) << "another repository's too";
+  EXPECT_EQ(refused({{"repository", "app"}}), 404);
+
+  EXPECT_EQ(purge({{"repository", "app/other"}, {"upstream", "origin"}})["purged"], 4);
+  EXPECT_EQ(edge->stats().blobs, 0U);
+}
+
+TEST_F(PurgeTest, ChildrenOfAnIndexGoWithIt) {
+  serve_image(one);
+  serve_image(two);
+  serve_manifest(index_of({&one, &two}), "latest", oci::media_type::kOciIndex);
+  start();
+  warm("app");
+  EXPECT_EQ(purge({{"repository", "app"}})["purged"], 9);
+  EXPECT_EQ(edge->stats().blobs, 0U);
+}
+
+TEST_F(PurgeTest, ABlobWhoseManifestIsNotKnownStays) {
+  const TestBlob lone(random_bytes(5000, 9));
+  upstream.serve_blob(lone.path, lone.bytes);
+  serve_image(one, "1");
+  start();
+  warm("app:1");
+  ASSERT_EQ(get(lone.path).status, 200);
+  wait_stored(5);
+  purge({{"repository", "app"}});
+  EXPECT_TRUE(held(lone.digest.str()));
+  // Of the upstream it is all the same.
+  EXPECT_EQ(purge({{"upstream", "origin"}})["purged"], 1);
+  EXPECT_EQ(edge->stats().blobs, 0U);
+}
+
+TEST_F(PurgeTest, AnUpstreamWithAllOfItsNames) {
+  serve_image(one, "1");
+  test::FakeUpstream second;
+  const TestBlob lone(random_bytes(5000, 9));
+  second.serve_blob(lone.path, lone.bytes);
+  EdgeConfig both = config();
+  both.upstreams.push_back(both.upstreams[0]);
+  both.upstreams[1].name = "second";
+  both.upstreams[1].urls = {second.url()};
+  both.upstreams[1].prefix = "second";
+  start(std::move(both));
+  warm("app:1");
+  ASSERT_EQ(get("/v2/second/app/blobs/" + lone.digest.str()).body, lone.bytes);
+  wait_stored(5);
+  const json purged = purge({{"upstream", "origin"}});
+  EXPECT_EQ(purged["purged"], 4);
+  EXPECT_EQ(purged["references"], 2);
+  EXPECT_TRUE(held(lone.digest.str()));
+  EXPECT_EQ(refused({{"upstream", "origin"}}), 404);
+  EXPECT_EQ(refused({{"upstream", "nobody"}}), 404);
+}
+
+TEST_F(PurgeTest, ManyBlobs) {
+  TestImage large(1, 150);
+  serve_image(large, "1");
+  start();
+  warm("app:1");
+  EXPECT_EQ(purge({{"repository", "app"}})["purged"], 152);
+  EXPECT_EQ(edge->stats().blobs, 0U);
+}
+
+TEST_F(PurgeTest, OfAnUpstreamOfBlobsAloneRepositoriesAreNotKnown) {
+  EdgeConfig blobs_only = config();
+  blobs_only.upstreams[0].images = false;
+  serve_image(one, "1");
+  start(std::move(blobs_only));
+  warm("app:1");
+  const test::Fetched answer = post("/purge", R"({"repository":"app"})");
+  EXPECT_EQ(answer.status, 409);
+  EXPECT_NE(answer.body.find("images: false"), std::string::npos) << answer.body;
+  EXPECT_TRUE(whole(one));
+}
+
+TEST_F(PurgeTest, TellsWhatABlobIsThereFor) {
+  serve_image(one);
+  serve_manifest(index_of({&one}), "latest", oci::media_type::kOciIndex);
+  start();
+  warm("app");
+  const json layer = inspect(oci::Digest::of(oci::Algorithm::sha256, one.layers[0]).str());
+  EXPECT_EQ(layer["upstream"], "origin");
+  EXPECT_EQ(layer["size"], 3000);
+  EXPECT_EQ(layer["pinned"], false);
+  EXPECT_GT(layer["stored_at"], 1'000'000'000);
+  EXPECT_GE(layer["last_used"], layer["stored_at"]);
+  std::vector<std::string> paths;
+  for (const json& name : layer["names"]) {
+    EXPECT_EQ(name["upstream"], "origin");
+    paths.push_back(name["path"]);
+  }
+  ASSERT_EQ(paths.size(), 3U) << "the image's digest, the index' digest and tag";
+  EXPECT_EQ(paths.front(), "/v2/app/manifests/latest") << layer;
+}
+
+TEST_F(PurgeTest, APinIsKeptAndTakenOff) {
+  serve_image(one, "1");
+  start();
+  const std::string digest = one.digest();
+  EXPECT_EQ(post("/pin", json{{"digest", digest}, {"pinned", true}}.dump()).status, 404);
+  warm("app:1");
+  EXPECT_EQ(post_json("/pin", {{"digest", digest}, {"pinned", true}})["pinned"], true);
+  EXPECT_EQ(inspect(digest)["pinned"], true);
+  EXPECT_EQ(post_json("/pin", {{"digest", digest}, {"pinned", false}})["pinned"], false);
+  EXPECT_EQ(inspect(digest)["pinned"], false);
+  EXPECT_EQ(post("/pin", json{{"digest", digest}}.dump()).status, 400);
+}
+
+}  // namespace
+}  // namespace proxy
