@@ -6,6 +6,7 @@
 #include <deque>
 #include <map>
 #include <nlohmann/json.hpp>
+#include <set>
 
 #include "base/error.h"
 
@@ -16,7 +17,7 @@ using nlohmann::json;
 
 constexpr size_t kFillsAtOnce = 4;
 constexpr auto kProgressEvery = std::chrono::seconds(1);
-// Pages of a list of tags; a registry that always has a next one ends here.
+// Pages of a list of tags; a registry that always has a new next one ends here.
 constexpr size_t kMaxPages = 1000;
 
 // The fills under way for one request, shared with the tasks that wait for them; on their loop.
@@ -78,15 +79,11 @@ class WarmAnswer {
   Totals totals_;
 };
 
-// Adds those of one page; false if it is none.
+// Adds those of one page, which is kept as an array; false if it is none.
 bool add_tags(const std::string& page, std::vector<std::string>& tags) {
   simdjson::dom::parser parser;
-  simdjson::dom::element root;
-  simdjson::dom::element list;
-  if (parser.parse(page).get(root) != simdjson::SUCCESS) return false;
-  if (root["tags"].get(list) != simdjson::SUCCESS) return false;
   simdjson::dom::array array;
-  if (list.get(array) != simdjson::SUCCESS) return list.is_null();
+  if (parser.parse(page).get(array) != simdjson::SUCCESS) return false;
   for (const auto element : array) {
     std::string_view tag;
     if (element.get(tag) != simdjson::SUCCESS || !oci::valid_tag(tag)) return false;
@@ -98,7 +95,8 @@ bool add_tags(const std::string& page, std::vector<std::string>& tags) {
 base::Task<std::variant<std::vector<std::string>, Ending>> WarmAnswer::tags() {
   std::vector<std::string> tags;
   std::string query;
-  for (size_t page = 0; page < kMaxPages; ++page) {
+  std::set<std::string> asked;
+  while (asked.size() < kMaxPages && asked.insert(query).second) {
     std::variant<Document, Ending> found = co_await parts_.documents.get(
         DocumentName::tags(request_.upstream, request_.repository, query));
     if (auto* ending = std::get_if<Ending>(&found)) co_return std::move(*ending);

@@ -90,18 +90,29 @@ TEST_F(WarmTest, OfAnIndexThePlatformsThatAreWanted) {
 TEST_F(WarmTest, AllTagsOfARepository) {
   serve_image(one, "1");
   serve_image(two, "2");
-  http::Headers json_type;
-  json_type.set("Content-Type", "application/json");
-  http::Headers next = json_type;
-  next.set("Link", "</v2/app/tags/list?last=1&n=1>; rel=\"next\"");
-  upstream.serve_blob("/v2/app/tags/list", R"({"name":"app","tags":["1"]})", next);
-  upstream.serve_blob("/v2/app/tags/list?last=1&n=1", R"({"name":"app","tags":["2"]})", json_type);
+  const std::string list = "/v2/app/tags/list";
+  http::Headers headers;
+  headers.set("Content-Type", "application/json");
+  // The page that is asked for first has a next one.
+  upstream.serve_blob(list, R"({"name":"app","tags":["2"]})", headers);
+  headers.set("Link", "<" + list + "?last=1&n=1>; rel=\"next\"");
+  upstream.script(list, {test::step::respond(200, headers, R"({"name":"app","tags":["1"]})")});
   start();
   const std::vector<json> lines = warm({{"image", "app"}, {"all_tags", true}});
   EXPECT_EQ(last(lines)["images"], 2);
   EXPECT_EQ(last(lines)["fetched"], 6);
   EXPECT_TRUE(whole(one));
   EXPECT_TRUE(whole(two));
+}
+
+TEST_F(WarmTest, AListOfTagsThatIsItsOwnNextPageHasAnEnd) {
+  serve_image(one, "1");
+  http::Headers headers;
+  headers.set("Content-Type", "application/json");
+  headers.set("Link", "</v2/app/tags/list?last=1&n=1>; rel=\"next\"");
+  upstream.serve_blob("/v2/app/tags/list", R"({"name":"app","tags":["1"]})", headers);
+  start();
+  EXPECT_EQ(last(warm({{"image", "app"}, {"all_tags", true}}))["images"], 2);
 }
 
 TEST_F(WarmTest, ATagIsAskedForAnewWithinItsLifetime) {
