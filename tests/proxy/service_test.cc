@@ -129,12 +129,13 @@ class TakeoverTest : public EdgeServiceTest {
     write_takeover_config();
   }
   void write_takeover_config(const std::string& more_listeners = "") {
-    dir_.write("edge.yml",
-               "listen: [{addr: '127.0.0.1:0'}" + more_listeners + "]\ncache: {directory: " +
-                   (dir_.path() / "cache").string() + ", size: 1GiB}\nupstreams: [{urls: ['" +
-                   upstream_.url() + "']}]\nserver: {loops: 2, threads: 2, takeover: " +
-                   (dir_.path() / "takeover").string() +
-                   "}\nadmin: {addr: '127.0.0.1:" + std::to_string(admin_port_) + "', token: t}\n");
+    dir_.write("edge.yml", "listen: [{addr: '127.0.0.1:0'}" + more_listeners +
+                               "]\ncache: {directory: " + (dir_.path() / "cache").string() +
+                               ", size: 1GiB}\nupstreams: [{urls: ['" + upstream_.url() +
+                               "']}]\nserver: {loops: 2, threads: 2, takeover: " +
+                               (dir_.path() / "takeover").string() +
+                               "}\nadmin: {addr: '127.0.0.1:" + std::to_string(admin_port_) +
+                               "', token: t}\nlog: {accesslog: {disabled: true}}\n");
   }
   void start_old() {
     start();
