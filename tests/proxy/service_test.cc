@@ -135,7 +135,7 @@ class TakeoverTest : public EdgeServiceTest {
                                "']}]\nserver: {loops: 2, threads: 2, takeover: " +
                                (dir_.path() / "takeover").string() +
                                "}\nadmin: {addr: '127.0.0.1:" + std::to_string(admin_port_) +
-                               "', token: t}\n");
+                               "', token: t}\nlog: {accesslog: {disabled: true}}\n");
   }
   void start_old() {
     start();
