@@ -78,10 +78,7 @@ base::Task<void> Monitor::sample(Monitor* monitor) {
       now.sent_bytes += totals.bytes[i];
       if (static_cast<CacheResult>(i) != CacheResult::none) now.requests += totals.requests[i];
     }
-    for (const std::shared_ptr<Upstream>& upstream : monitor->routing_()->upstreams()) {
-      for (const UrlStatus& url : upstream->status(loop.now()).urls)
-        now.received_bytes += url.bytes;
-    }
+    now.received_bytes = monitor->received_bytes(loop.now());
     now.hits = totals.requests[static_cast<size_t>(CacheResult::hit)];
     {
       const std::lock_guard lock(monitor->mutex_);
@@ -89,6 +86,15 @@ base::Task<void> Monitor::sample(Monitor* monitor) {
     }
     co_await monitor->stopped_.wait(ticket, loop.after(std::chrono::seconds(1)));
   }
+}
+
+uint64_t Monitor::received_bytes(base::TimePoint now) const {
+  const std::shared_ptr<const Routing> routing = routing_();
+  uint64_t bytes = 0;
+  for (const std::shared_ptr<Upstream>& upstream : routing->upstreams()) {
+    for (const UrlStatus& url : upstream->status(now).urls) bytes += url.bytes;
+  }
+  return bytes;
 }
 
 Status Monitor::status() {
@@ -116,7 +122,8 @@ Status Monitor::status() {
                             .seconds = since(fill->began)});
   }
   status.serving = activity_.serving();
-  for (const std::shared_ptr<Upstream>& upstream : routing_()->upstreams()) {
+  const std::shared_ptr<const Routing> routing = routing_();
+  for (const std::shared_ptr<Upstream>& upstream : routing->upstreams()) {
     status.upstreams.push_back(upstream->status(now));
   }
   return status;

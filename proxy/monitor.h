@@ -41,6 +41,7 @@ class Monitor {
  private:
   void add_metrics();
   static base::Task<void> sample(Monitor* monitor);
+  uint64_t received_bytes(base::TimePoint now) const;
 
   const std::string name_;
   base::LoopGroup& loops_;

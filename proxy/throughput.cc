@@ -8,6 +8,9 @@ void Throughput::add(base::TimePoint now, const Sample& totals) {
   while (!samples_.empty() && samples_.front().when < now - std::chrono::minutes(1)) {
     samples_.pop_front();
   }
+  const bool anew =
+      !samples_.empty() && totals.received_bytes < samples_.back().totals.received_bytes;
+  if (anew) samples_.clear();
   samples_.push_back({now, totals});
 }
 

@@ -14,7 +14,7 @@ class Throughput {
     uint64_t requests = 0;
     uint64_t hits = 0;            // answered from the store
     uint64_t sent_bytes = 0;      // to clients
-    uint64_t received_bytes = 0;  // from upstreams
+    uint64_t received_bytes = 0;  // from upstreams; counted anew if a reload replaces one
   };
   struct PerSecond {
     double requests = 0;

@@ -86,7 +86,8 @@ std::vector<MetricFamily> upstream_metrics(const std::vector<UpstreamStatus>& up
 
 std::vector<MetricFamily> UpstreamMetrics::Collect() const {
   std::vector<UpstreamStatus> upstreams;
-  for (const std::shared_ptr<Upstream>& upstream : routing_()->upstreams()) {
+  const std::shared_ptr<const Routing> routing = routing_();
+  for (const std::shared_ptr<Upstream>& upstream : routing->upstreams()) {
     upstreams.push_back(upstream->status(loop_.now()));
   }
   return upstream_metrics(upstreams, store_.stats());

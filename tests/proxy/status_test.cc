@@ -36,6 +36,15 @@ TEST(Throughput, ForgetsWhatIsOlderThanAMinute) {
   EXPECT_EQ(throughput.over_the_last_minute().requests, 0);
 }
 
+TEST(Throughput, BeginsAnewWithAnUpstreamThatDoes) {
+  Throughput throughput;
+  throughput.add(at(0), {.received_bytes = 1'000'000});
+  throughput.add(at(1), {.received_bytes = 500});
+  EXPECT_EQ(throughput.over_the_last_minute().received_bytes, 0);
+  throughput.add(at(2), {.received_bytes = 700});
+  EXPECT_DOUBLE_EQ(throughput.over_the_last_minute().received_bytes, 200);
+}
+
 TEST(StatusPage, EscapesWhatClientsSent) {
   Status status;
   status.name = "edge & <1>";
