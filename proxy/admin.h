@@ -57,8 +57,8 @@ class Admin {
 
   void start();
   // As http::Server::drain().
-  void drain(std::chrono::nanoseconds limit, std::function<void()> on_deadline) {
-    server_.drain(limit, std::move(on_deadline));
+  void drain(std::chrono::nanoseconds limit, const std::function<void()>& at_deadline) {
+    server_.drain(limit, at_deadline);
   }
   http::Server& server() { return server_; }
   uint16_t port() const { return server_.port(); }
