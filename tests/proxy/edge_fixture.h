@@ -48,7 +48,8 @@ class EdgeTest : public ::testing::Test {
   EdgeConfig config() {
     EdgeConfig config;
     config.listeners.push_back({"127.0.0.1:0", std::nullopt});
-    config.cache = {.root = directory.path() / "cache", .capacity = 1ULL << 30,
+    config.cache = {.root = directory.path() / "cache",
+                    .capacity = 1ULL << 30,
                     .inline_limit = cache::kInlineLimit};
     UpstreamConfig& origin = config.upstreams.emplace_back();
     origin.name = "origin";
