@@ -105,10 +105,13 @@ TEST(Error, FirstOfSeveralGivesTheStatus) {
 
 TEST(Error, CodeForEveryStatus) {
   const std::pair<ErrorCode, std::vector<int>> table[] = {
-      {ErrorCode::unauthorized, {401}},          {ErrorCode::denied, {403}},
-      {ErrorCode::name_unknown, {404}},          {ErrorCode::unsupported, {405, 415, 501}},
-      {ErrorCode::range_invalid, {416}},         {ErrorCode::too_many_requests, {429}},
-      {ErrorCode::unavailable, {502, 503, 504}},
+      {ErrorCode::unauthorized, {401}},
+      {ErrorCode::denied, {403}},
+      {ErrorCode::name_unknown, {404}},
+      {ErrorCode::unsupported, {405, 415, 501}},
+      {ErrorCode::range_invalid, {416}},
+      {ErrorCode::too_many_requests, {429}},
+      {ErrorCode::unavailable, {502, 503, 504, 508}},
   };
   for (int status = -1; status <= 1000; ++status) {
     ErrorCode expected = ErrorCode::unknown;

@@ -19,7 +19,7 @@ class CrashTest : public ::testing::TestWithParam<const char*> {
  protected:
   CrashTest() {
     std::ofstream config(directory.path() / "edge.yml");
-    config << "listen: [{addr: \"127.0.0.1:0\"}]\n"
+    config << "name: entrepot-edge\nlisten: [{addr: \"127.0.0.1:0\"}]\n"
            << "cache: {directory: " << (directory.path() / "cache").string() << ", size: 40MiB}\n"
            << "upstreams: [{urls: [\"" << upstream.url() << "\"]}]\n"
            << "log: {accesslog: {disabled: true}}\n";
