@@ -35,10 +35,11 @@ base::Task<void> PassThrough::send(http::ResponseWriter& response, uint64_t offs
   }
 }
 
+// Nothing of the file is used: what an earlier process left in it is proved by the digest alone.
 base::Task<void> PassThrough::forward(http::ResponseWriter& response, Span span) {
   download_.close();
   while (span.begin < span.end) {
-    const std::string_view bytes = co_await next(span.begin, span.end);
+    const std::string_view bytes = co_await fetch(span.begin, span.end);
     co_await response.write(bytes);
     span.begin += bytes.size();
   }
@@ -85,12 +86,18 @@ base::Task<std::string_view> PassThrough::next(uint64_t at, uint64_t end) {
     });
     co_return from_file_;
   }
-  const uint64_t wanted = std::min(end, fill_->file ? fill_->progress.gap_end(at) : size_);
+  const uint64_t gap = fill_->file ? fill_->progress.gap_end(at) : size_;
+  const std::string_view bytes = co_await fetch(at, std::min(end, gap));
+  co_return bytes;
+}
+
+// The next bytes from the upstream, at most to `end`.
+base::Task<std::string_view> PassThrough::fetch(uint64_t at, uint64_t end) {
   while (true) {
-    const std::optional<Ending> failed = co_await download_.open({at, wanted}, size_);
+    const std::optional<Ending> failed = co_await download_.open({at, end}, size_);
     if (failed) throw http::ConnectionError("the upstream failed: " + failed->why);
     const std::string_view bytes = co_await download_.read(at);
-    if (!bytes.empty()) co_return bytes.substr(0, wanted - at);
+    if (!bytes.empty()) co_return bytes.substr(0, end - at);
   }
 }
 

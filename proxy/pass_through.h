@@ -1,10 +1,10 @@
 // PassThrough: a blob on its way from the upstream to one client, past the store: what the store
 // cannot take, or could not take to its end, is served all the same.
 //
-// What the fill had stored before it failed is sent, and hashed, from its file; the rest comes from
-// the upstream, once for every client. The last block is kept in memory until the digest is right,
-// as in a fill, so no client can finish a wrong blob; a response that needs nothing of the last
-// block fetches only what it sends.
+// A response that reaches into the last block begins with what the fill had stored before it
+// failed, which is hashed as it is sent; the rest comes from the upstream, once for every client.
+// The last block is kept in memory until the digest is right, as in a fill, so no client can finish
+// a wrong blob; a response that needs nothing of the last block fetches only what it sends.
 //
 // Belongs to one request, on its loop.
 #pragma once
@@ -33,6 +33,7 @@ class PassThrough : public http::ContentSource {
   base::Task<void> forward(http::ResponseWriter& response, Span span);
   base::Task<void> forward_and_verify(http::ResponseWriter& response, Span span);
   base::Task<std::string_view> next(uint64_t at, uint64_t end);
+  base::Task<std::string_view> fetch(uint64_t at, uint64_t end);
 
   Worker& worker_;
   base::ThreadPool& pool_;
