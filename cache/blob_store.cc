@@ -115,6 +115,7 @@ BlobStore::Removed BlobStore::remove(std::span<const oci::Digest> digests) {
     removed.bytes += size;
   }
   std::vector<oci::Digest> gone;
+  gone.reserve(taken.size());
   for (const Holdings::Taken& each : taken) gone.push_back(each.digest);
   impl_->remove_files(std::move(taken));
   // Who removes a blob does not want it pinned when it comes back.
