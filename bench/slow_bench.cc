@@ -137,7 +137,7 @@ class Run {
     make_certificate(setup_);
     hot_ = make_blobs(setup_.blobs(), 64, 4096);
     const Blob large(setup_.blobs(), 1000, options_.quick ? 8 << 20 : 64 << 20);
-    const auto always = [](std::string text) { return [text](size_t) { return text; }; };
+    const auto always = [](const std::string& text) { return [text](size_t) { return text; }; };
     const std::string repository = large.target().substr(0, large.target().rfind(':') + 1);
     const auto unknown = [repository](size_t i) {
       const std::string number = std::to_string(i);
@@ -239,6 +239,7 @@ class Run {
 
   static void read_slowly(const Address& address, const Blob& blob, const std::stop_token& stop) {
     base::UniqueFd fd(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+    if (!fd) return;
     const int small = 64 << 10;
     ::setsockopt(fd.get(), SOL_SOCKET, SO_RCVBUF, &small, sizeof small);
     sockaddr_in to{};

@@ -280,8 +280,8 @@ struct Index::Environment {
   }
 
   // If it is there; it may have been removed since.
-  void change_record(MDB_txn* txn, const oci::Digest& digest,
-                     const std::function<void(IndexRecord&)>& change) {
+  template <typename Change>
+  void change_record(MDB_txn* txn, const oci::Digest& digest, const Change& change) {
     const std::string key = encode_key(digest);
     const auto bytes = get(txn, blobs, key);
     if (!bytes) return;
