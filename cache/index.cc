@@ -292,16 +292,19 @@ struct Index::Environment {
 
   void apply(MDB_txn* txn, const Changes& changes) {
     for (const oci::Digest& digest : changes.forget) erase(txn, tombstones, encode_key(digest));
-    for (const auto& [digest, use] : changes.use) {
-      change_record(txn, digest, [&](IndexRecord& record) {
+    for (const auto& each : changes.use) {
+      const auto& use = each.second;
+      change_record(txn, each.first, [&use](IndexRecord& record) {
         const bool pinned = record.place.pinned;
         record.last_used = std::max(record.last_used, use.last_used);
         record.place = use.place;
         record.place.pinned = pinned;
       });
     }
-    for (const auto& [digest, pinned] : changes.pin) {
-      change_record(txn, digest, [&](IndexRecord& record) { record.place.pinned = pinned; });
+    for (const auto& each : changes.pin) {
+      const bool pinned = each.second;
+      change_record(txn, each.first,
+                    [pinned](IndexRecord& record) { record.place.pinned = pinned; });
     }
     for (const auto& [digest, bytes] : changes.content) {
       put(txn, contents, encode_key(digest), bytes);
