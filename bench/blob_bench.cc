@@ -1,17 +1,16 @@
 // blob_bench: how fast, and at what cost in CPU and memory, the edge delivers blobs, beside nginx's
 // proxy_cache in the same run on the same machine. bench/README.md says how to read its table.
-#include <signal.h>
 #include <sys/utsname.h>
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
-#include <fstream>
 #include <iostream>
 #include <nlohmann/json.hpp>
 #include <thread>
 
 #include "base/error.h"
 #include "bench/measurement.h"
+#include "bench/program.h"
 #include "bench/temporary_directory.h"
 
 namespace bench {
@@ -40,20 +39,14 @@ void report(const Run& run, const Options& options) {
   std::cout << "\n";
   run.table().print(std::cout);
   std::cout << "\n(+) beyond its size when idle; all processes of the server together\n";
-  if (options.json.empty()) return;
-
-  std::ofstream out(options.json);
-  out << nlohmann::json{{"cores", cores},
-                        {"workers", options.loops},
-                        {"clients", options.plan.clients},
-                        {"kernel", system.release},
-                        {"quick", options.plan.quick},
-                        {"tls", run.ciphers()},
-                        {"results", run.table().json()}}
-             .dump(2)
-      << "\n";
-  out.close();
-  if (!out) throw base::IoError("writing " + options.json.string());
+  const nlohmann::json results{{"cores", cores},
+                               {"workers", options.loops},
+                               {"clients", options.plan.clients},
+                               {"kernel", system.release},
+                               {"quick", options.plan.quick},
+                               {"tls", run.ciphers()},
+                               {"results", run.table().json()}};
+  write_json(options.json, results.dump(2));
 }
 
 int run_bench(const Options& options) {
@@ -102,18 +95,5 @@ int main(int argc, char** argv) {
     return 2;
   }
 
-  const auto interrupt = [](int) { bench::interrupted = true; };
-  signal(SIGINT, interrupt);
-  signal(SIGTERM, interrupt);
-  signal(SIGHUP, interrupt);
-  signal(SIGPIPE, SIG_IGN);
-  try {
-    return bench::run_bench(options);
-  } catch (const bench::Interrupted&) {
-    std::cerr << "\ninterrupted\n";
-    return 130;
-  } catch (const std::exception& failure) {
-    std::cerr << "\nFAILED: " << failure.what() << "\n";
-    return 1;
-  }
+  return bench::run_program([&] { return bench::run_bench(options); });
 }

@@ -2,7 +2,6 @@
 // blob, beside nginx's proxy_cache in the same run; and a lazy pull: a client that reads a few
 // percent of a large layer in many small ranges. bench/README.md says how to read it.
 #include <fmt/format.h>
-#include <signal.h>
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
@@ -13,6 +12,7 @@
 #include "base/event_loop.h"
 #include "bench/load.h"
 #include "bench/paced_upstream.h"
+#include "bench/program.h"
 #include "bench/temporary_directory.h"
 #include "http/client.h"
 
@@ -220,11 +220,5 @@ int main(int argc, char** argv) {
       ->check(CLI::ExistingDirectory)
       ->capture_default_str();
   CLI11_PARSE(app, argc, argv);
-  signal(SIGPIPE, SIG_IGN);
-  try {
-    return bench::run_bench(options);
-  } catch (const std::exception& failure) {
-    std::cerr << "FAILED: " << failure.what() << "\n";
-    return 1;
-  }
+  return bench::run_program([&] { return bench::run_bench(options); });
 }

@@ -1,8 +1,6 @@
 // origin_bench: what the origin costs beside Debian's docker-registry, on the same directory and in
 // the same run: manifests by tag over TLS, and the memory of a thousand clients that read slowly or
 // not at all. bench/README.md says how to read its table.
-#include <signal.h>
-#include <sys/resource.h>
 
 #include <CLI/CLI.hpp>
 #include <fstream>
@@ -13,6 +11,7 @@
 
 #include "base/error.h"
 #include "bench/load.h"
+#include "bench/program.h"
 #include "bench/progress.h"
 #include "bench/servers.h"
 #include "bench/table.h"
@@ -188,11 +187,7 @@ int run_bench(const Options& options) {
             << (options.quick ? ", --quick: too short to compare" : "") << "\n\n";
   run.table().print(std::cout);
   std::cout << "\n(+) beyond its size when idle\n";
-  if (options.json.empty()) return 0;
-  std::ofstream out(options.json);
-  out << run.table().json().dump(2) << "\n";
-  out.close();
-  if (!out) throw base::IoError("writing " + options.json.string());
+  write_json(options.json, run.table().json().dump(2));
   return 0;
 }
 
@@ -225,23 +220,6 @@ int main(int argc, char** argv) {
     options.seconds = 0.5;
     options.crowd = 50;
   }
-  // A connection takes a descriptor here and one or two in the server, which inherits the limit.
-  rlimit files{};
-  getrlimit(RLIMIT_NOFILE, &files);
-  files.rlim_cur = files.rlim_max;
-  setrlimit(RLIMIT_NOFILE, &files);
-
-  const auto interrupt = [](int) { bench::interrupted = true; };
-  signal(SIGINT, interrupt);
-  signal(SIGTERM, interrupt);
-  signal(SIGPIPE, SIG_IGN);
-  try {
-    return bench::run_bench(options);
-  } catch (const bench::Interrupted&) {
-    std::cerr << "\ninterrupted\n";
-    return 130;
-  } catch (const std::exception& failure) {
-    std::cerr << "\nFAILED: " << failure.what() << "\n";
-    return 1;
-  }
+  bench::raise_descriptor_limit();
+  return bench::run_program([&] { return bench::run_bench(options); });
 }

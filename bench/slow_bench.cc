@@ -4,12 +4,9 @@
 #include <arpa/inet.h>
 #include <fcntl.h>
 #include <netinet/in.h>
-#include <signal.h>
-#include <sys/resource.h>
 #include <sys/socket.h>
 
 #include <CLI/CLI.hpp>
-#include <fstream>
 #include <functional>
 #include <iostream>
 #include <nlohmann/json.hpp>
@@ -17,9 +14,11 @@
 
 #include "base/error.h"
 #include "bench/load.h"
+#include "bench/program.h"
 #include "bench/progress.h"
 #include "bench/servers.h"
 #include "bench/table.h"
+#include "bench/temporary_directory.h"
 
 namespace bench {
 namespace {
@@ -268,13 +267,8 @@ class Run {
 };
 
 int run_bench(const Options& options) {
-  std::string name = options.temporary / "slow_bench-XXXXXX";
-  if (!mkdtemp(name.data())) throw base::IoError("mkdtemp " + name);
-  const std::unique_ptr<std::string, void (*)(std::string*)> removed(&name, [](std::string* path) {
-    std::error_code ignored;
-    fs::remove_all(*path, ignored);
-  });
-  Run run(options, name);
+  const TemporaryDirectory directory(options.temporary, "slow_bench");
+  Run run(options, directory.path());
   run.run();
   std::cout << "\n"
             << std::thread::hardware_concurrency() << " cores, " << options.clients
@@ -282,11 +276,7 @@ int run_bench(const Options& options) {
             << (options.quick ? ", --quick: too short to compare" : "") << "\n\n";
   run.table().print(std::cout);
   std::cout << "\n(+) beyond its size before\n";
-  if (options.json.empty()) return 0;
-  std::ofstream out(options.json);
-  out << run.table().json().dump(2) << "\n";
-  out.close();
-  if (!out) throw base::IoError("writing " + options.json.string());
+  write_json(options.json, run.table().json().dump(2));
   return 0;
 }
 
@@ -320,23 +310,6 @@ int main(int argc, char** argv) {
     options.seconds = 0.5;
     options.crowd = 50;
   }
-  // A connection takes a descriptor here and one or two in the server, which inherits the limit.
-  rlimit files{};
-  getrlimit(RLIMIT_NOFILE, &files);
-  files.rlim_cur = files.rlim_max;
-  setrlimit(RLIMIT_NOFILE, &files);
-
-  const auto interrupt = [](int) { bench::interrupted = true; };
-  signal(SIGINT, interrupt);
-  signal(SIGTERM, interrupt);
-  signal(SIGPIPE, SIG_IGN);
-  try {
-    return bench::run_bench(options);
-  } catch (const bench::Interrupted&) {
-    std::cerr << "\ninterrupted\n";
-    return 130;
-  } catch (const std::exception& failure) {
-    std::cerr << "\nFAILED: " << failure.what() << "\n";
-    return 1;
-  }
+  bench::raise_descriptor_limit();
+  return bench::run_program([&] { return bench::run_bench(options); });
 }

@@ -1,8 +1,6 @@
 #include "cache/index.h"
 
 #include <glog/logging.h>
-#include <lmdb.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <functional>
@@ -11,6 +9,7 @@
 #include "base/fault_point.h"
 #include "cache/files.h"
 #include "cache/little_endian.h"
+#include "cache/lmdb.h"
 #include "cache/space.h"
 
 // Four named databases:
@@ -38,58 +37,32 @@ constexpr uint64_t kPageHeader = 16;
 constexpr uint64_t kFreeAnyway = 1 << 20;
 constexpr size_t kFirstMapSize = 16 << 20;
 
-struct LmdbError {
-  int code;
-  // What is wrong with the file, not with the disk.
-  bool unreadable() const { return code < 0; }
-  base::IoError io_error() const {
-    if (code > 0) return {code, "cache index"};
-    return {EIO, std::string("cache index: ") + mdb_strerror(code)};
-  }
-};
-
 // The index of an older or a newer program.
 struct OtherFormat {
   uint32_t format;
 };
 
-void check(int code) {
-  if (code != MDB_SUCCESS) throw LmdbError{code};
-}
+using lmdb::check;
+using lmdb::erase;
+using lmdb::for_each;
+using lmdb::get;
+using lmdb::put;
+using lmdb::Transaction;
 
-class Transaction {
- public:
-  Transaction(MDB_env* env, unsigned flags) { check(mdb_txn_begin(env, nullptr, flags, &txn_)); }
-  ~Transaction() {
-    if (txn_ != nullptr) mdb_txn_abort(txn_);
-  }
-  Transaction(const Transaction&) = delete;
-  Transaction& operator=(const Transaction&) = delete;
-  MDB_txn* get() const { return txn_; }
-  void commit() { check(mdb_txn_commit(std::exchange(txn_, nullptr))); }
-
- private:
-  MDB_txn* txn_ = nullptr;
-};
-
-// LMDB's MDB_val is not const, but what it is given to read it does not write.
-MDB_val value_of(std::string_view bytes) { return {bytes.size(), const_cast<char*>(bytes.data())}; }
-std::string_view bytes_of(const MDB_val& value) {
-  return {static_cast<const char*>(value.mv_data), value.mv_size};
-}
+constexpr const char* kTable = "cache index";
 
 std::string encode_key(const oci::Digest& digest) {
   return static_cast<char>(digest.algorithm()) + std::string(digest.bytes());
 }
 
 oci::Digest decode_key(std::string_view key) {
-  if (key.empty()) throw LmdbError{MDB_CORRUPTED};
+  if (key.empty()) throw lmdb::Error{MDB_CORRUPTED};
   const auto algorithm = static_cast<oci::Algorithm>(key.front());
   if (algorithm != oci::Algorithm::sha256 && algorithm != oci::Algorithm::sha512) {
-    throw LmdbError{MDB_CORRUPTED};
+    throw lmdb::Error{MDB_CORRUPTED};
   }
   const auto digest = oci::Digest::from_bytes(algorithm, key.substr(1));
-  if (!digest) throw LmdbError{MDB_CORRUPTED};
+  if (!digest) throw lmdb::Error{MDB_CORRUPTED};
   return *digest;
 }
 
@@ -106,7 +79,7 @@ std::string encode_record(const IndexRecord& record) {
 }
 
 IndexRecord decode_record(std::string_view bytes) {
-  if (bytes.size() < kRecordSize) throw LmdbError{MDB_CORRUPTED};
+  if (bytes.size() < kRecordSize) throw lmdb::Error{MDB_CORRUPTED};
   const uint64_t size = read_u64(bytes, 0);
   const auto bits = static_cast<uint8_t>(bytes[kRecordSize - 1]);
   const Place place{.queue = (bits & kInMain) != 0 ? Queue::main : Queue::probation,
@@ -121,51 +94,10 @@ IndexRecord decode_record(std::string_view bytes) {
           .inside = (size & kInside) != 0};
 }
 
-void put(MDB_txn* txn, MDB_dbi db, std::string_view key, std::string_view bytes) {
-  MDB_val k = value_of(key);
-  MDB_val v = value_of(bytes);
-  check(mdb_put(txn, db, &k, &v, 0));
-}
-
-std::optional<std::string_view> get(MDB_txn* txn, MDB_dbi db, std::string_view key) {
-  MDB_val k = value_of(key);
-  MDB_val v{};
-  const int code = mdb_get(txn, db, &k, &v);
-  if (code == MDB_NOTFOUND) return std::nullopt;
-  check(code);
-  return bytes_of(v);
-}
-
-// False if there was none.
-bool erase(MDB_txn* txn, MDB_dbi db, std::string_view key) {
-  MDB_val k = value_of(key);
-  const int code = mdb_del(txn, db, &k, nullptr);
-  if (code == MDB_NOTFOUND) return false;
-  check(code);
-  return true;
-}
-
-void for_each(MDB_txn* txn, MDB_dbi db,
-              const std::function<void(std::string_view, std::string_view)>& visit) {
-  MDB_cursor* cursor = nullptr;
-  check(mdb_cursor_open(txn, db, &cursor));
-  const std::unique_ptr<MDB_cursor, decltype(&mdb_cursor_close)> owner(cursor, mdb_cursor_close);
-  MDB_val key{};
-  MDB_val value{};
-  int code = 0;
-  while ((code = mdb_cursor_get(cursor, &key, &value, MDB_NEXT)) == MDB_SUCCESS) {
-    visit(bytes_of(key), bytes_of(value));
-  }
-  if (code != MDB_NOTFOUND) check(code);
-}
-
 }  // namespace
 
 struct Index::Environment {
-  struct Close {
-    void operator()(MDB_env* opened) const { mdb_env_close(opened); }
-  };
-  std::unique_ptr<MDB_env, Close> owner;
+  lmdb::Environment owner;
   MDB_env* env = nullptr;
   MDB_dbi meta = 0;
   MDB_dbi blobs = 0;
@@ -179,12 +111,8 @@ struct Index::Environment {
 
   void open() {
     owner.reset();
-    check(mdb_env_create(&env));
-    owner.reset(env);
-    check(mdb_env_set_maxdbs(env, 4));
-    check(mdb_env_set_mapsize(env, kFirstMapSize));
-    // NOTLS: transactions belong to the object that began them, not to a thread.
-    check(mdb_env_open(env, directory.c_str(), MDB_NOTLS | MDB_NORDAHEAD, 0644));
+    owner = lmdb::open_environment(directory, 4, kFirstMapSize);
+    env = owner.get();
   }
 
   void open_databases(MDB_txn* txn, unsigned flags) {
@@ -192,20 +120,6 @@ struct Index::Environment {
     check(mdb_dbi_open(txn, "blobs", flags, &blobs));
     check(mdb_dbi_open(txn, "contents", flags, &contents));
     check(mdb_dbi_open(txn, "tombstones", flags, &tombstones));
-  }
-
-  uint64_t bytes_in_use() const {
-    MDB_envinfo info{};
-    MDB_stat stat{};
-    check(mdb_env_info(env, &info));
-    check(mdb_env_stat(env, &stat));
-    return (info.me_last_pgno + 1) * stat.ms_psize;
-  }
-
-  int file() const {
-    mdb_filehandle_t fd = -1;
-    check(mdb_env_get_fd(env, &fd));
-    return fd;
   }
 
   // After an error in the last step of a commit LMDB refuses all further work. What is in the file
@@ -241,10 +155,10 @@ struct Index::Environment {
       try {
         Transaction transaction(env, 0);
         function(transaction.get());
-        if (const int error = base::fault_point("index.commit")) throw LmdbError{error};
+        if (const int error = base::fault_point("index.commit")) throw lmdb::Error{error};
         transaction.commit();
         break;
-      } catch (const LmdbError& error) {
+      } catch (const lmdb::Error& error) {
         if (error.code != MDB_MAP_FULL) throw;
       }
       const std::unique_lock lock(map_mutex);
@@ -252,20 +166,15 @@ struct Index::Environment {
       check(mdb_env_info(env, &info));
       check(mdb_env_set_mapsize(env, 2 * info.me_mapsize));
     }
-    // LMDB does not write pages at the end that it gave back at once. The file gets its full length
-    // all the same, because open() tells a truncated file by it.
-    if (file_size(file()) < bytes_in_use()) {
-      if (::ftruncate(file(), static_cast<off_t>(bytes_in_use())) != 0) throw LmdbError{errno};
-    }
+    lmdb::restore_length(env);
   }
 
   Content read() {
-    // Pages that are missing at the end would be a SIGBUS on first touch.
-    if (file_size(file()) < bytes_in_use()) throw LmdbError{MDB_CORRUPTED};
+    lmdb::check_length(env);
     Transaction transaction(env, MDB_RDONLY);
     open_databases(transaction.get(), 0);
     const auto format = get(transaction.get(), meta, kFormatKey);
-    if (!format || format->size() != 4) throw LmdbError{MDB_CORRUPTED};
+    if (!format || format->size() != 4) throw lmdb::Error{MDB_CORRUPTED};
     if (read_u32(*format, 0) != kFormat) throw OtherFormat{read_u32(*format, 0)};
     Content content;
     content.complete = !get(transaction.get(), meta, kIncompleteKey);
@@ -332,8 +241,8 @@ std::expected<Index::Opened, std::string> Index::open(const std::filesystem::pat
     auto environment = std::make_unique<Environment>(directory);
     Content content = environment->read();
     return Opened{std::unique_ptr<Index>(new Index(std::move(environment))), std::move(content)};
-  } catch (const LmdbError& error) {
-    if (!error.unreadable()) throw error.io_error();
+  } catch (const lmdb::Error& error) {
+    if (!error.unreadable()) throw error.io_error(kTable);
     return std::unexpected(mdb_strerror(error.code));
   } catch (const OtherFormat& other) {
     return std::unexpected("its format is " + std::to_string(other.format) +
@@ -361,8 +270,8 @@ std::unique_ptr<Index> Index::create(const std::filesystem::path& directory,
       if (!content.complete) put(txn, environment->meta, kIncompleteKey, "");
     });
     return std::unique_ptr<Index>(new Index(std::move(environment)));
-  } catch (const LmdbError& error) {
-    throw error.io_error();
+  } catch (const lmdb::Error& error) {
+    throw error.io_error(kTable);
   }
 }
 
@@ -395,7 +304,7 @@ std::optional<base::IoError> Index::write(const std::vector<Pending*>& batch) {
   try {
     try {
       environment_->write(apply_all);
-    } catch (const LmdbError& error) {
+    } catch (const lmdb::Error& error) {
       if (error.code != MDB_PANIC) throw;
       environment_->open_again();
       environment_->write(apply_all);
@@ -403,8 +312,8 @@ std::optional<base::IoError> Index::write(const std::vector<Pending*>& batch) {
     const uint64_t free = environment_->free_bytes();
     free_bytes_ = free > kFreeAnyway ? free - kFreeAnyway : 0;
     return std::nullopt;
-  } catch (const LmdbError& error) {
-    return error.io_error();
+  } catch (const lmdb::Error& error) {
+    return error.io_error(kTable);
   } catch (const base::IoError& error) {
     return error;
   }
@@ -418,8 +327,8 @@ std::optional<std::string> Index::content(const oci::Digest& digest) const {
     Transaction transaction(environment_->env, MDB_RDONLY);
     const auto bytes = get(transaction.get(), environment_->contents, encode_key(digest));
     return bytes ? std::optional<std::string>(*bytes) : std::nullopt;
-  } catch (const LmdbError& error) {
-    throw error.io_error();
+  } catch (const lmdb::Error& error) {
+    throw error.io_error(kTable);
   }
 }
 

@@ -12,6 +12,7 @@
 #include "base/uuid.h"
 #include "http/access_log.h"
 #include "http/forwarded.h"
+#include "http/server_metrics.h"
 #include "oci/name.h"
 #include "origin/api/blobs.h"
 #include "origin/api/catalog.h"
@@ -169,11 +170,7 @@ void Registry::add_metrics() {
   }
   metrics_.gauge("entrepot_build_info", "The version that runs.", {{"version", ENTREPOT_VERSION}})
       .Set(1);
-  metrics_.watch(Kind::gauge, "entrepot_http_connections", "Open connections.",
-                 [this] { return static_cast<double>(server_->connections()); });
-  metrics_.watch(Kind::counter, "entrepot_tls_failed_handshakes_total",
-                 "TLS handshakes that came to nothing.",
-                 [this] { return static_cast<double>(server_->failed_handshakes()); });
+  http::add_server_metrics(metrics_, [this] { return server_.get(); });
   metrics_.watch(Kind::counter, "entrepot_link_repairs_total",
                  "Links that nobody could read, replaced by a push.",
                  [] { return static_cast<double>(link_repairs()); });

@@ -102,7 +102,7 @@ std::vector<Activity::Serving> Activity::serving() const {
       const base::TimePoint now = base::EventLoop::current()->now();
       for (const InProgress& each : in_progress_[i]) {
         const http::Request& request = each.exchange_.request;
-        serving.push_back({.client = request.peer.address,
+        serving.push_back({.client = request.client.empty() ? request.peer.address : request.client,
                            .method = request.method,
                            .path = base::printable(request.path),
                            .status = each.exchange_.response.status(),

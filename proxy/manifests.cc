@@ -90,36 +90,26 @@ std::string cache_status(const Document& document) {
 
 base::Task<void> Manifests::serve(http::Exchange& exchange, Routing::Destination from,
                                   std::string reference) {
-  DocumentName name =
+  const DocumentName name =
       DocumentName::manifest(from.upstream, from.repository, require_reference(reference));
-  name.cdn_loop = exchange.request.headers.joined("CDN-Loop");
-  std::variant<Document, Ending> found = co_await documents_.get(name);
-  if (auto* ending = std::get_if<Ending>(&found)) {
-    co_await serve_ending(exchange, name, std::move(*ending));
-    co_return;
-  }
-  const Document document = std::get<Document>(std::move(found));
-  http::BytesSource source(*document.bytes);
+  const std::optional<Document> document = co_await find(exchange, name);
+  if (!document) co_return;
+  http::BytesSource source(*document->bytes);
   co_await http::serve_content(
-      exchange, content(exchange.request, name, document, document.bytes->size()), source);
+      exchange, content(exchange.request, name, *document, document->bytes->size()), source);
   const bool pulled = exchange.request.is("GET") && exchange.response.status() == 200;
-  if (pulled && from.upstream->config().image.prefetch) warmer_.prefetch(name, document);
+  if (pulled && from.upstream->config().image.prefetch) warmer_.prefetch(name, *document);
 }
 
 base::Task<void> Manifests::serve_tags(http::Exchange& exchange, Routing::Destination from,
                                        std::string repository) {
-  DocumentName name =
+  const DocumentName name =
       DocumentName::tags(from.upstream, from.repository, forwarded_query(exchange.request.query));
-  name.cdn_loop = exchange.request.headers.joined("CDN-Loop");
-  std::variant<Document, Ending> found = co_await documents_.get(name);
-  if (auto* ending = std::get_if<Ending>(&found)) {
-    co_await serve_ending(exchange, name, std::move(*ending));
-    co_return;
-  }
-  const Document document = std::get<Document>(std::move(found));
+  const std::optional<Document> document = co_await find(exchange, name);
+  if (!document) co_return;
   // A valid name has nothing to escape.
-  std::string body = R"({"name":")" + repository + R"(","tags":)" + *document.bytes + "}\n";
-  co_await serve_list(exchange, name, document, std::move(body),
+  std::string body = R"({"name":")" + repository + R"(","tags":)" + *document->bytes + "}\n";
+  co_await serve_list(exchange, name, *document, std::move(body),
                       "/v2/" + repository + "/tags/list");
 }
 
@@ -127,17 +117,20 @@ base::Task<void> Manifests::serve_referrers(http::Exchange& exchange, Routing::D
                                             oci::ReferrersRoute route) {
   const auto subject = oci::Digest::parse(route.digest);
   if (!subject) throw oci::Error(ErrorCode::digest_invalid, "not a sha256 or sha512 digest");
-  DocumentName name = DocumentName::referrers(from.upstream, from.repository, *subject,
-                                              forwarded_query(exchange.request.query));
+  const DocumentName name = DocumentName::referrers(from.upstream, from.repository, *subject,
+                                                    forwarded_query(exchange.request.query));
+  const std::optional<Document> document = co_await find(exchange, name);
+  if (!document) co_return;
+  co_await serve_list(exchange, name, *document, *document->bytes,
+                      "/v2/" + route.repository + "/referrers/" + route.digest);
+}
+
+base::Task<std::optional<Document>> Manifests::find(http::Exchange& exchange, DocumentName name) {
   name.cdn_loop = exchange.request.headers.joined("CDN-Loop");
   std::variant<Document, Ending> found = co_await documents_.get(name);
-  if (auto* ending = std::get_if<Ending>(&found)) {
-    co_await serve_ending(exchange, name, std::move(*ending));
-    co_return;
-  }
-  const Document document = std::get<Document>(std::move(found));
-  co_await serve_list(exchange, name, document, *document.bytes,
-                      "/v2/" + route.repository + "/referrers/" + route.digest);
+  if (auto* document = std::get_if<Document>(&found)) co_return std::move(*document);
+  co_await serve_ending(exchange, name, std::get<Ending>(std::move(found)));
+  co_return std::nullopt;
 }
 
 // The next page is asked of us, of the same upstream.

@@ -6,6 +6,7 @@
 // mirror then, and stop at anything else. What is wrong with the upstream is 502, or 429.
 #pragma once
 
+#include <optional>
 #include <string>
 
 #include "base/task.h"
@@ -34,6 +35,8 @@ class Manifests {
                                    oci::ReferrersRoute route);
 
  private:
+  // What is to be served; nullopt once the client has been told why there is nothing.
+  base::Task<std::optional<Document>> find(http::Exchange& exchange, DocumentName name);
   base::Task<void> serve_list(http::Exchange& exchange, const DocumentName& name,
                               const Document& document, std::string body, std::string path);
   base::Task<void> serve_ending(http::Exchange& exchange, const DocumentName& name, Ending ending);

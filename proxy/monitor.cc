@@ -3,6 +3,7 @@
 #include <chrono>
 
 #include "base/process_metrics.h"
+#include "http/server_metrics.h"
 
 namespace proxy {
 
@@ -38,15 +39,7 @@ void Monitor::add_metrics() {
   base::add_process_metrics(metrics_);
   metrics_.gauge("entrepot_build_info", "The version that runs.", {{"version", ENTREPOT_VERSION}})
       .Set(1);
-  metrics_.watch(Kind::gauge, "entrepot_http_connections", "Open connections.", [this] {
-    const http::Server* server = server_;
-    return server == nullptr ? 0 : static_cast<double>(server->connections());
-  });
-  metrics_.watch(Kind::counter, "entrepot_tls_failed_handshakes_total",
-                 "TLS handshakes that came to nothing.", [this] {
-                   const http::Server* server = server_;
-                   return server == nullptr ? 0 : static_cast<double>(server->failed_handshakes());
-                 });
+  http::add_server_metrics(metrics_, [this] { return server_.load(); });
   metrics_.watch(Kind::gauge, "entrepot_fills_in_flight", "Blobs that are being fetched.",
                  [this] { return static_cast<double>(fills_.all().size()); });
   metrics_.include(upstream_metrics_);

@@ -126,6 +126,20 @@ TEST_F(AdminTest, CountsWhatTheCacheDid) {
   }
 }
 
+TEST_F(AdminTest, CountsWhatTheLimitsTurnedAway) {
+  EdgeConfig limited = config();
+  limited.admin.address = "127.0.0.1:0";
+  limited.admin.token = "the-token";
+  limited.limits.request_rate_per_address = {.per_second = 0.001, .burst = 1};
+  edge->reload(std::move(limited));
+  ASSERT_EQ(get(blob.path).status, 200);
+  ASSERT_EQ(get(blob.path).status, 429);
+  // The administration has no such limit.
+  const std::string metrics = ask("/metrics").body;
+  EXPECT_NE(metrics.find("entrepot_http_limited_requests_total 1\n"), std::string::npos) << metrics;
+  EXPECT_NE(metrics.find("entrepot_http_limited_connections_total 0\n"), std::string::npos);
+}
+
 TEST_F(AdminTest, PurgesABlob) {
   EXPECT_EQ(purge(json{{"digest", blob.digest.str()}}.dump()).status, 404);
   store();

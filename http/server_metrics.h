@@ -1,0 +1,15 @@
+// What Prometheus is told of a server, in both programs: open connections, failed handshakes, and
+// what the limits of each address turned away.
+#pragma once
+
+#include <functional>
+
+#include "base/metrics.h"
+#include "http/server.h"
+
+namespace http {
+
+// `server` gives the server, or nullptr while there is none; any thread, as long as the metrics.
+void add_server_metrics(base::Metrics& metrics, const std::function<const Server*()>& server);
+
+}  // namespace http
