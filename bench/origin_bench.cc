@@ -2,6 +2,8 @@
 // the same run: manifests by tag over TLS, and the memory of a thousand clients that read slowly or
 // not at all. bench/README.md says how to read its table.
 
+#include <signal.h>
+
 #include <CLI/CLI.hpp>
 #include <fstream>
 #include <iostream>
