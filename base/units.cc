@@ -6,6 +6,8 @@
 #include <ranges>
 #include <span>
 
+#include "base/ascii.h"
+
 namespace base {
 namespace {
 
@@ -42,8 +44,6 @@ std::optional<uint64_t> factor_of(std::string_view name, std::span<const Unit> u
   const auto unit = std::ranges::find(units, name, &Unit::name);
   return unit == units.end() ? std::nullopt : std::optional(unit->factor);
 }
-
-bool is_digit(char c) { return c >= '0' && c <= '9'; }
 
 // Takes the decimal number at the start of the text off it; nullopt if there is none or it does not
 // fit.

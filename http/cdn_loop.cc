@@ -39,10 +39,7 @@ bool has_passed(std::string_view cdn_loop, std::string_view id) {
 }
 
 bool is_token(std::string_view text) {
-  return !text.empty() && std::ranges::all_of(text, [](char c) {
-    return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') ||
-           std::string_view("!#$%&'*+-.^_`|~").contains(c);
-  });
+  return !text.empty() && std::ranges::all_of(text, is_token_char);
 }
 
 }  // namespace http

@@ -2,6 +2,9 @@
 
 #include <algorithm>
 
+#include "base/ascii.h"
+#include "http/message.h"
+
 namespace http {
 namespace {
 
@@ -9,20 +12,8 @@ namespace {
 constexpr size_t kMostChallenges = 16;
 constexpr size_t kMostParameters = 32;
 
-bool is_alphanumeric(char c) {
-  return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
-}
-bool is_token(char c) {
-  return is_alphanumeric(c) || std::string_view("!#$%&'*+-.^_`|~").contains(c);
-}
-bool is_token68(char c) { return is_alphanumeric(c) || std::string_view("-._~+/").contains(c); }
-
-std::string lower(std::string_view text) {
-  std::string copy(text);
-  for (char& c : copy) {
-    if (c >= 'A' && c <= 'Z') c = static_cast<char>(c - 'A' + 'a');
-  }
-  return copy;
+bool is_token68(char c) {
+  return base::is_alphanumeric(c) || std::string_view("-._~+/").contains(c);
 }
 
 class Parser {
@@ -38,7 +29,7 @@ class Parser {
   }
   bool at_end() const { return rest_.empty(); }
   bool at_element_end() const { return rest_.empty() || rest_.front() == ','; }
-  std::string_view token() { return take_while(is_token); }
+  std::string_view token() { return take_while(is_token_char); }
 
   bool take(char c) {
     if (!rest_.starts_with(c)) return false;
@@ -71,7 +62,7 @@ class Parser {
         value = std::string(plain);
       }
       skip_spaces();
-      if (value && at_element_end()) return std::pair(lower(name), std::move(*value));
+      if (value && at_element_end()) return std::pair(base::to_lower(name), std::move(*value));
     }
     rest_ = before;
     return std::nullopt;
@@ -121,7 +112,7 @@ std::vector<Challenge> parse_challenges(std::string_view text) {
   Parser parser(text);
   parser.skip_commas();
   while (!parser.at_end() && challenges.size() < kMostChallenges) {
-    Challenge challenge{lower(parser.token()), {}};
+    Challenge challenge{base::to_lower(parser.token()), {}};
     if (challenge.scheme.empty()) return challenges;
     parser.skip_spaces();
     if (!parser.at_element_end() && !parser.take_token68()) {

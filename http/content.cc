@@ -4,16 +4,11 @@
 #include <random>
 #include <vector>
 
+#include "http/message.h"
 #include "http/range.h"
 
 namespace http {
 namespace {
-
-std::string_view trim(std::string_view text) {
-  const size_t first = text.find_first_not_of(" \t");
-  if (first == std::string_view::npos) return {};
-  return text.substr(first, text.find_last_not_of(" \t") - first + 1);
-}
 
 // RFC 9110 §13.1.2: any of the listed tags, compared weakly, or "*".
 bool none_match_hits(const Headers& headers, std::string_view etag) {

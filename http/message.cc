@@ -5,21 +5,15 @@
 #include <cstdio>
 #include <ctime>
 
+#include "base/ascii.h"
+
 namespace http {
 namespace {
 
-char lower(char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c; }
-
 int hex_value(char c) {
-  if (c >= '0' && c <= '9') return c - '0';
-  const char l = lower(c);
+  if (base::is_digit(c)) return c - '0';
+  const char l = base::to_lower(c);
   return l >= 'a' && l <= 'f' ? l - 'a' + 10 : -1;
-}
-
-std::string_view trim(std::string_view text) {
-  const size_t first = text.find_first_not_of(" \t");
-  if (first == std::string_view::npos) return {};
-  return text.substr(first, text.find_last_not_of(" \t") - first + 1);
 }
 
 // Calls `visit` with each pair of the query, still encoded, until it returns false.
@@ -211,8 +205,19 @@ std::string_view reason_phrase(int status) {
 }
 
 bool iequals(std::string_view a, std::string_view b) {
-  return a.size() == b.size() && std::equal(a.begin(), a.end(), b.begin(),
-                                            [](char x, char y) { return lower(x) == lower(y); });
+  return a.size() == b.size() && std::equal(a.begin(), a.end(), b.begin(), [](char x, char y) {
+           return base::to_lower(x) == base::to_lower(y);
+         });
+}
+
+bool is_token_char(char c) {
+  return base::is_alphanumeric(c) || std::string_view("!#$%&'*+-.^_`|~").contains(c);
+}
+
+std::string_view trim(std::string_view text) {
+  const size_t first = text.find_first_not_of(" \t");
+  if (first == std::string_view::npos) return {};
+  return text.substr(first, text.find_last_not_of(" \t") - first + 1);
 }
 
 std::string percent_decode(std::string_view text) {
@@ -237,9 +242,7 @@ std::string percent_encode(std::string_view text) {
   constexpr std::string_view kHex = "0123456789ABCDEF";
   std::string encoded;
   for (const char c : text) {
-    const bool alphanumeric =
-        (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9');
-    if (alphanumeric || c == '-' || c == '.' || c == '_' || c == '~') {
+    if (base::is_alphanumeric(c) || c == '-' || c == '.' || c == '_' || c == '~') {
       encoded += c;
     } else {
       const auto byte = static_cast<unsigned char>(c);

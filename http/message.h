@@ -88,6 +88,10 @@ struct Response {
 std::string_view version_name(Version version);
 std::string_view reason_phrase(int status);
 bool iequals(std::string_view a, std::string_view b);
+// RFC 9110 §5.6.2.
+bool is_token_char(char c);
+// Without the optional whitespace around it (OWS, RFC 9110 §5.6.3).
+std::string_view trim(std::string_view text);
 std::string percent_decode(std::string_view text);
 // Everything but unreserved characters (RFC 3986 §2.3) escaped.
 std::string percent_encode(std::string_view text);

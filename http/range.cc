@@ -8,12 +8,6 @@
 namespace http {
 namespace {
 
-std::string_view trim(std::string_view text) {
-  const size_t first = text.find_first_not_of(" \t");
-  if (first == std::string_view::npos) return {};
-  return text.substr(first, text.find_last_not_of(" \t") - first + 1);
-}
-
 // Digits only. A number too large for 64 bits becomes the largest one: it is beyond any end all the
 // same (CVE-2017-7529 was such an overflow).
 std::optional<uint64_t> parse_number(std::string_view text) {

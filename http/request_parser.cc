@@ -8,6 +8,7 @@
 #include <boost/beast/http/basic_parser.hpp>
 #include <limits>
 
+#include "base/ascii.h"
 #include "http/body.h"
 #include "http/request_target.h"
 
@@ -23,13 +24,7 @@ constexpr size_t kMaxFields = 128;
 
 std::string_view view(string_view text) { return {text.data(), text.size()}; }
 
-bool digit(char c) { return c >= '0' && c <= '9'; }
 bool control(char c) { return static_cast<unsigned char>(c) < 0x20 || c == 0x7f; }
-
-bool is_token_char(char c) {
-  return digit(c) || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') ||
-         std::string_view("!#$%&'*+-.^_`|~").find(c) != std::string_view::npos;
-}
 
 }  // namespace
 
@@ -76,7 +71,8 @@ class RequestParser::Guarded : public beast::basic_parser<true> {
     const std::string_view text = view(value);
     switch (name) {
       case beast::field::content_length:
-        if (++content_lengths_ > 1 || !std::all_of(text.begin(), text.end(), digit)) refuse(ec);
+        if (++content_lengths_ > 1 || !std::all_of(text.begin(), text.end(), base::is_digit))
+          refuse(ec);
         break;
       case beast::field::transfer_encoding:
         ++transfer_encodings_;
@@ -163,7 +159,8 @@ bool is_other_version(std::string_view head) {
   const std::string_view line = head.substr(0, head.find('\r'));
   const size_t at = line.rfind(" HTTP/");
   if (at == std::string_view::npos || line.size() != at + 9) return false;
-  return digit(line[at + 6]) && line[at + 7] == '.' && digit(line[at + 8]) && line[at + 6] != '1';
+  return base::is_digit(line[at + 6]) && line[at + 7] == '.' && base::is_digit(line[at + 8]) &&
+         line[at + 6] != '1';
 }
 
 }  // namespace

@@ -4,19 +4,19 @@
 #include <optional>
 #include <string>
 
+#include "base/ascii.h"
 #include "http/body.h"
 
 namespace http {
 namespace {
 
-bool digit(char c) { return c >= '0' && c <= '9'; }
-
 bool is_host_char(char c) {
-  return digit(c) || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') ||
-         std::string_view("-._~:[]%").find(c) != std::string_view::npos;
+  return base::is_alphanumeric(c) || std::string_view("-._~:[]%").find(c) != std::string_view::npos;
 }
 
-bool is_hex(char c) { return digit(c) || (c >= 'a' && c <= 'f') || (c >= 'A' && c <= 'F'); }
+bool is_hex(char c) {
+  return base::is_digit(c) || (c >= 'a' && c <= 'f') || (c >= 'A' && c <= 'F');
+}
 
 // Percent-decodes a path. "%2F" stays, or it would become a separator, and so does "%00".
 std::string decode_path(std::string_view raw) {

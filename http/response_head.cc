@@ -13,11 +13,6 @@ std::optional<uint64_t> parse_number(std::string_view text) {
   return value;
 }
 
-std::string_view trim(std::string_view text) {
-  text.remove_prefix(std::min(text.find_first_not_of(" \t"), text.size()));
-  return text.substr(0, text.find_last_not_of(" \t") + 1);
-}
-
 }  // namespace
 
 ResponseHead::Progress ResponseHead::take(std::string_view line) {

@@ -5,6 +5,8 @@
 #include <ctime>
 #include <string>
 
+#include "base/ascii.h"
+
 namespace http {
 namespace {
 
@@ -21,8 +23,7 @@ std::optional<int64_t> parse_date(const std::string& text) {
 }  // namespace
 
 std::optional<std::chrono::seconds> parse_retry_after(std::string_view text, int64_t unix_now) {
-  const bool digits =
-      !text.empty() && std::ranges::all_of(text, [](char c) { return c >= '0' && c <= '9'; });
+  const bool digits = !text.empty() && std::ranges::all_of(text, base::is_digit);
   int64_t wait = 0;
   if (digits) {
     const auto error = std::from_chars(text.data(), text.data() + text.size(), wait).ec;

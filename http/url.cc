@@ -7,6 +7,8 @@
 #include <charconv>
 #include <memory>
 
+#include "base/ascii.h"
+
 namespace http {
 namespace {
 
@@ -36,10 +38,7 @@ std::optional<Url> take_apart(CURLU* handle) {
   url.scheme = part(handle, CURLUPART_SCHEME);
   if (url.scheme != "http" && url.scheme != "https") return std::nullopt;
   if (!part(handle, CURLUPART_USER).empty()) return std::nullopt;
-  url.host = part(handle, CURLUPART_HOST);
-  for (char& c : url.host) {
-    if (c >= 'A' && c <= 'Z') c = static_cast<char>(c - 'A' + 'a');
-  }
+  url.host = base::to_lower(part(handle, CURLUPART_HOST));
   if (url.host.ends_with('.')) url.host.pop_back();  // the root of names: the same host
   if (url.host.empty()) return std::nullopt;
   const std::string port = part(handle, CURLUPART_PORT, CURLU_DEFAULT_PORT);

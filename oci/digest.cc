@@ -14,6 +14,8 @@
 #include <utility>
 #include <variant>
 
+#include "base/ascii.h"
+
 namespace oci {
 namespace {
 
@@ -25,7 +27,7 @@ size_t digest_size(Algorithm algorithm) {
 
 // The value of a lower-case hex digit, or -1.
 int hex_value(char c) {
-  if (c >= '0' && c <= '9') return c - '0';
+  if (base::is_digit(c)) return c - '0';
   if (c >= 'a' && c <= 'f') return c - 'a' + 10;
   return -1;
 }

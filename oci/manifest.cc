@@ -8,6 +8,8 @@
 #include <span>
 #include <utility>
 
+#include "base/ascii.h"
+
 namespace oci {
 namespace {
 
@@ -53,10 +55,9 @@ std::string quoted(std::string_view text) {
   return out;
 }
 
-char lower(char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c; }
-
 bool equal_but_for_case(std::string_view a, std::string_view b) {
-  return std::ranges::equal(a, b, {}, lower, lower);
+  return std::ranges::equal(a, b,
+                            [](char x, char y) { return base::to_lower(x) == base::to_lower(y); });
 }
 
 // The known fields of one JSON object. One that is null is absent, as Go's parser has it. That
@@ -193,9 +194,7 @@ std::string essence(std::string_view content_type) {
   const size_t first = content_type.find_first_not_of(" \t");
   if (first == std::string_view::npos) return "";
   const size_t last = content_type.find_last_not_of(" \t");
-  std::string out(content_type.substr(first, last - first + 1));
-  std::ranges::transform(out, out.begin(), lower);
-  return out;
+  return base::to_lower(content_type.substr(first, last - first + 1));
 }
 
 void require_supported(std::string_view type) {

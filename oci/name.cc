@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <utility>
 
+#include "base/ascii.h"
+
 namespace oci {
 namespace {
 
@@ -10,8 +12,7 @@ constexpr size_t kMaxRepository = 255;
 constexpr size_t kMaxTag = 128;
 constexpr size_t kMaxUploadId = 128;
 
-bool lower_or_digit(char c) { return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9'); }
-bool alphanumeric(char c) { return lower_or_digit(c) || (c >= 'A' && c <= 'Z'); }
+bool lower_or_digit(char c) { return base::is_lower(c) || base::is_digit(c); }
 
 // [._]|__|-+
 bool valid_separator(std::string_view text) {
@@ -34,7 +35,7 @@ bool valid_component(std::string_view component) {
 bool valid_upload_id(std::string_view id) {
   return !id.empty() && id.size() <= kMaxUploadId && id != "." && id != ".." &&
          std::ranges::all_of(id, [](char c) {
-           return alphanumeric(c) || c == '-' || c == '_' || c == '.' || c == '=';
+           return base::is_alphanumeric(c) || c == '-' || c == '_' || c == '.' || c == '=';
          });
 }
 
@@ -68,7 +69,7 @@ bool valid_repository(std::string_view name) {
 bool valid_tag(std::string_view tag) {
   if (tag.empty() || tag.size() > kMaxTag || tag.front() == '.' || tag.front() == '-') return false;
   return std::ranges::all_of(
-      tag, [](char c) { return alphanumeric(c) || c == '_' || c == '.' || c == '-'; });
+      tag, [](char c) { return base::is_alphanumeric(c) || c == '_' || c == '.' || c == '-'; });
 }
 
 std::optional<Reference> parse_reference(std::string_view text) {

@@ -4,6 +4,7 @@
 #include <array>
 #include <optional>
 
+#include "base/ascii.h"
 #include "http/message.h"
 
 namespace origin {
@@ -258,7 +259,7 @@ std::vector<std::string> lower_words(std::string_view text) {
     if (c == '_') {
       words.emplace_back();
     } else {
-      words.back() += c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
+      words.back() += base::to_lower(c);
     }
   }
   return words;

@@ -6,6 +6,8 @@
 #include <array>
 #include <optional>
 
+#include "base/ascii.h"
+
 namespace proxy {
 namespace {
 
@@ -43,7 +45,7 @@ std::string behind_nat64(const std::string& address) {
 
 bool is_host_name(const std::string& text) {
   const auto good = [](char c) {
-    return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '-' || c == '.' || c == '_';
+    return base::is_lower(c) || base::is_digit(c) || c == '-' || c == '.' || c == '_';
   };
   return !text.empty() && std::ranges::all_of(text, good);
 }
@@ -61,16 +63,14 @@ bool is_global_address(const std::string& address) {
 
 std::optional<RedirectRules> RedirectRules::parse(const std::vector<std::string>& allowed) {
   RedirectRules rules;
-  for (std::string text : allowed) {
+  for (const std::string& text : allowed) {
     if (const auto network = http::Network::parse(text)) {
       rules.networks_.push_back(*network);
       continue;
     }
-    for (char& c : text) {
-      if (c >= 'A' && c <= 'Z') c = static_cast<char>(c - 'A' + 'a');
-    }
-    if (!is_host_name(text)) return std::nullopt;
-    rules.hosts_.push_back(std::move(text));
+    std::string host = base::to_lower(text);
+    if (!is_host_name(host)) return std::nullopt;
+    rules.hosts_.push_back(std::move(host));
   }
   return rules;
 }
