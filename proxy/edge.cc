@@ -296,7 +296,8 @@ void Edge::reload_certificates(const EdgeConfig& config) {
 
 base::Task<void> Edge::handle(http::Exchange& exchange) {
   http::Request& request = exchange.request;
-  if (http::has_passed(request.headers.joined("CDN-Loop"), name_)) {
+  const std::string passed = request.headers.joined("CDN-Loop");
+  if (http::has_passed(passed, name_)) {
     throw http::StatusError(508, "the request has passed this edge before");
   }
   const std::shared_ptr<const InForce> now = in_force();
@@ -305,6 +306,8 @@ base::Task<void> Edge::handle(http::Exchange& exchange) {
   const bool read = request.is("GET") || request.is("HEAD");
   if (request.path == "/healthz") {
     co_await exchange.response.send(health_.healthz(request));
+  // It goes on to the upstreams, who must not take a client's mistake for ours.
+  if (!http::can_go_on(passed)) throw http::StatusError(400, "bad CDN-Loop");
     co_return;
   }
   // Nothing that comes from an upstream is looked at before.

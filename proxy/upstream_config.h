@@ -44,6 +44,10 @@ struct UpstreamConfig {
   std::vector<std::string> hosts;       // values of Host, without port
   std::string prefix;                   // "/v2/<prefix>/<repository>/…"
 
+  // Sent along as the parameter `ns`, for an upstream that chooses by it whose registry is meant,
+  // as an edge does; empty: not sent.
+  std::string ns;
+
   // True: manifests, tags and referrers are served too, not only blobs.
   bool images = false;
   ImagesConfig image;

@@ -108,6 +108,28 @@ TEST_F(ListsTest, LongQueriesAreRefused) {
 }
 
 TEST_F(ListsTest, ReferrersWithTheirFilter) {
+TEST_F(ListsTest, ASignatureIsNotForTheUpstream) {
+  serve_json(kTags, R"({"name":"app","tags":["a"]})");
+  start();
+  for (const char* query : {"?entrepot-signature=one&n=2", "?n=2&entrepot%2Dsignature=two"}) {
+    EXPECT_EQ(get(kTags + query).status, 200);
+  }
+  ASSERT_EQ(upstream.requests().size(), 1U) << "and not part of what it is kept under";
+  EXPECT_EQ(upstream.requests()[0].target, kTags + "?n=2");
+}
+
+TEST_F(ListsTest, AnUpstreamsOwnNamespaceIsNotForTheClient) {
+  http::Headers headers;
+  headers.set("Link", "</v2/app/tags/list?n=2&last=b&ns=docker.io>; rel=\"next\"");
+  serve_json(kTags, R"({"name":"app","tags":["a","b"]})", headers);
+  EdgeConfig tier = config();
+  tier.upstreams[0].ns = "docker.io";
+  start(std::move(tier));
+  EXPECT_EQ(get(kTags + "?n=2").header("Link"), "</v2/app/tags/list?n=2&last=b>; rel=\"next\"");
+  ASSERT_EQ(upstream.requests().size(), 1U);
+  EXPECT_EQ(upstream.requests()[0].target, kTags + "?n=2&ns=docker.io");
+}
+
   http::Headers headers;
   headers.set("OCI-Filters-Applied", "artifactType");
   serve_json(referrers, index_of(signature), headers, oci::media_type::kOciIndex);
