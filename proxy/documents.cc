@@ -218,6 +218,9 @@ base::Task<Documents::Result> Documents::ask(DocumentName name, Worker& worker) 
                        .age = std::max<int64_t>(0, kept->age)};
   }
   if (kept && kept->bytes) co_return co_await ask_again(name, worker, std::move(*kept));
+  if (name.upstream->known_absent(name.key(), worker.loop.now())) {
+    co_return Ending{Outcome::absent, name.upstream->name() + " said so a moment ago", ""};
+  }
   std::variant<Fetched, Unchanged, Ending> answer =
       co_await fetch_document(worker.client(name.upstream), pool_, name, std::nullopt);
   if (auto* fetched = std::get_if<Fetched>(&answer)) {
@@ -225,6 +228,7 @@ base::Task<Documents::Result> Documents::ask(DocumentName name, Worker& worker) 
   }
   const bool gone =
       std::holds_alternative<Ending>(answer) && std::get<Ending>(answer).outcome == Outcome::absent;
+  if (gone) name.upstream->remember_absent(name.key(), worker.loop.now());
   if (gone && kept) co_await forget(name);
   co_return std::get<Ending>(std::move(answer));
 }

@@ -88,6 +88,7 @@ TEST_F(ListsTest, LinksThatAreNoneAreLeftOut) {
 TEST_F(ListsTest, TagsOfNothing) {
   start();
   expect_error(get(kTags), 404, "NAME_UNKNOWN");
+  clock.advance(UpstreamConfig().absent_lifetime);
   serve_json(kTags, R"({"name":"app","tags":null})");
   EXPECT_EQ(get(kTags).body, "{\"name\":\"app\",\"tags\":[]}\n");
 }
@@ -107,7 +108,6 @@ TEST_F(ListsTest, LongQueriesAreRefused) {
   EXPECT_EQ(upstream.requests().size(), 0U);
 }
 
-TEST_F(ListsTest, ReferrersWithTheirFilter) {
 TEST_F(ListsTest, ASignatureIsNotForTheUpstream) {
   serve_json(kTags, R"({"name":"app","tags":["a"]})");
   start();
@@ -130,6 +130,7 @@ TEST_F(ListsTest, AnUpstreamsOwnNamespaceIsNotForTheClient) {
   EXPECT_EQ(upstream.requests()[0].target, kTags + "?n=2&ns=docker.io");
 }
 
+TEST_F(ListsTest, ReferrersWithTheirFilter) {
   http::Headers headers;
   headers.set("OCI-Filters-Applied", "artifactType");
   serve_json(referrers, index_of(signature), headers, oci::media_type::kOciIndex);
