@@ -292,6 +292,12 @@ void Edge::reload_certificates(const EdgeConfig& config) {
       LOG(ERROR) << "certificates kept as they were: " << e.what();
     }
   }
+  if (!admin_) return;
+  try {
+    admin_->reload_certificates(config.admin);
+  } catch (const std::exception& e) {
+    LOG(ERROR) << "the administration's certificates kept as they were: " << e.what();
+  }
 }
 
 base::Task<void> Edge::handle(http::Exchange& exchange) {
@@ -300,14 +306,14 @@ base::Task<void> Edge::handle(http::Exchange& exchange) {
   if (http::has_passed(passed, name_)) {
     throw http::StatusError(508, "the request has passed this edge before");
   }
+  // It goes on to the upstreams, who must not take a client's mistake for ours.
+  if (!http::can_go_on(passed)) throw http::StatusError(400, "bad CDN-Loop");
   const std::shared_ptr<const InForce> now = in_force();
   const oci::Route route = oci::parse_route(request.path);
   const Activity::InProgress in_progress(monitor_.activity(), exchange, kind_of(route));
   const bool read = request.is("GET") || request.is("HEAD");
   if (request.path == "/healthz") {
     co_await exchange.response.send(health_.healthz(request));
-  // It goes on to the upstreams, who must not take a client's mistake for ours.
-  if (!http::can_go_on(passed)) throw http::StatusError(400, "bad CDN-Loop");
     co_return;
   }
   // Nothing that comes from an upstream is looked at before.
