@@ -153,6 +153,7 @@ TEST_F(TiersTest, AShieldIsToldWhichRegistryIsMeant) {
   start(std::move(behind));
   EXPECT_TRUE(get(blob.path).body == blob.bytes);
   EXPECT_EQ(nobody.requests().size(), 0U);
+  ASSERT_EQ(upstream.count(blob.path), 1U);
   EXPECT_EQ(upstream.requests()[0].target, blob.path);
 }
 
