@@ -7,6 +7,9 @@
 namespace http {
 namespace {
 
+// Chains are a few names long. What is longer, servers refuse as a malformed request.
+constexpr size_t kLongest = 1024;
+
 constexpr std::string_view kSpaces = " \t";
 
 // The list's next element, without its parameters, taken off the text. Commas may be quoted in
@@ -36,6 +39,11 @@ bool has_passed(std::string_view cdn_loop, std::string_view id) {
     if (iequals(next_id(cdn_loop), id)) return true;
   }
   return false;
+}
+
+bool can_go_on(std::string_view cdn_loop) {
+  return cdn_loop.size() <= kLongest &&
+         std::ranges::all_of(cdn_loop, [](char c) { return (c >= ' ' && c <= '~') || c == '\t'; });
 }
 
 bool is_token(std::string_view text) {

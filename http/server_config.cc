@@ -83,6 +83,13 @@ TlsOptions read_tls_options(const base::Section& tls) {
   return options;
 }
 
+void read_client_auth(const base::Section& tls, TlsOptions& options) {
+  const std::string required = "require-and-verify-client-cert";
+  const std::string how =
+      tls.choice("clientauth", {required, "verify-client-cert-if-given"}, required);
+  options.require_client_certificate = how == required && !options.client_cas.empty();
+}
+
 bool read_http2(const base::Section& http) {
   return !http.section("http2").boolean("disabled", false);
 }

@@ -20,6 +20,8 @@ ServerLimits read_server_limits(const base::Section& server);
 // certificate, key, clientcas, minimumtls, ciphersuites, as in Distribution's http.tls. TLS 1.0 and
 // 1.1 are not spoken: a file that allows them is served with 1.2, which is logged.
 TlsOptions read_tls_options(const base::Section& tls);
+// clientauth, likewise: without it, every client must show a certificate where there are clientcas.
+void read_client_auth(const base::Section& tls, TlsOptions& options);
 
 // http2.disabled: a section beside `tls`, as in Distribution's `http`. False: only HTTP/1.1 is
 // offered.

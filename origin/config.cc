@@ -96,12 +96,6 @@ void judge_unread(const base::ConfigFile& file) {
   }
 }
 
-// Distribution's clientauth. Without it, clientcas asks every client for a certificate.
-bool certificate_required(const base::Section& tls) {
-  const std::string required = "require-and-verify-client-cert";
-  return tls.choice("clientauth", {required, "verify-client-cert-if-given"}, required) == required;
-}
-
 // What comes before /v2/ in every path.
 std::string read_prefix(const base::Section& http) {
   constexpr std::string_view kAllowed =
@@ -135,8 +129,7 @@ void read_http(const base::Section& http, Config& config) {
     }
     config.tls = http::read_tls_options(tls);
     config.tls->http2 = http2;
-    config.tls->require_client_certificate =
-        certificate_required(tls) && !config.tls->client_cas.empty();
+    http::read_client_auth(tls, *config.tls);
   }
 }
 

@@ -102,13 +102,12 @@ Admin::Admin(Edge edge, const AdminConfig& config, const std::vector<int>& inher
     : edge_(std::move(edge)),
       config_(config),
       events_(edge_.purger, edge_.warm_queue, config.events.warm, edge_.unix_time),
-      server_(
-          edge_.loops, edge_.pool,
-          {.handler = [this](http::Exchange& exchange) { return handle(exchange); },
-           .on_error = [](const http::Request*,
-                          const std::exception_ptr& thrown) { return answer_to(thrown); }},
-          {{config.address, config.tls ? std::make_shared<http::TlsContext>(*config.tls) : nullptr,
-            inherited}}) {}
+      tls_(config.tls ? std::make_shared<http::TlsContext>(*config.tls) : nullptr),
+      server_(edge_.loops, edge_.pool,
+              {.handler = [this](http::Exchange& exchange) { return handle(exchange); },
+               .on_error = [](const http::Request*,
+                              const std::exception_ptr& thrown) { return answer_to(thrown); }},
+              {{config.address, tls_, inherited}}) {}
 
 void Admin::start() {
   server_.start();
@@ -116,7 +115,10 @@ void Admin::start() {
 }
 
 bool Admin::admits(const http::Request& request) const {
-  if (!request.peer.certificate_subject.empty()) return true;
+  // A certificate may name who shows it in the one place or in the other (RFC 5280 §4.1.2.6).
+  if (!request.peer.certificate_subject.empty() || !request.peer.certificate_names.empty()) {
+    return true;
+  }
   if (config_.token.empty()) return false;
   if (http::shows_secret(request, config_.token)) return true;
   const auto basic = http::basic_credentials(request);

@@ -56,6 +56,11 @@ class Admin {
   Admin(Edge edge, const AdminConfig& config, const std::vector<int>& inherited);
 
   void start();
+  // For the connections that come from now on: the certificates, read again.
+  // std::runtime_error; the old ones stay in use then.
+  void reload_certificates(const AdminConfig& config) {
+    if (tls_ && config.tls) tls_->reload(*config.tls);
+  }
   // As http::Server::drain().
   void drain(std::chrono::nanoseconds limit, const std::function<void()>& at_deadline) {
     server_.drain(limit, at_deadline);
@@ -76,6 +81,7 @@ class Admin {
   Edge edge_;
   const AdminConfig config_;
   EventReceiver events_;
+  const std::shared_ptr<http::TlsContext> tls_;  // nullptr: plain
   http::Server server_;
 };
 

@@ -143,11 +143,13 @@ base::Task<void> Blobs::serve_miss(http::Exchange& exchange, BlobName name) {
                                    source);
       co_return;
     }
-    // The fill asked in another's name, where the blob may not be; ours may have it.
-    const bool ask_again =
-        ending.outcome != Outcome::cancelled &&
-        (fill->name.upstream != name.upstream || fill->name.repository != name.repository);
-    if (ask_again) continue;
+    // The fill asked in another's name, where the blob may not be; ours may have it. Or on the way
+    // of another's request, whose CDN-Loop may be why it was refused.
+    const bool other_name =
+        fill->name.upstream != name.upstream || fill->name.repository != name.repository;
+    const bool other_way =
+        ending.outcome == Outcome::refused && fill->name.cdn_loop != name.cdn_loop;
+    if (ending.outcome != Outcome::cancelled && (other_name || other_way)) continue;
     co_await serve_ending(exchange, name, ending);
     co_return;
   }

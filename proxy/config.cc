@@ -69,6 +69,7 @@ EdgeConfig read_edge_config(const std::filesystem::path& path) {
     EdgeListener listener{listen.required_string("addr"), std::nullopt};
     if (listen.has("tls")) {
       listener.tls = http::read_tls_options(listen.section("tls"));
+      http::read_client_auth(listen.section("tls"), *listener.tls);
       listener.tls->http2 = http::read_http2(listen);
     }
     config.listeners.push_back(std::move(listener));

@@ -126,14 +126,18 @@ base::Task<Documents::Result> Documents::get(DocumentName name) {
   }
   const ImagesConfig& config = name.upstream->config().image;
   const bool fallback = kept && stale_allowed(name, *kept);
-  const Joined joined = join(name);
-  const base::TimePoint deadline =
-      fallback ? joined.question->since + config.stale_after : base::kForever;
-  std::optional<Result> result = co_await wait(joined.question, deadline);
-  if (!result) {
-    VLOG(1) << name.key() << ": the upstream is slow; the older answer is given";
-    co_return stale(std::move(*kept), "the upstream is slow");
-  }
+  Joined joined;
+  std::optional<Result> result;
+  do {
+    joined = join(name);
+    const base::TimePoint deadline =
+        fallback ? joined.question->since + config.stale_after : base::kForever;
+    result = co_await wait(joined.question, deadline);
+    if (!result) {
+      VLOG(1) << name.key() << ": the upstream is slow; the older answer is given";
+      co_return stale(std::move(*kept), "the upstream is slow");
+    }
+  } while (refused_for_another(name, joined, *result));
   if (auto* document = std::get_if<Document>(&*result)) {
     document->collapsed = !joined.started;
     co_return std::move(*result);
@@ -146,6 +150,14 @@ base::Task<Documents::Result> Documents::get(DocumentName name) {
   co_return std::move(*result);
 }
 
+// Another's request asked, and its CDN-Loop may be why the upstream refused it.
+bool Documents::refused_for_another(const DocumentName& name, const Joined& joined,
+                                    const Result& result) {
+  const auto* ending = std::get_if<Ending>(&result);
+  return ending != nullptr && ending->outcome == Outcome::refused && !joined.started &&
+         joined.question->cdn_loop != name.cdn_loop;
+}
+
 Documents::Joined Documents::join(const DocumentName& name) {
   std::shared_ptr<Question> question;
   Worker& here = workers_.here();
@@ -155,6 +167,7 @@ Documents::Joined Documents::join(const DocumentName& name) {
     if (entry) return {entry, false};
     entry = question = std::make_shared<Question>();
     question->since = here.loop.now();
+    question->cdn_loop = name.cdn_loop;
   }
   here.tasks.spawn(run(question, name, &here));
   return {question, true};
@@ -205,6 +218,9 @@ base::Task<Documents::Result> Documents::ask(DocumentName name, Worker& worker) 
                        .age = std::max<int64_t>(0, kept->age)};
   }
   if (kept && kept->bytes) co_return co_await ask_again(name, worker, std::move(*kept));
+  if (name.upstream->known_absent(name.key(), worker.loop.now())) {
+    co_return Ending{Outcome::absent, name.upstream->name() + " said so a moment ago", ""};
+  }
   std::variant<Fetched, Unchanged, Ending> answer =
       co_await fetch_document(worker.client(name.upstream), pool_, name, std::nullopt);
   if (auto* fetched = std::get_if<Fetched>(&answer)) {
@@ -212,6 +228,7 @@ base::Task<Documents::Result> Documents::ask(DocumentName name, Worker& worker) 
   }
   const bool gone =
       std::holds_alternative<Ending>(answer) && std::get<Ending>(answer).outcome == Outcome::absent;
+  if (gone) name.upstream->remember_absent(name.key(), worker.loop.now());
   if (gone && kept) co_await forget(name);
   co_return std::get<Ending>(std::move(answer));
 }

@@ -67,6 +67,7 @@ class Documents {
   // A question that is being put to an upstream, shared by all who want to know.
   struct Question {
     base::TimePoint since;
+    std::string cdn_loop;  // of the request that began it, constant
     base::Signal answered;
     std::mutex mutex;
     std::optional<Result> result;  // guarded by mutex
@@ -89,6 +90,8 @@ class Documents {
     bool started = false;
   };
   Joined join(const DocumentName& name);
+  static bool refused_for_another(const DocumentName& name, const Joined& joined,
+                                  const Result& result);
   base::Task<void> run(std::shared_ptr<Question> question, DocumentName name, Worker* worker);
   base::Task<Result> ask(DocumentName name, Worker& worker);
   base::Task<Result> ask_again(DocumentName name, Worker& worker, Kept kept);

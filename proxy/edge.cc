@@ -115,7 +115,7 @@ Edge::Edge(EdgeConfig config, const std::vector<http::ListeningSockets>& taken_o
       documents_(workers_, pool_, store_, fills_, in_force_->config.unix_time),
       warmer_(workers_, store_, documents_, fills_),
       manifests_(documents_, warmer_, name_),
-      purger_(pool_, store_),
+      purger_(pool_, store_, fills_),
       warm_queue_(workers_, warmer_),
       tls_(tls_contexts(in_force_->config)),
       monitor_(name_, loops_, store_, fills_, [this] { return routing(); }),
@@ -292,13 +292,22 @@ void Edge::reload_certificates(const EdgeConfig& config) {
       LOG(ERROR) << "certificates kept as they were: " << e.what();
     }
   }
+  if (!admin_) return;
+  try {
+    admin_->reload_certificates(config.admin);
+  } catch (const std::exception& e) {
+    LOG(ERROR) << "the administration's certificates kept as they were: " << e.what();
+  }
 }
 
 base::Task<void> Edge::handle(http::Exchange& exchange) {
   http::Request& request = exchange.request;
-  if (http::has_passed(request.headers.joined("CDN-Loop"), name_)) {
+  const std::string passed = request.headers.joined("CDN-Loop");
+  if (http::has_passed(passed, name_)) {
     throw http::StatusError(508, "the request has passed this edge before");
   }
+  // It goes on to the upstreams, who must not take a client's mistake for ours.
+  if (!http::can_go_on(passed)) throw http::StatusError(400, "bad CDN-Loop");
   const std::shared_ptr<const InForce> now = in_force();
   const oci::Route route = oci::parse_route(request.path);
   const Activity::InProgress in_progress(monitor_.activity(), exchange, kind_of(route));

@@ -26,13 +26,17 @@ base::Task<bool> EventReceiver::pushed(std::shared_ptr<Upstream> upstream, Regis
   // Who asked for it before it was pushed was told that there is none.
   upstream->forget_absent({upstream, event.repository, *event.digest});
   if (!event.manifest) co_return false;
+  upstream->forget_absent(DocumentName::manifest(upstream, event.repository, *event.digest).key());
   const oci::Reference reference =
       event.tag.empty() ? oci::Reference(*event.digest) : oci::Reference(event.tag);
   const auto manifest = DocumentName::manifest(upstream, event.repository, reference);
   if (!event.tag.empty()) {
     const int64_t now = unix_time_();
+    const auto tags = DocumentName::tags(upstream, event.repository, "");
+    upstream->forget_absent(manifest.key());
+    upstream->forget_absent(tags.key());
     co_await purger_.expire(manifest, now);
-    co_await purger_.expire(DocumentName::tags(upstream, event.repository, ""), now);
+    co_await purger_.expire(tags, now);
   }
   co_return warm_&& queue_.add(manifest);
 }

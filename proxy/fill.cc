@@ -23,6 +23,8 @@ constexpr uint64_t kFrontReach = 4 * cache::kBlockSize;
 // What one range run fetches at most: clients often drop an open-ended range early, and the front
 // comes along anyway (RangeAmp).
 constexpr uint64_t kRangeRun = 8 * cache::kBlockSize;
+// Partial blobs that are remembered as ours; others are taken for an earlier process's.
+constexpr size_t kMostLeft = 10'000;
 
 uint64_t align_down(uint64_t offset) { return offset / cache::kBlockSize * cache::kBlockSize; }
 
@@ -133,6 +135,15 @@ std::vector<std::shared_ptr<Fill>> Fills::all() const {
   return all;
 }
 
+bool Fills::purge(const oci::Digest& digest) {
+  const std::shared_ptr<Fill> fill = find(digest);
+  if (!fill) return false;
+  const std::lock_guard lock(fill->writer_mutex);
+  if (fill->blob || fill->purged) return false;
+  fill->purged = true;
+  return true;
+}
+
 // ---- the fill itself ------------------------------------------------------------------------
 
 base::Task<void> Fills::run(std::shared_ptr<Fill> fill, Worker* worker) {
@@ -168,12 +179,7 @@ base::Task<void> Fills::run(std::shared_ptr<Fill> fill, Worker* worker) {
   Fill* f = fill.get();
   const bool discard =
       ending.outcome == Outcome::digest_mismatch || ending.outcome == Outcome::storage_failed;
-  co_await pool_.run([f, discard] {
-    const std::lock_guard lock(f->writer_mutex);
-    if (f->writer && discard) f->writer->discard();
-    f->writer.reset();
-    f->store.reset();
-  });
+  co_await pool_.run([this, f, discard] { leave(*f, discard); });
   {
     const std::lock_guard lock(mutex_);
     fills_.erase(fill->name.digest);
@@ -253,7 +259,8 @@ base::Task<std::optional<Ending>> Fills::open_writer(Fill& fill, uint64_t size) 
     co_return Ending{Outcome::storage_failed, e.what(), ""};
   }
   if (!present) co_return std::move(present.error());
-  fill.progress.start(size, *present);
+  fill.progress.start(size, fill.ours ? std::vector<Span>() : *present);
+  if (fill.ours) std::ranges::for_each(*present, [&](Span span) { fill.progress.publish(span); });
   co_return std::nullopt;
 }
 
@@ -277,7 +284,23 @@ std::expected<std::vector<Span>, Ending> Fills::begin_storing(Fill& fill, uint64
   fill.writer = std::move(*writer);
   fill.file.reset(::fcntl(fill.writer->fd(), F_DUPFD_CLOEXEC, 0));
   if (!fill.file) throw base::IoError("dup");
-  return present_spans(*fill.writer);
+  std::vector<Span> present = present_spans(*fill.writer);
+  const std::lock_guard table(mutex_);
+  fill.ours = left_.erase(fill.name.digest) > 0 || present.empty();
+  return present;
+}
+
+// Gives the writer up; what is there stays behind as a partial blob, unless it is to be discarded.
+void Fills::leave(Fill& fill, bool discard) {
+  const std::lock_guard lock(fill.writer_mutex);
+  if (fill.writer && (discard || fill.purged)) {
+    fill.writer->discard();
+  } else if (fill.writer && fill.ours && !fill.blob) {
+    const std::lock_guard table(mutex_);
+    if (left_.size() < kMostLeft) left_.insert(fill.name.digest);
+  }
+  fill.writer.reset();
+  fill.store.reset();
 }
 
 void Fills::let_go_of_store() {
@@ -350,7 +373,7 @@ base::Task<Ending> Fills::finish(Fill& fill, Worker& worker, const oci::Digest& 
   fill.progress.verify();
   co_await pool_.run([&] {
     const std::lock_guard lock(fill.writer_mutex);
-    if (fill.writer) fill.blob = fill.writer->commit();
+    if (fill.writer && !fill.purged) fill.blob = fill.writer->commit();
   });
   co_return Ending{Outcome::verified, "", ""};
 }

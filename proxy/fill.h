@@ -14,6 +14,7 @@
 #include <optional>
 #include <string>
 #include <unordered_map>
+#include <unordered_set>
 #include <vector>
 
 #include "base/thread_pool.h"
@@ -49,7 +50,9 @@ struct Fill {
   std::mutex writer_mutex;
   std::shared_ptr<cache::BlobStore> store;  // as long as there is a writer
   std::unique_ptr<cache::BlobWriter> writer;
-  bool lost = false;  // there was no room for a file of its own
+  bool lost = false;    // there was no room for a file of its own
+  bool purged = false;  // what it brings is not kept, but its readers get it
+  bool ours = false;    // every byte in the file is one that this process wrote
 
   std::atomic<UrlSet> sources = 0;          // whose bytes are in it
   std::atomic<bool> ranges_failed = false;  // a range run failed: only the front run fetches now
@@ -81,6 +84,9 @@ class Fills {
   base::Task<Ending> keep(BlobName name, std::shared_ptr<const std::string> bytes);
   // Every fill under way.
   std::vector<std::shared_ptr<Fill>> all() const;
+  // What the fill of this digest brings, if one is under way, will not be kept. False if there is
+  // none, or if it is kept already. Blocks while it writes.
+  bool purge(const oci::Digest& digest);
 
   // Waits until the fill knows its size; nullopt if it ended before.
   base::Task<std::optional<uint64_t>> size(Fill& fill);
@@ -119,6 +125,7 @@ class Fills {
   base::Task<Ending> fetch_front(Fill& fill, Worker& worker, Run run);
   base::Task<void> fetch_range(std::shared_ptr<Fill> fill, Worker* worker, Claim claim);
   base::Task<std::optional<Ending>> fetch(Fill& fill, Run& run, Claim& claim);
+  void leave(Fill& fill, bool discard);
   void store_bytes(Fill& fill, uint64_t offset, std::string_view bytes, oci::Hasher* hasher);
   base::Task<Ending> finish(Fill& fill, Worker& worker, const oci::Digest& found);
   Ending wrong_bytes(Fill& fill, Worker& worker, const oci::Digest& found);
@@ -130,6 +137,8 @@ class Fills {
 
   mutable std::mutex mutex_;
   std::unordered_map<oci::Digest, std::shared_ptr<Fill>> fills_;  // guarded by mutex_
+  // Partial blobs that fills of this process left behind: no crash can have spoilt them.
+  std::unordered_set<oci::Digest> left_;  // guarded by mutex_
 };
 
 }  // namespace proxy

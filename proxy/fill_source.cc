@@ -1,5 +1,7 @@
 #include "proxy/fill_source.h"
 
+#include <glog/logging.h>
+
 #include <algorithm>
 
 namespace proxy {
@@ -19,8 +21,21 @@ base::Task<void> FillSource::send(http::ResponseWriter& response, uint64_t offse
       co_return;
     }
     const uint64_t step = std::min(ready, end - offset);
-    co_await response.write_file(fill_->file.get(), offset, step);
-    offset += step;
+    const uint64_t before = response.body_bytes();
+    bool bad = false;
+    try {
+      co_await response.write_file(fill_->file.get(), offset, step);
+    } catch (const http::FileError& e) {
+      LOG(ERROR) << fill_->name.digest.str()
+                 << ", being fetched, is passed through to a client: " << e.what();
+      bad = true;
+    }
+    offset += bad ? response.body_bytes() - before : step;
+    if (bad) {
+      if (!past_the_store_) past_the_store_ = fills_.pass_through(fill_);
+      co_await past_the_store_->send(response, offset, end - offset);
+      co_return;
+    }
   }
 }
 

@@ -31,6 +31,7 @@ void check_certificates(const proxy::EdgeConfig& config) {
   for (const proxy::EdgeListener& listener : config.listeners) {
     if (listener.tls) http::TlsContext context(*listener.tls);
   }
+  if (config.admin.tls) http::TlsContext context(*config.admin.tls);
 }
 
 // Prints what would be in force, or says what is wrong.

@@ -1,5 +1,6 @@
 #include "proxy/manifests.h"
 
+#include "http/signed_url.h"
 #include "oci/error.h"
 #include "oci/manifest.h"
 #include "proxy/edge.h"
@@ -53,7 +54,7 @@ oci::Reference require_reference(const std::string& text) {
   throw oci::Error(ErrorCode::digest_invalid, "not a sha256 or sha512 digest");
 }
 
-// What the upstream is asked with: all but containerd's `ns`, which is for us.
+// What the upstream is asked with: all but containerd's `ns` and a signature, which are for us.
 std::string forwarded_query(std::string_view query) {
   if (query.size() > kMaxQuery) throw http::StatusError(414, "the query is too long");
   std::string out;
@@ -61,7 +62,8 @@ std::string forwarded_query(std::string_view query) {
     const std::string_view parameter = query.substr(0, query.find('&'));
     query.remove_prefix(std::min(query.size(), parameter.size() + 1));
     const std::string_view name = parameter.substr(0, parameter.find('='));
-    if (parameter.empty() || http::percent_decode(name) == "ns") continue;
+    const std::string plain = http::percent_decode(name);
+    if (parameter.empty() || plain == "ns" || plain == http::kSignatureParameter) continue;
     if (!out.empty()) out += '&';
     out += parameter;
   }
@@ -139,7 +141,7 @@ base::Task<void> Manifests::serve_list(http::Exchange& exchange, const DocumentN
                                        std::string path) {
   http::ContentInfo info = content(exchange.request, name, document, body.size());
   info.headers.remove("Docker-Content-Digest");
-  if (std::string next(field_of(document.reference, kNextPage)); !next.empty()) {
+  if (std::string next = forwarded_query(field_of(document.reference, kNextPage)); !next.empty()) {
     if (const auto ns = exchange.request.query_value("ns")) {
       next += "&ns=" + http::percent_encode(*ns);
     }

@@ -4,9 +4,8 @@
 
 #include <algorithm>
 
-#include "base/durable_file.h"
-#include "base/error.h"
 #include "cache/blob_store.h"
+#include "http/transport.h"
 
 namespace proxy {
 
@@ -17,6 +16,7 @@ PassThrough::PassThrough(Worker& worker, base::ThreadPool& pool, std::shared_ptr
       fill_(std::move(fill)),
       size_(*fill_->progress.size()),
       closed_(last_block(size_)),
+      file_good_(fill_->file.get() >= 0),
       download_(worker_, fill_->name, stopping) {}
 
 base::Task<void> PassThrough::send(http::ResponseWriter& response, uint64_t offset,
@@ -72,21 +72,23 @@ base::Task<void> PassThrough::forward_and_verify(http::ResponseWriter& response,
   co_await response.write(std::string_view(last_block_).substr(begin - closed_, span.end - begin));
 }
 
-// The next bytes from `at` on, at most to `end`: from the fill's file, or from the upstream.
+// The next bytes from `at` on, at most to `end`: from the fill's file while that can be read, or
+// from the upstream.
 base::Task<std::string_view> PassThrough::next(uint64_t at, uint64_t end) {
-  const uint64_t there = fill_->file ? fill_->progress.present(at) : 0;
+  const uint64_t there = file_good_ ? fill_->progress.present(at) : 0;
   if (there > 0) {
     download_.close();
     from_file_.resize(std::min({there, end - at, cache::kBlockSize}));
-    co_await pool_.run([&] {
-      if (base::read_at(fill_->file.get(), at, from_file_.data(), from_file_.size()) !=
-          from_file_.size()) {
-        throw base::IoError(EIO, "partial blob " + fill_->name.digest.str() + " is too short");
-      }
-    });
-    co_return from_file_;
+    try {
+      co_await http::read_file(pool_, fill_->file.get(), at, from_file_.data(), from_file_.size());
+    } catch (const http::FileError& e) {
+      LOG(ERROR) << fill_->name.digest.str()
+                 << ": nothing more is read from its partial blob: " << e.what();
+      file_good_ = false;
+    }
+    if (file_good_) co_return from_file_;
   }
-  const uint64_t gap = fill_->file ? fill_->progress.gap_end(at) : size_;
+  const uint64_t gap = file_good_ ? fill_->progress.gap_end(at) : size_;
   const std::string_view bytes = co_await fetch(at, std::min(end, gap));
   co_return bytes;
 }

@@ -22,7 +22,7 @@ namespace proxy {
 
 class PassThrough : public http::ContentSource {
  public:
-  // The fill has ended, and knows its size.
+  // The fill knows its size; it has ended, or its file cannot be read.
   PassThrough(Worker& worker, base::ThreadPool& pool, std::shared_ptr<Fill> fill,
               const std::atomic<bool>& stopping);
 
@@ -40,6 +40,7 @@ class PassThrough : public http::ContentSource {
   std::shared_ptr<Fill> fill_;
   const uint64_t size_;
   const uint64_t closed_;  // where the last block begins
+  bool file_good_;         // there is one, and it can be read
   Download download_;
   std::string from_file_;   // what next() read there
   std::string last_block_;  // once the digest is right

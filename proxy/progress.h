@@ -78,7 +78,7 @@ class Claim {
 
 class Progress {
  public:
-  // The size is known. `present` is what an earlier fill left: unverified bytes that a crash may
+  // The size is known. `present` is what an earlier process left: unverified bytes that a crash may
   // have spoilt, so they stay closed to readers until the digest is verified. Once.
   void start(uint64_t size, const std::vector<Span>& present);
   std::optional<uint64_t> size() const;

@@ -31,6 +31,10 @@ base::Task<Purged> Purger::remove(std::vector<oci::Digest> digests,
   }
   for (size_t at = 0; at < digests.size(); at += kStep) {
     co_await pool_.run([&] {
+      // The fills first: what one of them has stored by then is removed from the store.
+      for (const oci::Digest& digest : step(digests, at)) {
+        if (fills_.purge(digest)) ++purged.blobs;
+      }
       const cache::BlobStore::Removed removed = store_.held().blobs->remove(step(digests, at));
       purged.blobs += removed.blobs;
       purged.bytes += removed.bytes;
@@ -50,6 +54,9 @@ base::Task<Purged> Purger::upstream(std::string name) {
       if (each.upstream == name) names.push_back(std::move(each.key));
     }
     digests = held.blobs->blobs_of(name);
+    for (const std::shared_ptr<Fill>& fill : fills_.all()) {
+      if (fill->name.upstream->name() == name) digests.push_back(fill->name.digest);
+    }
   });
   co_return co_await remove(std::move(digests), std::move(names));
 }

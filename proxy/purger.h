@@ -12,6 +12,7 @@
 #include "base/thread_pool.h"
 #include "oci/digest.h"
 #include "proxy/document.h"
+#include "proxy/fill.h"
 #include "proxy/store.h"
 
 namespace proxy {
@@ -25,10 +26,11 @@ struct Purged {
 };
 
 // Thread-safe. Its work is done on the pool, in small steps. base::IoError, after which some of it
-// may be gone.
+// may be gone. What is being fetched meanwhile counts as a blob and is not kept.
 class Purger {
  public:
-  Purger(base::ThreadPool& pool, const Store& store) : pool_(pool), store_(store) {}
+  Purger(base::ThreadPool& pool, const Store& store, Fills& fills)
+      : pool_(pool), store_(store), fills_(fills) {}
 
   base::Task<Purged> blob(oci::Digest digest);
   // Every blob that was fetched from the upstream, and every name of its.
@@ -51,6 +53,7 @@ class Purger {
 
   base::ThreadPool& pool_;
   const Store& store_;
+  Fills& fills_;
 };
 
 }  // namespace proxy

@@ -114,6 +114,9 @@ base::Task<std::variant<Reply, Ending>> Requests::send(size_t url, std::string m
   if (!slot) {
     co_return Ending{Outcome::busy, config.name + ": too many requests wait for a slot", ""};
   }
+  if (!config.ns.empty()) {
+    target.append(target.contains('?') ? "&ns=" : "?ns=").append(http::percent_encode(config.ns));
+  }
   const Question question{std::move(method), std::move(target), std::move(headers)};
   Fetched answer = co_await ask(url, question);
   if (auto* ending = std::get_if<Ending>(&answer)) co_return std::move(*ending);

@@ -23,12 +23,20 @@ Upstream::Upstream(UpstreamConfig config)
       suspects_(kSuspicion, kMostSuspects) {}
 
 bool Upstream::known_absent(const BlobName& blob, base::TimePoint now) const {
-  return absent_.find(key_of(blob), now).has_value();
+  return known_absent(key_of(blob), now);
 }
 void Upstream::remember_absent(const BlobName& blob, base::TimePoint now) {
-  absent_.update(key_of(blob), now, [](std::monostate&) {});
+  remember_absent(key_of(blob), now);
 }
-void Upstream::forget_absent(const BlobName& blob) { absent_.forget(key_of(blob)); }
+void Upstream::forget_absent(const BlobName& blob) { forget_absent(key_of(blob)); }
+
+bool Upstream::known_absent(const std::string& document, base::TimePoint now) const {
+  return absent_.find(document, now).has_value();
+}
+void Upstream::remember_absent(const std::string& document, base::TimePoint now) {
+  absent_.update(document, now, [](std::monostate&) {});
+}
+void Upstream::forget_absent(const std::string& document) { absent_.forget(document); }
 
 UrlSet Upstream::suspects(const oci::Digest& digest, base::TimePoint now) const {
   return suspects_.find(digest.str(), now).value_or(0);

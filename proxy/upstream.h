@@ -59,6 +59,10 @@ class Upstream {
   bool known_absent(const BlobName& blob, base::TimePoint now) const;
   void remember_absent(const BlobName& blob, base::TimePoint now);
   void forget_absent(const BlobName& blob);
+  // The same of a manifest or a list, by DocumentName::key().
+  bool known_absent(const std::string& document, base::TimePoint now) const;
+  void remember_absent(const std::string& document, base::TimePoint now);
+  void forget_absent(const std::string& document);
 
   // URLs that gave bytes of this blob which were not the blob's: others are asked first for a
   // while.

@@ -116,6 +116,7 @@ UpstreamConfig read_upstream(const base::Section& section) {
   if (!config.prefix.empty() && !oci::valid_repository(config.prefix)) {
     section.fail("prefix", "the beginning of a repository's name, such as fedora");
   }
+  config.ns = section.string("ns");
   config.images = section.boolean("images", false);
   config.image = read_images(section);
   read_credentials(section, config);

@@ -44,6 +44,10 @@ struct UpstreamConfig {
   std::vector<std::string> hosts;       // values of Host, without port
   std::string prefix;                   // "/v2/<prefix>/<repository>/…"
 
+  // Sent along as the parameter `ns`, for an upstream that chooses by it whose registry is meant,
+  // as an edge does; empty: not sent.
+  std::string ns;
+
   // True: manifests, tags and referrers are served too, not only blobs.
   bool images = false;
   ImagesConfig image;
@@ -81,7 +85,7 @@ struct UpstreamConfig {
   size_t max_queue = 1024;
   base::Duration queue_timeout = std::chrono::seconds(10);
 
-  base::Duration absent_lifetime = std::chrono::seconds(10);  // of a 404 of a blob
+  base::Duration absent_lifetime = std::chrono::seconds(10);  // of a 404
   base::Duration retry_after_max = std::chrono::minutes(5);   // of a 429's Retry-After, believed
   http::ClientOptions client;
 

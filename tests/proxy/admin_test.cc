@@ -7,6 +7,7 @@
 #include "base/base64.h"
 #include "proxy/commands.h"
 #include "tests/proxy/edge_fixture.h"
+#include "tests/support/certificates.h"
 
 namespace proxy {
 namespace {
@@ -61,6 +62,28 @@ TEST_F(AdminTest, IsForThoseWithTheToken) {
   // A browser's user may have any name.
   EXPECT_EQ(ask("/", "Basic " + base::encode_base64("me:the-token", base::Base64::standard)).status,
             200);
+}
+
+TEST_F(AdminTest, CertificatesAreReadAgain) {
+  test::CertificateAuthority before(directory.path(), "before");
+  test::CertificateAuthority after(directory.path(), "after");
+  const auto with_tls = [&](const test::CertificateFiles& files) {
+    EdgeConfig config = AdminTest::config();
+    config.admin.address = "127.0.0.1:0";
+    config.admin.token = "the-token";
+    config.admin.tls.emplace().certificates.push_back({files.certificate, files.key});
+    return config;
+  };
+  stop();
+  start(with_tls(before.issue_server("admin")));
+  const auto status = [&](const test::CertificateAuthority& trusted) {
+    test::FetchOptions options{.ca_file = trusted.certificate()};
+    options.headers.set("Authorization", "Bearer the-token");
+    return test::fetch(edge->admin_port(), "/stats", options).status;
+  };
+  EXPECT_EQ(status(before), 200);
+  edge->reload(with_tls(after.issue_server("admin")));
+  EXPECT_EQ(status(after), 200);
 }
 
 TEST_F(AdminTest, TellsWhatIsHeld) {

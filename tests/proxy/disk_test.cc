@@ -94,6 +94,22 @@ TEST_P(ReadErrorTest, IsServedOnFromTheUpstream) {
   expect_served_and_refilled();
 }
 
+// The same while the blob is being fetched; 0: every read fails.
+class FillReadErrorTest : public ReadErrorTest {};
+INSTANTIATE_TEST_SUITE_P(Reads, FillReadErrorTest, ::testing::Values(0, 1, 2, 9));
+
+TEST_P(FillReadErrorTest, IsPassedThrough) {
+  start();
+  std::atomic<int> reads = 0;
+  const InjectedFault not_in_memory("serve.resident", EIO);
+  const InjectedFault fault("serve.read", [&](std::string_view) {
+    return ++reads == GetParam() || GetParam() == 0 ? EIO : 0;
+  });
+  const test::Fetched answer = get(blob_.path);
+  EXPECT_TRUE(answer.complete);
+  EXPECT_TRUE(answer.body == blob_.bytes);
+}
+
 TEST_F(DiskTest, ManyReadersOfABadCopyShareOneFill) {
   start_with_blob();
   std::filesystem::resize_file(layout_.blob(blob_.digest), kMiB);

@@ -88,6 +88,7 @@ TEST_F(ListsTest, LinksThatAreNoneAreLeftOut) {
 TEST_F(ListsTest, TagsOfNothing) {
   start();
   expect_error(get(kTags), 404, "NAME_UNKNOWN");
+  clock.advance(UpstreamConfig().absent_lifetime);
   serve_json(kTags, R"({"name":"app","tags":null})");
   EXPECT_EQ(get(kTags).body, "{\"name\":\"app\",\"tags\":[]}\n");
 }
@@ -105,6 +106,28 @@ TEST_F(ListsTest, LongQueriesAreRefused) {
   start();
   EXPECT_EQ(get(kTags + "?last=" + std::string(2000, 'a')).status, 414);
   EXPECT_EQ(upstream.requests().size(), 0U);
+}
+
+TEST_F(ListsTest, ASignatureIsNotForTheUpstream) {
+  serve_json(kTags, R"({"name":"app","tags":["a"]})");
+  start();
+  for (const char* query : {"?entrepot-signature=one&n=2", "?n=2&entrepot%2Dsignature=two"}) {
+    EXPECT_EQ(get(kTags + query).status, 200);
+  }
+  ASSERT_EQ(upstream.requests().size(), 1U) << "and not part of what it is kept under";
+  EXPECT_EQ(upstream.requests()[0].target, kTags + "?n=2");
+}
+
+TEST_F(ListsTest, AnUpstreamsOwnNamespaceIsNotForTheClient) {
+  http::Headers headers;
+  headers.set("Link", "</v2/app/tags/list?n=2&last=b&ns=docker.io>; rel=\"next\"");
+  serve_json(kTags, R"({"name":"app","tags":["a","b"]})", headers);
+  EdgeConfig tier = config();
+  tier.upstreams[0].ns = "docker.io";
+  start(std::move(tier));
+  EXPECT_EQ(get(kTags + "?n=2").header("Link"), "</v2/app/tags/list?n=2&last=b>; rel=\"next\"");
+  ASSERT_EQ(upstream.requests().size(), 1U);
+  EXPECT_EQ(upstream.requests()[0].target, kTags + "?n=2&ns=docker.io");
 }
 
 TEST_F(ListsTest, ReferrersWithTheirFilter) {

@@ -341,6 +341,17 @@ TEST_F(ManifestsTest, DeletionIsNotFollowedIfSoConfigured) {
             "edge-1; fwd=stale; detail=\"the upstream has it no longer\"");
 }
 
+TEST_F(ManifestsTest, WhatIsNotThereIsAskedForOnceInAWhile) {
+  start();
+  expect_error(get(kLatest), 404, "MANIFEST_UNKNOWN");
+  serve_manifest(one.manifest, "latest");
+  expect_error(get(kLatest), 404, "MANIFEST_UNKNOWN");
+  EXPECT_EQ(head(kLatest).status, 404);
+  EXPECT_EQ(asked(kLatest), "1 0");
+  clock.advance(UpstreamConfig().absent_lifetime);
+  EXPECT_EQ(get(kLatest).body, one.manifest);
+}
+
 TEST_F(ManifestsTest, WhatTheUpstreamRefusesIsNotThere) {
   serve_manifest(one.manifest, "latest");
   start();

@@ -72,6 +72,25 @@ TEST_F(PurgeTest, ABlobWhoseManifestIsNotKnownStays) {
   EXPECT_EQ(edge->stats().blobs, 0U);
 }
 
+TEST_F(PurgeTest, WhatIsBeingFetchedIsNotKept) {
+  const TestBlob blob(random_bytes(3 << 20, 9));
+  upstream.serve_blob(blob.path, blob.bytes);
+  start();
+  for (const json& what : {json{{"digest", blob.digest.str()}}, json{{"upstream", "origin"}}}) {
+    upstream.script(blob.path, {test::step::send_upto(1 << 20), test::step::stall("half")});
+    std::thread client([&] { EXPECT_TRUE(get(blob.path).body == blob.bytes); });
+    while (inspect(blob.digest.str()).value("stored", 0) == 0) std::this_thread::yield();
+    EXPECT_EQ(purge(what)["purged"], 1);
+    upstream.release("half");
+    client.join();
+    while (inspect(blob.digest.str()).value("state", "") == "filling") std::this_thread::yield();
+    ASSERT_FALSE(held(blob.digest.str()));
+    EXPECT_EQ(edge->stats().blob_bytes + edge->stats().reserved_bytes, 0U);
+  }
+  EXPECT_TRUE(get(blob.path).body == blob.bytes);
+  wait_stored(1);
+}
+
 TEST_F(PurgeTest, AnUpstreamWithAllOfItsNames) {
   serve_image(one, "1");
   test::FakeUpstream second;

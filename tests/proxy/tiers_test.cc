@@ -3,6 +3,9 @@
 #include <netinet/in.h>
 #include <sys/socket.h>
 
+#include <nlohmann/json.hpp>
+#include <thread>
+
 #include "base/unique_fd.h"
 #include "tests/proxy/edge_fixture.h"
 #include "tests/support/certificates.h"
@@ -93,6 +96,65 @@ TEST_F(TiersTest, RequestThatComesBackIsRefused) {
   const test::Fetched answer = test::fetch(edge->port(), TestBlob("x").path, passed);
   expect_error(answer, 508, "UNAVAILABLE");
   EXPECT_EQ(upstream.requests().size(), 0U);
+}
+
+TEST_F(TiersTest, ALongWayIsAClientsMistakeAndNotAskedAbout) {
+  start();
+  test::FetchOptions passed;
+  passed.headers.set("CDN-Loop", std::string(5000, 'a'));
+  expect_error(test::fetch(edge->port(), TestBlob("x").path, passed), 400, "UNKNOWN");
+  EXPECT_EQ(upstream.requests().size(), 0U);
+}
+
+// An upstream refuses a loop that a client has made up: nobody else is refused with it.
+TEST_F(TiersTest, ARefusalForAnothersWayIsNoAnswer) {
+  const TestBlob blob(random_bytes(3 * kMiB));
+  upstream.serve_blob(blob.path, blob.bytes);
+  upstream.script(blob.path, {step::stall("asked"), step::respond(508)});
+  EdgeConfig config = EdgeTest::config();
+  config.admin.address = "127.0.0.1:0";
+  config.admin.token = "the-token";
+  start(std::move(config));
+  std::thread liar([&] {
+    test::FetchOptions passed;
+    passed.headers.set("CDN-Loop", "shield");
+    EXPECT_EQ(test::fetch(edge->port(), blob.path, passed).status, 502);
+  });
+  upstream.wait_stalled("asked");
+  std::thread other([&] { EXPECT_TRUE(get(blob.path).body == blob.bytes); });
+  // Both wait for the same fill now.
+  test::FetchOptions admin;
+  admin.headers.set("Authorization", "Bearer the-token");
+  while (nlohmann::json::parse(test::fetch(edge->admin_port(), "/stats", admin).body)["serving"]
+             .size() < 2) {
+    std::this_thread::yield();
+  }
+  upstream.release("asked");
+  liar.join();
+  other.join();
+  EXPECT_EQ(upstream.count(blob.path), 2U);
+}
+
+TEST_F(TiersTest, AShieldIsToldWhichRegistryIsMeant) {
+  const TestBlob blob(random_bytes(3 * kMiB));
+  upstream.serve_blob(blob.path, blob.bytes);
+  test::FakeUpstream nobody;
+  EdgeConfig of_two = named("shield", nobody.url());
+  of_two.upstreams[0].namespaces = {"quay.io"};
+  UpstreamConfig hub = of_two.upstreams[0];
+  hub.name = "hub";
+  hub.urls = {upstream.url()};
+  hub.namespaces = {"docker.io"};
+  of_two.upstreams.push_back(hub);
+  Edge shield(std::move(of_two));
+  shield.start();
+  EdgeConfig behind = named("edge-1", "http://127.0.0.1:" + std::to_string(shield.port()));
+  behind.upstreams[0].ns = "docker.io";
+  start(std::move(behind));
+  EXPECT_TRUE(get(blob.path).body == blob.bytes);
+  EXPECT_EQ(nobody.requests().size(), 0U);
+  ASSERT_EQ(upstream.count(blob.path), 1U);
+  EXPECT_EQ(upstream.requests()[0].target, blob.path);
 }
 
 TEST_F(TiersTest, TwoEdgesThatAskEachOtherEnd) {

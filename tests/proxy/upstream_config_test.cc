@@ -49,11 +49,13 @@ max_requests: 8
 max_queue: 9
 queue_timeout: 6s
 absent_lifetime: 11s
+ns: docker.io
 retry_after_max: 12m
 )");
   EXPECT_THAT(config.urls,
               testing::ElementsAre("https://a.example", "http://b.example:5000/registry"));
   EXPECT_EQ(config.name, "a.example");
+  EXPECT_EQ(config.ns, "docker.io");
   EXPECT_EQ(config.username, "me");
   EXPECT_EQ(config.password, "secret");
   EXPECT_THAT(config.realm_hosts, testing::ElementsAre("sso.example"));

@@ -57,6 +57,26 @@ TEST_F(UpstreamTest, CutAtHalfFiftyClientsNoticeNothing) {
             blob.bytes.size() + kMiB);
 }
 
+TEST_F(UpstreamTest, WhatAFillLeftBehindIsReadAtOnceByTheNext) {
+  const TestBlob blob = serve(random_bytes(8 * kMiB));
+  upstream.script(blob.path, {step::send_upto(5 * kMiB + 100), step::close()});
+  EdgeConfig config = manual();
+  config.upstreams[0].rounds = 1;
+  start(std::move(config));
+  EXPECT_FALSE(get(blob.path).complete);
+  upstream.script(blob.path, {step::stall("rest")});
+  bool released = false;
+  test::FetchOptions options;
+  options.on_progress = [&](uint64_t received) {
+    if (received >= 5 * kMiB && !std::exchange(released, true)) upstream.release("rest");
+    return true;
+  };
+  const test::Fetched answer = test::fetch(edge->port(), blob.path, options);
+  EXPECT_TRUE(answer.complete && answer.body == blob.bytes);
+  EXPECT_TRUE(released);
+  EXPECT_LE(upstream.bytes_sent(blob.path), blob.bytes.size() + kMiB);
+}
+
 TEST_F(UpstreamTest, DeadUrlIsLeftOutAndReturnsWhenTheCheckFindsItWell) {
   EdgeConfig config = with_second();
   config.upstreams[0].eject_after = 3;
