@@ -48,6 +48,12 @@ std::string word(std::string_view text) {
   return out;
 }
 
+std::string milliseconds(std::chrono::nanoseconds time) {
+  char text[32];
+  std::snprintf(text, sizeof text, "%.1f", std::chrono::duration<double, std::milli>(time).count());
+  return text;
+}
+
 // What the formats have in common.
 struct Values {
   explicit Values(const AccessRecord& record)
@@ -61,14 +67,12 @@ struct Values {
         agent(record.request.headers.get("User-Agent").value_or("")),
         digest(record.response_headers.get("Docker-Content-Digest").value_or("")),
         cache(record.response_headers.get("Cache-Status").value_or("")) {
-    char text[32];
-    std::snprintf(text, sizeof text, "%.1f",
-                  std::chrono::duration<double, std::milli>(record.duration).count());
-    ms = text;
+    ms = milliseconds(record.duration);
+    if (record.request.upstream_wait) upstream_ms = milliseconds(*record.request.upstream_wait);
   }
 
   std::string_view client, protocol;
-  std::string status, bytes, ms, target, referer;
+  std::string status, bytes, ms, upstream_ms, target, referer;
   std::string_view agent, digest, cache;
 };
 
@@ -84,6 +88,7 @@ std::string combined(const AccessRecord& record, const Values& v) {
   line.append(in_quotes(or_dash(v.referer))).append(" ").append(in_quotes(or_dash(v.agent)));
   line.append(" ").append(v.ms).append(" ").append(word(request.id)).append(" ");
   line.append(word(v.digest)).append(" ").append(in_quotes(or_dash(v.cache)));
+  line.append(" ").append(or_dash(v.upstream_ms));
   return line;
 }
 
@@ -96,6 +101,7 @@ std::string json(const AccessRecord& record, const Values& v) {
     line.append(",\"").append(name).append("\":").append(base::json_string(value));
   };
   const auto number = [&line](const char* name, std::string_view value) {
+    if (value.empty()) return;
     line.append(",\"").append(name).append("\":").append(value);
   };
   text("client", v.client);
@@ -111,6 +117,7 @@ std::string json(const AccessRecord& record, const Values& v) {
   text("id", request.id);
   text("digest", v.digest);
   text("cache", v.cache);
+  number("upstream_ms", v.upstream_ms);
   return line + '}';
 }
 

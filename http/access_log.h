@@ -2,11 +2,12 @@
 // nginx with our own fields behind it, or as JSON:
 //
 //   <client> - <user> [24/Nov/2026:10:27:35 +0000] "GET /v2/ HTTP/1.1" 200 2 "<referer>"
-//   "<user agent>" <ms> <request id> <digest> "<cache status>"
+//   "<user agent>" <ms> <request id> <digest> "<cache status>" <upstream ms>
 //
 //   {"time":…,"client":…,"user":…,"method":…,"target":…,"protocol":…,"status":…,"bytes":…,
-//    "referer":…,"agent":…,"ms":…,"id":…,"digest":…,"cache":…}
+//    "referer":…,"agent":…,"ms":…,"id":…,"digest":…,"cache":…,"upstream_ms":…}
 //
+// The upstream time is what the request waited for other servers before it could be answered.
 // Client text is escaped; Authorization never appears, nor what signs a URL (http/signed_url.h).
 // "-" (in JSON: no field) is what is not known.
 #pragma once

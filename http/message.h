@@ -1,6 +1,7 @@
 // Requests, responses and header fields (RFC 9110). Plain values, no I/O.
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -70,6 +71,8 @@ struct Request {
   std::string user;
   // What kind of request it is, for metrics: a text that lives for ever. Empty if not known.
   std::string_view kind;
+  // How long it waited for other servers before it could be answered. Not set if it asked none.
+  std::optional<std::chrono::nanoseconds> upstream_wait;
 
   bool is(std::string_view m) const { return method == m; }
   // The first value of a query parameter, decoded.

@@ -70,6 +70,10 @@ ServerLimits read_server_limits(const base::Section& server) {
 TlsOptions read_tls_options(const base::Section& tls) {
   TlsOptions options;
   options.certificates.push_back({tls.required_string("certificate"), tls.required_string("key")});
+  for (const base::Section& more : tls.sections("certificates")) {
+    options.certificates.push_back(
+        {more.required_string("certificate"), more.required_string("key")});
+  }
   for (const std::string& file : tls.strings("clientcas")) options.client_cas.emplace_back(file);
   const std::string minimum =
       tls.choice("minimumtls", {"tls1.0", "tls1.1", "tls1.2", "tls1.3"}, "tls1.2");
@@ -88,6 +92,11 @@ void read_client_auth(const base::Section& tls, TlsOptions& options) {
   const std::string how =
       tls.choice("clientauth", {required, "verify-client-cert-if-given"}, required);
   options.require_client_certificate = how == required && !options.client_cas.empty();
+}
+
+AccessFormat read_access_format(const base::Section& accesslog) {
+  const std::string format = accesslog.choice("format", {"combined", "json"}, "combined");
+  return format == "json" ? AccessFormat::json : AccessFormat::combined;
 }
 
 bool read_http2(const base::Section& http) {

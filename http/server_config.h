@@ -6,6 +6,7 @@
 
 #include "base/log.h"
 #include "base/yaml_config.h"
+#include "http/access_log.h"
 #include "http/network.h"
 #include "http/server.h"
 #include "http/signed_url.h"
@@ -18,7 +19,9 @@ namespace http {
 ServerLimits read_server_limits(const base::Section& server);
 
 // certificate, key, clientcas, minimumtls, ciphersuites, as in Distribution's http.tls. TLS 1.0 and
-// 1.1 are not spoken: a file that allows them is served with 1.2, which is logged.
+// 1.1 are not spoken: a file that allows them is served with 1.2, which is logged. Ours is
+// `certificates`, a list of more of {certificate, key}: clients get the one of the name they ask
+// for.
 TlsOptions read_tls_options(const base::Section& tls);
 // clientauth, likewise: without it, every client must show a certificate where there are clientcas.
 void read_client_auth(const base::Section& tls, TlsOptions& options);
@@ -35,6 +38,9 @@ std::vector<Network> read_networks(const base::Section& section, std::string_vie
 
 // keys: a list of {id, secret or secret_file}, at least one.
 std::vector<SigningKey> read_signing_keys(const base::Section& signature);
+
+// log.accesslog.format: combined, or json.
+AccessFormat read_access_format(const base::Section& accesslog);
 
 // log.level: error, warn, info or debug, as in Distribution's file.
 base::LogLevel read_log_level(const base::Section& log, std::string_view key = "level");

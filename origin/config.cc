@@ -67,9 +67,7 @@ void read_log(const base::Section& root, Config& config) {
   }
   const base::Section access = log.section("accesslog");
   config.access_log = !access.boolean("disabled", false);
-  config.access_format = access.choice("format", {"combined", "json"}, "combined") == "json"
-                             ? http::AccessFormat::json
-                             : http::AccessFormat::combined;
+  config.access_format = http::read_access_format(access);
 }
 
 void refuse_middleware(const base::Section& middleware) {

@@ -88,6 +88,9 @@ constexpr auto kKeys = std::to_array<ConfigKey>({
     {"http.debug.prometheus.path", works, ""},
     {"http.tls.certificate", works, "read again at SIGHUP"},
     {"http.tls.key", works, "read again at SIGHUP"},
+    {"http.tls.certificates[].certificate", ours,
+     "more than the one, for other names; clients get that of the name they ask for"},
+    {"http.tls.certificates[].key", ours, ""},
     {"http.tls.clientcas[]", works, ""},
     {"http.tls.clientauth", works,
      "require-and-verify-client-cert, verify-client-cert-if-given; those that do not verify are "

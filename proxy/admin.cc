@@ -114,6 +114,11 @@ void Admin::start() {
   LOG(INFO) << "administration on " << server_.address();
 }
 
+bool Admin::admits_events(const http::Request& request) const {
+  const std::string& token = config_.events.token;
+  return !token.empty() && http::shows_secret(request, token);
+}
+
 bool Admin::admits(const http::Request& request) const {
   // A certificate may name who shows it in the one place or in the other (RFC 5280 §4.1.2.6).
   if (!request.peer.certificate_subject.empty() || !request.peer.certificate_names.empty()) {
@@ -128,7 +133,8 @@ bool Admin::admits(const http::Request& request) const {
 base::Task<void> Admin::handle(http::Exchange& exchange) {
   const http::Request& request = exchange.request;
   const bool read = request.is("GET") || request.is("HEAD");
-  if (!admits(request)) {
+  const bool events = request.path == "/events" && request.is("POST");
+  if (!admits(request) && !(events && admits_events(request))) {
     throw http::StatusError(401, "the administration's token or a client certificate is needed");
   }
   if (read && request.path == "/") {
@@ -158,7 +164,7 @@ base::Task<void> Admin::handle(http::Exchange& exchange) {
   } else if (request.path == "/warm" && request.is("POST")) {
     const nlohmann::json what = co_await read_object(exchange);
     co_await warm(exchange, what);
-  } else if (request.path == "/events" && request.is("POST")) {
+  } else if (events) {
     co_await take_events(exchange);
   } else {
     throw http::StatusError(404, "there is nothing at this path");

@@ -77,6 +77,7 @@ class Admin {
   base::Task<void> warm(http::Exchange& exchange, const nlohmann::json& what);
   base::Task<void> take_events(http::Exchange& exchange);
   bool admits(const http::Request& request) const;
+  bool admits_events(const http::Request& request) const;
 
   Edge edge_;
   const AdminConfig config_;

@@ -13,6 +13,7 @@ AdminConfig read_admin(const base::Section& admin) {
     admin.fail("token", "a secret, or one in token_file, or tls with clientcas");
   }
   const base::Section events = admin.section("events");
+  config.events.token = http::read_secret(events, "token");
   config.events.warm = events.boolean("warm", false);
   config.events.upstream = events.string("upstream");
   return config;

@@ -11,8 +11,10 @@ namespace proxy {
 
 // What follows from the events that registries send to the administration.
 struct EventsConfig {
+  std::string token;     // good for events alone; may be empty
   bool warm = false;     // a manifest that is pushed is fetched, with its blobs
   std::string upstream;  // whose events they are if their URL does not say; empty: the only one's
+  bool operator==(const EventsConfig&) const = default;
 };
 
 struct AdminConfig {

@@ -61,6 +61,8 @@ ErrorAnswer answer_for(Outcome outcome) {
   LOG(FATAL) << "no answer for a fill that did not fail";
 }
 
+base::TimePoint now() { return base::EventLoop::current()->now(); }
+
 // The part of the blob that the response begins with, to wait for its first byte.
 http::ByteRange first_part(const http::Request& request, uint64_t size) {
   if (const auto field = request.headers.get("Range"); field && !request.headers.has("If-Range")) {
@@ -106,7 +108,9 @@ base::Task<void> Blobs::serve_head(http::Exchange& exchange, BlobName name) {
   std::optional<uint64_t> size;
   if (const std::shared_ptr<Fill> fill = fills_.find(name.digest)) size = fill->progress.size();
   if (!size) {
+    const base::TimePoint asked = now();
     std::variant<uint64_t, Ending> answer = co_await fills_.head(name);
+    exchange.request.upstream_wait = now() - asked;
     if (auto* ending = std::get_if<Ending>(&answer)) {
       LOG_IF(WARNING, ending->outcome != Outcome::absent)
           << "HEAD of " << name.digest.str() << " failed: " << ending->why;
@@ -122,6 +126,7 @@ base::Task<void> Blobs::serve_head(http::Exchange& exchange, BlobName name) {
 }
 
 base::Task<void> Blobs::serve_miss(http::Exchange& exchange, BlobName name) {
+  const base::TimePoint asked = now();
   while (true) {
     const bool by_ranges = exchange.request.headers.has("Range");
     const Fills::Joined joined = fills_.join(name, by_ranges);
@@ -130,9 +135,10 @@ base::Task<void> Blobs::serve_miss(http::Exchange& exchange, BlobName name) {
 
     if (size) {
       const http::ByteRange part = first_part(exchange.request, *size);
-      const base::TimePoint deadline = base::EventLoop::current()->after(kHeadDelay);
-      co_await fills_.readable(fill, part.first, part.end(), deadline);
+      co_await fills_.readable(fill, part.first, part.end(),
+                               base::EventLoop::current()->after(kHeadDelay));
     }
+    exchange.request.upstream_wait = now() - asked;
     const Ending ending = fill->progress.ending();
     const bool passes = size && passes_through(ending.outcome);
     if (ending.outcome == Outcome::filling || ending.outcome == Outcome::verified || passes) {

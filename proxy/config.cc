@@ -123,7 +123,9 @@ EdgeConfig read_edge_config(const std::filesystem::path& path) {
 
   const base::Section log = root.section("log");
   config.log_level = http::read_log_level(log);
-  config.access_log = !log.section("accesslog").boolean("disabled", false);
+  const base::Section access = log.section("accesslog");
+  config.access_log = !access.boolean("disabled", false);
+  config.access_format = http::read_access_format(access);
   for (const base::ConfigFile::Key& key : file.unread()) {
     LOG(WARNING) << key.where << key.path << ": unknown key, ignored";
   }
@@ -142,6 +144,7 @@ void log_fixed_differences(const EdgeConfig& old, const EdgeConfig& fresh) {
   report(old.loops == fresh.loops && old.threads == fresh.threads, "server.loops, server.threads");
   report(old.health == fresh.health, "health");
   report(old.admin.address == fresh.admin.address && old.admin.token == fresh.admin.token &&
+             old.admin.events == fresh.admin.events &&
              old.admin.tls.has_value() == fresh.admin.tls.has_value(),
          "admin");
 }

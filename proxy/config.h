@@ -12,6 +12,7 @@
 #include "base/log.h"
 #include "base/service_manager.h"
 #include "cache/blob_store.h"
+#include "http/access_log.h"
 #include "http/server.h"
 #include "proxy/admin_config.h"
 #include "proxy/edge_health.h"
@@ -41,6 +42,7 @@ struct EdgeConfig {
   EdgeHealthConfig health;
   base::LogLevel log_level = base::LogLevel::info;
   bool access_log = true;
+  http::AccessFormat access_format = http::AccessFormat::combined;
   AdminConfig admin;
   std::string effective;  // all that was read, as a file of the same format, without its secrets
   // Where a new process asks to take the place of this one (http/takeover.h); empty: nowhere.

@@ -134,7 +134,8 @@ Edge::Edge(EdgeConfig config, const std::vector<http::ListeningSockets>& taken_o
   };
   options.on_access = [this](const http::AccessRecord& record) {
     monitor_.activity().record(record);
-    if (in_force()->config.access_log) http::log_access(record);
+    const std::shared_ptr<const InForce> in_force = this->in_force();
+    if (in_force->config.access_log) http::log_access(record, in_force->config.access_format);
   };
   server_ =
       std::make_unique<http::Server>(loops_, pool_, std::move(options), listens(first, taken_over));

@@ -129,8 +129,13 @@ base::Task<void> Manifests::serve_referrers(http::Exchange& exchange, Routing::D
 
 base::Task<std::optional<Document>> Manifests::find(http::Exchange& exchange, DocumentName name) {
   name.cdn_loop = exchange.request.headers.joined("CDN-Loop");
+  const base::TimePoint asked = base::EventLoop::current()->now();
   std::variant<Document, Ending> found = co_await documents_.get(name);
-  if (auto* document = std::get_if<Document>(&found)) co_return std::move(*document);
+  auto* document = std::get_if<Document>(&found);
+  if (!document || document->from != Document::From::hit) {
+    exchange.request.upstream_wait = base::EventLoop::current()->now() - asked;
+  }
+  if (document) co_return std::move(*document);
   co_await serve_ending(exchange, name, std::get<Ending>(std::move(found)));
   co_return std::nullopt;
 }

@@ -6,6 +6,7 @@
 namespace http {
 namespace {
 
+using ::testing::EndsWith;
 using ::testing::HasSubstr;
 using ::testing::MatchesRegex;
 using ::testing::Not;
@@ -41,7 +42,7 @@ TEST(AccessLog, CombinedWithOurFieldsBehind) {
       line(r, AccessFormat::combined),
       MatchesRegex("198\\.51\\.100\\.7 - releng_two \\[.*\\] \"GET /v2/a\\\\\"b HTTP/1\\.1\" "
                    "200 12 \"-\" \"curl\\\\n\" 1\\.5 id-1 sha256:aa "
-                   "\"entrepot-edge; hit\""));
+                   "\"entrepot-edge; hit\" -"));
 }
 
 TEST(AccessLog, WhatSignsAUrlIsHidden) {
@@ -64,7 +65,14 @@ TEST(AccessLog, WhatIsNotKnownIsADash) {
                    .duration = std::chrono::seconds(0),
                    .response_headers = {},
                    .complete = false}),
-      MatchesRegex("192\\.0\\.2\\.1 - - \\[.*\\] \".*\" 499 0 \"-\" \"-\" 0\\.0 - - \"-\""));
+      MatchesRegex("192\\.0\\.2\\.1 - - \\[.*\\] \".*\" 499 0 \"-\" \"-\" 0\\.0 - - \"-\" -"));
+}
+
+TEST(AccessLog, HowLongUpstreamsWereWaitedFor) {
+  Request r = request();
+  r.upstream_wait = std::chrono::microseconds(250'300);
+  EXPECT_THAT(line(r, AccessFormat::combined), EndsWith(" 250.3"));
+  EXPECT_THAT(line(r, AccessFormat::json), EndsWith(R"(,"upstream_ms":250.3})"));
 }
 
 TEST(AccessLog, Json) {
@@ -75,7 +83,8 @@ TEST(AccessLog, Json) {
   EXPECT_THAT(text, HasSubstr(R"("client":"192.0.2.1","user":"quote\"d","method":"GET")"));
   EXPECT_THAT(text, HasSubstr(R"("status":200,"bytes":12,"ms":1.5,"digest":"sha256:aa")"));
   EXPECT_EQ(text.find("c2VjcmV0"), std::string::npos);
-  EXPECT_EQ(text.find("referer"), std::string::npos);
+  EXPECT_THAT(text, Not(HasSubstr("referer")));
+  EXPECT_THAT(text, Not(HasSubstr("upstream_ms")));
 }
 
 }  // namespace

@@ -42,7 +42,9 @@ TEST_F(AdminConfigTest, Defaults) {
 }
 
 TEST_F(AdminConfigTest, Events) {
-  const AdminConfig config = read("admin: {token: t, events: {warm: true, upstream: two}}\n");
+  const AdminConfig config =
+      read("admin: {token: t, events: {token: e, warm: true, upstream: two}}\n");
+  EXPECT_EQ(config.events.token, "e");
   EXPECT_TRUE(config.events.warm);
   EXPECT_EQ(config.events.upstream, "two");
 }

@@ -127,6 +127,25 @@ TEST_F(AdminEventsTest, RefusesWhatIsNoEnvelopeAndWhoHasNoToken) {
   EXPECT_EQ(test::fetch(edge->admin_port(), "/events", options).status, 401);
 }
 
+TEST_F(AdminEventsTest, TheirOwnTokenIsGoodForNothingElse) {
+  EdgeConfig configured = config();
+  configured.admin.events.token = "of-events";
+  start(std::move(configured));
+  test::FetchOptions options{.method = "POST", .body = "{\"events\":[]}"};
+  options.headers.set("Content-Type", kEventsType);
+  options.headers.set("Authorization", "Bearer of-events");
+  EXPECT_EQ(test::fetch(edge->admin_port(), "/events", options).status, 200);
+  options.method = "GET";
+  for (const std::string path : {"/events", "/", "/stats", "/metrics", "/blobs/x"}) {
+    EXPECT_EQ(test::fetch(edge->admin_port(), path, options).status, 401) << path;
+  }
+  options.method = "POST";
+  for (const std::string path : {"/purge", "/pin", "/warm"}) {
+    EXPECT_EQ(test::fetch(edge->admin_port(), path, options).status, 401) << path;
+  }
+  EXPECT_EQ(send({}).status, 200);  // the administration's is good for all
+}
+
 TEST_F(AdminEventsTest, WhoseTheyAreIsSaidByTheUrlOrTheConfiguration) {
   EdgeConfig both = config();
   both.upstreams.push_back(both.upstreams[0]);

@@ -30,5 +30,15 @@ TEST_F(ListenerConfigTest, ClientsMustShowCertificatesOfTheAuthorities) {
                    .require_client_certificate);
 }
 
+TEST_F(ListenerConfigTest, MoreCertificatesOfOtherNames) {
+  const auto certificates =
+      read(", certificates: [{certificate: c2, key: k2}, {certificate: c3, key: k3}]").certificates;
+  ASSERT_EQ(certificates.size(), 3U);
+  EXPECT_EQ(certificates[0].certificate, "c");
+  EXPECT_EQ(certificates[1].key, "k2");
+  EXPECT_EQ(certificates[2].certificate, "c3");
+  EXPECT_THROW(read(", certificates: [{certificate: c2}]"), base::ConfigError);
+}
+
 }  // namespace
 }  // namespace proxy

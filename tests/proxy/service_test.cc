@@ -120,6 +120,21 @@ TEST_F(EdgeServiceTest, ShowsTheConfigurationInForce) {
   EXPECT_THAT(wrong.output(), HasSubstr("server.draintimeout: expected"));
 }
 
+TEST_F(EdgeServiceTest, TheAccessLogSaysHowLongUpstreamsWereWaitedFor) {
+  const TestBlob blob(random_bytes(1000));
+  upstream_.serve_blob(blob.path, blob.bytes);
+  write_config("", "log: {accesslog: {format: json}}\n");
+  start();
+  const uint16_t port = process_->listening_port();
+  EXPECT_EQ(test::fetch(port, blob.path).body, blob.bytes);
+  EXPECT_EQ(test::fetch(port, "/v2/").status, 200);
+  process_->signal(SIGTERM);
+  EXPECT_EQ(process_->wait(), 0);
+  const std::string log = process_->output();
+  EXPECT_THAT(log, ::testing::ContainsRegex("uri-miss; stored\",\"upstream_ms\":[0-9.]+}\n"));
+  EXPECT_THAT(log, ::testing::ContainsRegex("\"target\":\"/v2/\".*\"ms\":[0-9.]+}\n"));
+}
+
 // ---- another process takes the place of this one
 
 class TakeoverTest : public EdgeServiceTest {
