@@ -142,6 +142,11 @@ bool BlobStore::pin(const oci::Digest& digest, bool pinned) {
   return true;
 }
 
+AccountStats StoreStats::account(const std::string& name) const {
+  const auto found = accounts.find(name);
+  return found == accounts.end() ? AccountStats{} : found->second;
+}
+
 StoreStats BlobStore::stats() const {
   StoreStats stats = impl_->holdings.stats();
   stats.complete = impl_->complete;

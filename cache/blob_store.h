@@ -92,7 +92,8 @@ struct BlobStoreOptions {
 
 struct AccountStats {
   uint64_t blobs = 0;
-  uint64_t bytes = 0;  // of blobs and partial blobs
+  uint64_t bytes = 0;             // of blobs and partial blobs
+  std::optional<uint64_t> quota;  // nullopt: no bound but the capacity
 };
 
 // Bytes are what files take on disk: each is rounded up to 4 KiB. The first four never exceed the
@@ -108,6 +109,8 @@ struct StoreStats {
   uint64_t capacity = 0;
   uint64_t evicted = 0;
   std::map<std::string, AccountStats> accounts;  // by name; "" is who has none
+  // Zeros if nothing was ever held of it.
+  AccountStats account(const std::string& name) const;
   bool complete = true;    // false while the tree is read because the index was lost
   bool read_only = false;  // nothing can be stored; what is held is served
 };

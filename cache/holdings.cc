@@ -17,6 +17,7 @@ namespace {
 
 // Uses are written with whatever is written next, or on their own when there are this many.
 constexpr size_t kManyUses = 1024;
+constexpr uint64_t kNoQuota = std::numeric_limits<uint64_t>::max();
 
 }  // namespace
 
@@ -393,7 +394,9 @@ StoreStats Holdings::stats() const {
   for (const auto& [digest, writing] : writing_) stats.reserved_bytes += writing.bytes;
   for (const auto& [digest, idle] : partials_) stats.reserved_bytes += idle.item.bytes();
   for (const auto& [name, account] : accounts_) {
-    stats.accounts.emplace(name, AccountStats{account.blobs, account.bytes});
+    AccountStats& one = stats.accounts[name];
+    one = {.blobs = account.blobs, .bytes = account.bytes};
+    if (account.quota != kNoQuota) one.quota = account.quota;
   }
   // Never negative: what leaves the holdings gives its space back later.
   stats.unlinked_bytes =
@@ -407,7 +410,6 @@ std::map<std::string, Holdings::Account, std::less<>>::value_type& Holdings::acc
     std::string_view name) {
   const auto found = accounts_.find(name);
   if (found != accounts_.end()) return *found;
-  constexpr uint64_t kNoQuota = std::numeric_limits<uint64_t>::max();
   return *accounts_.emplace(name, Account{kNoQuota, eviction_.add_account(kNoQuota)}).first;
 }
 
