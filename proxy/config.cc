@@ -52,10 +52,10 @@ bool same_listeners(const EdgeConfig& a, const EdgeConfig& b) {
   });
 }
 
+// But for its limits.
 bool same_cache(const cache::BlobStoreOptions& a, const cache::BlobStoreOptions& b) {
-  return a.root == b.root && a.capacity == b.capacity && a.min_free == b.min_free &&
-         a.inline_limit == b.inline_limit && a.small_blob == b.small_blob &&
-         a.small_share == b.small_share && a.quotas == b.quotas;
+  return a.root == b.root && a.inline_limit == b.inline_limit && a.small_blob == b.small_blob &&
+         a.small_share == b.small_share;
 }
 
 }  // namespace
@@ -141,7 +141,7 @@ void log_fixed_differences(const EdgeConfig& old, const EdgeConfig& fresh) {
     LOG_IF(WARNING, !same) << keys << ": changed in the file, in force after the next start";
   };
   report(same_listeners(old, fresh), "listen");
-  report(same_cache(old.cache, fresh.cache), "cache, upstreams[].quota");
+  report(same_cache(old.cache, fresh.cache), "cache, but for size and min_free");
   report(old.takeover == fresh.takeover, "server.takeover");
   report(old.name == fresh.name, "name");
   report(old.loops == fresh.loops && old.threads == fresh.threads, "server.loops, server.threads");
