@@ -128,7 +128,18 @@ void BlobStore::report_bad(const oci::Digest& digest, const Blob& blob) {
   impl_->drop(impl_->holdings.take_opened(digest, blob), "it could not be read");
 }
 
-void BlobStore::keep_limits() { impl_->keep_limits_or_log(); }
+void BlobStore::set_limits(const StoreLimits& limits) {
+  impl_->min_free = limits.min_free;
+  impl_->holdings.set_limits(limits.capacity, limits.quotas);
+  const uint64_t above = impl_->holdings.above_capacity();
+  LOG_IF(INFO, above > 0) << "cache: there are " << above << " bytes more than the "
+                          << limits.capacity
+                          << " allowed now; they go as far as they are not in use";
+}
+
+void BlobStore::keep_limits() {
+  impl_->keep_limits_or_log([] { return true; });
+}
 
 bool BlobStore::pin(const oci::Digest& digest, bool pinned) {
   if (!impl_->complete) impl_->adopt(digest, Queue::main);
@@ -140,6 +151,11 @@ bool BlobStore::pin(const oci::Digest& digest, bool pinned) {
   impl_->apply({.pin = {{digest, pinned}}});
   impl_->holdings.set_pinned(digest, pinned);
   return true;
+}
+
+AccountStats StoreStats::account(const std::string& name) const {
+  const auto found = accounts.find(name);
+  return found == accounts.end() ? AccountStats{} : found->second;
 }
 
 StoreStats BlobStore::stats() const {

@@ -71,6 +71,13 @@ struct BlobInfo {
   bool pinned = false;
 };
 
+// What may change while the store serves; BlobStoreOptions says what each is.
+struct StoreLimits {
+  uint64_t capacity = 0;
+  uint64_t min_free = 0;
+  std::map<std::string, uint64_t> quotas;
+};
+
 struct BlobStoreOptions {
   std::filesystem::path root;
   uint64_t capacity = 0;      // bytes, of blobs and partial blobs together
@@ -88,17 +95,20 @@ struct BlobStoreOptions {
   WallClock wall_clock = unix_microseconds;
   base::Clock* clock = &base::Clock::system();
   std::function<uint64_t()> free_bytes;  // of the file system; by default the system's word
+
+  StoreLimits limits() const { return {capacity, min_free, quotas}; }
 };
 
 struct AccountStats {
   uint64_t blobs = 0;
-  uint64_t bytes = 0;  // of blobs and partial blobs
+  uint64_t bytes = 0;             // of blobs and partial blobs
+  std::optional<uint64_t> quota;  // nullopt: no bound but the capacity
 };
 
 // Bytes are what files take on disk: each is rounded up to 4 KiB. The first four never exceed the
-// capacity together, but after a start with a smaller one than before, or while the tree is read,
-// until it has evicted. What the index takes to name the blobs, some 200 bytes each and 1 MiB, is
-// beside the capacity; the floor of free disk sees it.
+// capacity together, but after it was made smaller, or while the tree is read, until it has
+// evicted: then they do not grow. What the index takes to name the blobs, some 200 bytes each and 1
+// MiB, is beside the capacity; the floor of free disk sees it.
 struct StoreStats {
   uint64_t blobs = 0;
   uint64_t blob_bytes = 0;
@@ -108,6 +118,8 @@ struct StoreStats {
   uint64_t capacity = 0;
   uint64_t evicted = 0;
   std::map<std::string, AccountStats> accounts;  // by name; "" is who has none
+  // Zeros if nothing was ever held of it.
+  AccountStats account(const std::string& name) const;
   bool complete = true;    // false while the tree is read because the index was lost
   bool read_only = false;  // nothing can be stored; what is held is served
 };
@@ -176,8 +188,12 @@ class BlobStore {
   // dropped, so that the next request fetches another; if the disk refuses that too, at least
   // this process holds it no longer. Blocks; throws nothing.
   void report_bad(const oci::Digest& digest, const Blob& blob);
-  // Evicts what the capacity and the floor do not allow, as far as it is not in use. The store does
-  // so by itself every second. Blocks; throws nothing.
+  // Other limits, from now on. What tighter ones do not allow goes within seconds, as far as it is
+  // not in use: a portion at a time, while the store serves on; until then no writer makes it more.
+  // Never blocks.
+  void set_limits(const StoreLimits& limits);
+  // Evicts what the limits do not allow, as far as it is not in use. The store does so by itself
+  // every second. Blocks; throws nothing.
   void keep_limits();
 
   // A pinned blob is never evicted. It stays pinned until this says otherwise or it is removed,

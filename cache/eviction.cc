@@ -34,14 +34,14 @@ void Eviction::Order<hook>::unlink(Item& item, SizeClass size_class) {
 }
 
 Eviction::Eviction(uint64_t capacity, const EvictionOptions& options)
-    : capacity_(capacity), options_(options), all_{.small_reserve = small_reserve(capacity)} {}
+    : options_(options), all_{.most = capacity} {}
 
 uint64_t Eviction::small_reserve(uint64_t bytes) const {
   return static_cast<uint64_t>(options_.small_share * static_cast<double>(bytes));
 }
 
 Eviction::Account Eviction::add_account(uint64_t quota) {
-  accounts_.push_back({.small_reserve = small_reserve(std::min(quota, capacity_))});
+  accounts_.push_back({.most = quota});
   return accounts_.size() - 1;
 }
 
@@ -108,7 +108,7 @@ Eviction::Item* Eviction::pop(Order& order, uint64_t newcomer, const InUse& in_u
   auto& small = order.segments[kSmall];
   auto& large = order.segments[kLarge];
   Item* victim = nullptr;
-  if (small.all_bytes() > order.small_reserve) {
+  if (small.all_bytes() > small_reserve(std::min(order.most, all_.most))) {
     victim = find(small, in_use);
     if (victim == nullptr) victim = find(large, in_use);
   } else {

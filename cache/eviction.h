@@ -93,6 +93,9 @@ class Eviction {
 
   // The quota is in bytes.
   Account add_account(uint64_t quota);
+  // Other ones. Nothing goes because of that by itself.
+  void set_capacity(uint64_t bytes) { all_.most = bytes; }
+  void set_quota(Account account, uint64_t bytes) { accounts_[account].most = bytes; }
 
   // A blob that is new, now: Unix microseconds.
   void insert(Item& item, int64_t now);
@@ -136,7 +139,7 @@ class Eviction {
   struct Order {
     using List =
         boost::intrusive::list<Item, boost::intrusive::member_hook<Item, Item::Hook, hook>>;
-    uint64_t small_reserve;
+    uint64_t most;  // bytes: the capacity, or a quota
     std::array<Segment<List>, kSizeClasses> segments = {};
 
     void link(Item& item, SizeClass size_class, bool in_front);
@@ -157,9 +160,9 @@ class Eviction {
   template <typename List>
   Item* find_in_main(List& queue, const InUse& in_use);
 
+  // How much of small blobs is kept, of so many bytes.
   uint64_t small_reserve(uint64_t bytes) const;
 
-  const uint64_t capacity_;
   const EvictionOptions options_;
   Order<&Item::among_all_> all_;
   std::deque<Order<&Item::in_account_>> accounts_;

@@ -17,6 +17,7 @@ namespace {
 
 // Uses are written with whatever is written next, or on their own when there are this many.
 constexpr size_t kManyUses = 1024;
+constexpr uint64_t kNoQuota = std::numeric_limits<uint64_t>::max();
 
 }  // namespace
 
@@ -88,6 +89,9 @@ struct Holdings::IdlePartial {
 };
 
 bool Holdings::Taken::inside() const { return blob && blob->record.inside; }
+uint64_t Holdings::Taken::bytes() const {
+  return blob ? blob->space->bytes() : partial->space.bytes();
+}
 
 Holdings::Pin::~Pin() {
   if (!entry_) return;
@@ -103,12 +107,22 @@ Holdings::Holdings(const HoldingsOptions& options)
       wall_clock_(options.wall_clock),
       space_(options.capacity),
       eviction_(options.capacity, options.eviction) {
-  for (const auto& [name, quota] : options.quotas) {
-    accounts_.emplace(name, Account{quota, eviction_.add_account(quota)});
-  }
+  set_limits(options.capacity, options.quotas);
 }
 
 Holdings::~Holdings() { CHECK(writing_.empty()) << "BlobStore destroyed before a BlobWriter"; }
+
+void Holdings::set_limits(uint64_t capacity, const Quotas& quotas) {
+  const std::lock_guard lock(mutex_);
+  space_.set_capacity(capacity);
+  eviction_.set_capacity(capacity);
+  for (const auto& [name, quota] : quotas) account_named(name);
+  for (auto& [name, account] : accounts_) {
+    const auto found = quotas.find(name);
+    account.quota = found == quotas.end() ? kNoQuota : found->second;
+    eviction_.set_quota(account.number, account.quota);
+  }
+}
 
 void Holdings::load(const oci::Digest& digest, const IndexRecord& record) {
   const std::lock_guard lock(mutex_);
@@ -280,11 +294,9 @@ std::optional<uint64_t> Holdings::partial_size(const oci::Digest& digest) const 
 // ---- space ----------------------------------------------------------------------------------
 
 std::optional<std::vector<Holdings::Taken>> Holdings::take_victims(uint64_t bytes,
-                                                                   uint64_t newcomer,
-                                                                   bool as_far_as_possible) {
+                                                                   uint64_t newcomer) {
   const std::lock_guard lock(mutex_);
-  return take_chosen(bytes, as_far_as_possible,
-                     [&] { return eviction_.pop_victim(newcomer, in_use()); });
+  return take_chosen(bytes, [&] { return eviction_.pop_victim(newcomer, in_use()); });
 }
 
 std::optional<std::vector<Holdings::Taken>> Holdings::take_own_victims(const oci::Digest& writing,
@@ -293,15 +305,27 @@ std::optional<std::vector<Holdings::Taken>> Holdings::take_own_victims(const oci
   const Account& account = writing_.at(writing).account.second;
   if (bytes > account.quota) return std::nullopt;
   const uint64_t room = account.quota - std::min(account.quota, account.bytes);
-  return take_chosen(bytes - std::min(bytes, room), /*as_far_as_possible=*/false,
+  return take_chosen(bytes - std::min(bytes, room),
                      [&] { return eviction_.pop_victim_of(account.number, bytes, in_use()); });
+}
+
+std::vector<Holdings::Taken> Holdings::take_some(uint64_t bytes) {
+  const std::lock_guard lock(mutex_);
+  std::vector<Taken> taken;
+  for (uint64_t freed = 0; freed < bytes && taken.size() < kMostAtOnce;) {
+    const Eviction::Item* victim = eviction_.pop_victim(0, in_use());
+    if (victim == nullptr) break;
+    freed += victim->bytes();
+    taken.push_back(take_out(victim->digest()));
+  }
+  return taken;
 }
 
 std::vector<Holdings::Taken> Holdings::take_above_quotas() {
   const std::lock_guard lock(mutex_);
   std::vector<Taken> taken;
   for (const auto& [name, account] : accounts_) {
-    while (account.bytes > account.quota) {
+    while (account.bytes > account.quota && taken.size() < kMostAtOnce) {
       const Eviction::Item* victim = eviction_.pop_victim_of(account.number, 0, in_use());
       if (victim == nullptr) break;
       taken.push_back(take_out(victim->digest()));
@@ -393,7 +417,9 @@ StoreStats Holdings::stats() const {
   for (const auto& [digest, writing] : writing_) stats.reserved_bytes += writing.bytes;
   for (const auto& [digest, idle] : partials_) stats.reserved_bytes += idle.item.bytes();
   for (const auto& [name, account] : accounts_) {
-    stats.accounts.emplace(name, AccountStats{account.blobs, account.bytes});
+    AccountStats& one = stats.accounts[name];
+    one = {.blobs = account.blobs, .bytes = account.bytes};
+    if (account.quota != kNoQuota) one.quota = account.quota;
   }
   // Never negative: what leaves the holdings gives its space back later.
   stats.unlinked_bytes =
@@ -407,7 +433,6 @@ std::map<std::string, Holdings::Account, std::less<>>::value_type& Holdings::acc
     std::string_view name) {
   const auto found = accounts_.find(name);
   if (found != accounts_.end()) return *found;
-  constexpr uint64_t kNoQuota = std::numeric_limits<uint64_t>::max();
   return *accounts_.emplace(name, Account{kNoQuota, eviction_.add_account(kNoQuota)}).first;
 }
 
@@ -422,11 +447,10 @@ Eviction::InUse Holdings::in_use() const {
 }
 
 std::optional<std::vector<Holdings::Taken>> Holdings::take_chosen(
-    uint64_t bytes, bool as_far_as_possible, const std::function<Eviction::Item*()>& pop_victim) {
+    uint64_t bytes, const std::function<Eviction::Item*()>& pop_victim) {
   std::vector<Eviction::Item*> chosen;
   for (uint64_t freed = 0; freed < bytes;) {
     Eviction::Item* victim = pop_victim();
-    if (victim == nullptr && as_far_as_possible && !chosen.empty()) break;
     if (victim == nullptr) {
       for (Eviction::Item* item : std::views::reverse(chosen)) eviction_.put_back(*item);
       return std::nullopt;

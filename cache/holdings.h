@@ -78,6 +78,7 @@ class Holdings {
     std::shared_ptr<Entry> blob;     // either a blob
     std::optional<Partial> partial;  // or a partial blob
     bool inside() const;             // a blob that is kept in the index
+    uint64_t bytes() const;          // of its space
   };
 
   // While it lives, the blob is being opened: in use.
@@ -99,6 +100,9 @@ class Holdings {
 
   explicit Holdings(const HoldingsOptions& options);
   ~Holdings();
+
+  // What is above them then stays until it is taken.
+  void set_limits(uint64_t capacity, const Quotas& quotas);
 
   // At start: what is on disk, whether capacity and quotas allow it or not. In the order of the
   // places.
@@ -144,21 +148,27 @@ class Holdings {
 
   // ---- space
 
-  std::optional<Space::Reservation> try_reserve(uint64_t bytes) {
-    return space_.try_reserve(bytes);
+  uint64_t limit() { return space_.limit(); }
+  std::optional<Space::Reservation> try_reserve(uint64_t bytes, uint64_t limit) {
+    return space_.try_reserve(bytes, limit);
   }
-  uint64_t missing(uint64_t bytes) const { return space_.missing(bytes); }
+  uint64_t missing(uint64_t bytes, uint64_t limit) const { return space_.missing(bytes, limit); }
+  uint64_t above_capacity() const { return space_.missing(0); }
   uint64_t unallocated() const { return space_.unallocated(); }
   uint64_t capacity() const { return space_.capacity(); }
   // What to evict so that so many bytes come free, for a blob that takes `newcomer` bytes (0: for
-  // none). Beside what is in use there may be less: then nullopt, and nothing is taken; or, with
-  // `as_far_as_possible`, that.
-  std::optional<std::vector<Taken>> take_victims(uint64_t bytes, uint64_t newcomer = 0,
-                                                 bool as_far_as_possible = false);
-  // Of the account of the writer alone: what to evict so that so many bytes more fit its quota.
+  // none). Beside what is in use there may be less: then nullopt, and nothing is taken.
+  std::optional<std::vector<Taken>> take_victims(uint64_t bytes, uint64_t newcomer = 0);
+  // Of the account of the writer alone: what to evict so that so many bytes more fit its quota. If
+  // it is above its quota, no more than they take goes for them.
   std::optional<std::vector<Taken>> take_own_victims(const oci::Digest& writing, uint64_t bytes);
-  // Of all accounts that are above their quotas: what to evict so that they are not.
+  // What to evict so that so many bytes come free, or what there is beside what is in use, but no
+  // more than kMostAtOnce: to be called again, until there is nothing.
+  std::vector<Taken> take_some(uint64_t bytes);
+  // The same, so that no account is above its quota.
   std::vector<Taken> take_above_quotas();
+  // The mutex is not held longer than that takes.
+  static constexpr size_t kMostAtOnce = 256;
   // One blob, used or not; with `pin`, only if it is the one that was pinned.
   std::optional<Taken> take(const oci::Digest& digest, const Pin* pin = nullptr);
   // The blob, if this is what it was opened as.
@@ -187,7 +197,7 @@ class Holdings {
   class OpenBlob;
 
   std::map<std::string, Account, std::less<>>::value_type& account_named(std::string_view name);
-  std::optional<std::vector<Taken>> take_chosen(uint64_t bytes, bool as_far_as_possible,
+  std::optional<std::vector<Taken>> take_chosen(uint64_t bytes,
                                                 const std::function<Eviction::Item*()>& pop_victim);
   Eviction::InUse in_use() const;
   Account& end_writing(const oci::Digest& digest);

@@ -39,17 +39,30 @@ void Space::Reservation::release() {
   sums_.reset();
 }
 
-Space::Space(uint64_t capacity) : capacity_(capacity), sums_(std::make_shared<Sums>()) {}
+Space::Space(uint64_t capacity)
+    : capacity_(capacity), limit_(capacity), sums_(std::make_shared<Sums>()) {}
+
+void Space::set_capacity(uint64_t bytes) {
+  const std::lock_guard lock(mutex_);
+  capacity_ = bytes;
+  limit_ = std::max(limit_, bytes);
+}
+
+uint64_t Space::limit() {
+  const std::lock_guard lock(mutex_);
+  limit_ = std::max(capacity_.load(), std::min(limit_, used()));
+  return limit_;
+}
 
 uint64_t Space::on_disk(uint64_t file_size) {
   if (file_size > std::numeric_limits<uint64_t>::max() - kDiskBlock) return file_size;
   return (file_size + kDiskBlock - 1) / kDiskBlock * kDiskBlock;
 }
 
-std::optional<Space::Reservation> Space::try_reserve(uint64_t bytes) {
+std::optional<Space::Reservation> Space::try_reserve(uint64_t bytes, uint64_t limit) {
   uint64_t used = sums_->used;
   do {
-    if (used > capacity_ || bytes > capacity_ - used) return std::nullopt;
+    if (used > limit || bytes > limit - used) return std::nullopt;
   } while (!sums_->used.compare_exchange_weak(used, used + bytes));
   sums_->unallocated += bytes;
   return Reservation(sums_, bytes, bytes);
@@ -61,11 +74,10 @@ Space::Reservation Space::cover(uint64_t bytes, uint64_t unallocated) {
   return {sums_, bytes, unallocated};
 }
 
-uint64_t Space::missing(uint64_t bytes) const {
+uint64_t Space::missing(uint64_t bytes, uint64_t limit) const {
   const uint64_t used = sums_->used;
-  if (used <= capacity_ && bytes <= capacity_ - used) return 0;
-  if (used <= capacity_) return bytes - (capacity_ - used);
-  return bytes + (used - capacity_);
+  if (used > limit) return bytes + (used - limit);
+  return bytes - std::min(bytes, limit - used);
 }
 
 }  // namespace cache

@@ -6,6 +6,7 @@
 #include <atomic>
 #include <cstdint>
 #include <memory>
+#include <mutex>
 #include <optional>
 
 namespace cache {
@@ -46,13 +47,21 @@ class Space {
   // What a file of this size takes on disk: whole blocks of 4 KiB.
   static uint64_t on_disk(uint64_t file_size);
 
-  // Room for so many bytes on disk, or nullopt if the capacity does not allow it.
-  std::optional<Reservation> try_reserve(uint64_t bytes);
+  // More may be reserved than a smaller one allows.
+  void set_capacity(uint64_t bytes);
+  // How much may be used: the capacity, or, as long as it was more when that was lowered and ever
+  // since, what is used. So what one gives up another may have, and it never grows.
+  uint64_t limit();
+
+  // Room for so many bytes on disk, or nullopt if more than `limit` would be used with them.
+  std::optional<Reservation> try_reserve(uint64_t bytes, uint64_t limit);
+  std::optional<Reservation> try_reserve(uint64_t bytes) { return try_reserve(bytes, capacity_); }
   // Covers what is on disk already, found at start; may exceed the capacity. `unallocated` of its
   // bytes are still to come.
   Reservation cover(uint64_t bytes, uint64_t unallocated = 0);
-  // Bytes to free before try_reserve(bytes) can succeed; 0 if it can now.
-  uint64_t missing(uint64_t bytes) const;
+  // Bytes to free before try_reserve() can succeed; 0 if it can now.
+  uint64_t missing(uint64_t bytes, uint64_t limit) const;
+  uint64_t missing(uint64_t bytes) const { return missing(bytes, capacity_); }
 
   uint64_t capacity() const { return capacity_; }
   uint64_t used() const { return sums_->used; }
@@ -60,7 +69,9 @@ class Space {
   uint64_t unallocated() const { return sums_->unallocated; }
 
  private:
-  const uint64_t capacity_;
+  std::atomic<uint64_t> capacity_;
+  std::mutex mutex_;
+  uint64_t limit_;  // guarded by mutex_
   std::shared_ptr<Sums> sums_;
 };
 

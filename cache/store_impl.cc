@@ -48,12 +48,15 @@ std::vector<const std::pair<const oci::Digest, IndexRecord>*> in_order(
 // Between two batches of a walk through the tree: at most some 25,000 files a second, so that disk
 // and index have time for others.
 constexpr std::chrono::milliseconds kWalkPause(10);
+// And between two portions of what is evicted, for the same reason.
+constexpr std::chrono::milliseconds kEvictPause(10);
 constexpr std::chrono::seconds kKeepInterval(1);
 
 }  // namespace
 
 BlobStore::Impl::Impl(const BlobStoreOptions& its_options)
     : options(its_options),
+      min_free(options.min_free),
       layout(options.root),
       lock(lock_directory(layout)),
       holdings({.capacity = options.capacity,
@@ -68,11 +71,8 @@ BlobStore::Impl::Impl(const BlobStoreOptions& its_options)
   for (const Recovered::Partial& partial : recovered.partials) {
     holdings.load_partial(partial.digest, partial.size, partial.allocated, partial.last_used);
   }
-  {
-    // The limits and quotas may be other ones than they were. Nothing is in use yet.
-    const std::lock_guard room(room_mutex);
-    keep_limits();
-  }
+  // The limits may be other ones than they were. Nothing is in use yet.
+  keep_limits([] { return true; });
   const StoreStats stats = holdings.stats();
   LOG(INFO) << "cache: " << stats.blobs << " blobs of " << stats.blob_bytes << " bytes and "
             << recovered.partials.size() << " partial blobs of " << stats.reserved_bytes
@@ -107,25 +107,27 @@ void BlobStore::Impl::apply(Index::Changes changes) {
 
 // ---- room -----------------------------------------------------------------------------------
 
-uint64_t BlobStore::Impl::below_floor() const {
-  if (options.min_free == 0) return 0;
+uint64_t BlobStore::Impl::below(uint64_t its_floor) const {
+  if (its_floor == 0) return 0;
   // In this order: what the file system sets aside in between counts twice, never not at all.
-  const uint64_t wanted = options.min_free + holdings.unallocated();
+  const uint64_t wanted = its_floor + holdings.unallocated();
   const uint64_t free = options.free_bytes ? options.free_bytes() : free_bytes(options.root);
   return wanted > free ? wanted - free : 0;
 }
 
-void BlobStore::Impl::evict(std::vector<Holdings::Taken> victims) {
-  if (victims.empty()) return;
+uint64_t BlobStore::Impl::evict(std::vector<Holdings::Taken> victims) {
+  if (victims.empty()) return 0;
+  uint64_t bytes = 0;
+  for (const Holdings::Taken& each : victims) bytes += each.bytes();
   const auto blobs =
       std::ranges::count_if(victims, [](const auto& each) { return each.blob != nullptr; });
   remove_files(std::move(victims));
   holdings.count_evicted(static_cast<uint64_t>(blobs));
+  return bytes;
 }
 
-bool BlobStore::Impl::evict_bytes(uint64_t bytes, uint64_t newcomer, bool as_far_as_possible) {
-  std::optional<std::vector<Holdings::Taken>> victims =
-      holdings.take_victims(bytes, newcomer, as_far_as_possible);
+bool BlobStore::Impl::evict_bytes(uint64_t bytes, uint64_t newcomer) {
+  std::optional<std::vector<Holdings::Taken>> victims = holdings.take_victims(bytes, newcomer);
   if (!victims) return false;
   evict(std::move(*victims));
   return true;
@@ -140,24 +142,44 @@ bool BlobStore::Impl::fit_quota(const oci::Digest& digest, uint64_t bytes) {
 
 std::optional<Space::Reservation> BlobStore::Impl::make_room(uint64_t bytes) {
   if (bytes > holdings.capacity()) return std::nullopt;
+  // Above a capacity that was lowered, or below a floor that was raised, a blob takes what is given
+  // up for it, and so makes nothing worse. The rest is for the store's thread to evict: nobody
+  // waits for that.
+  const uint64_t limit = holdings.limit();
+  const uint64_t goal = min_free;
+  const uint64_t there = goal - std::min(goal, below(goal));
+  floor = std::min(goal, std::max(floor, there));
   std::optional<Space::Reservation> space;
-  while (!(space = holdings.try_reserve(bytes))) {
-    if (!evict_bytes(holdings.missing(bytes), bytes)) return std::nullopt;
+  while (!(space = holdings.try_reserve(bytes, limit))) {
+    if (!evict_bytes(holdings.missing(bytes, limit), bytes)) return std::nullopt;
   }
   // What is unlinked may take the file system a while to count as free. So this evicts what it
   // lacks, and not until it agrees.
-  const uint64_t below = below_floor();
-  if (below > 0 && (!evict_bytes(below, bytes) || below_floor() > 0)) return std::nullopt;
+  const uint64_t lacking = below(floor);
+  if (lacking > 0 && (!evict_bytes(lacking, bytes) || below(floor) > 0)) return std::nullopt;
   return space;
 }
 
-void BlobStore::Impl::keep_limits() {
-  if (!unindexed.empty()) remove_files({});
-  evict(holdings.take_above_quotas());
-  while (const uint64_t over = holdings.missing(0)) {
-    if (!evict_bytes(over, 0, /*as_far_as_possible=*/true)) break;
+void BlobStore::Impl::keep_limits(const std::function<bool()>& go_on) {
+  const auto evict_some = [this](const auto& take) {
+    const std::lock_guard room(room_mutex);
+    return evict(take());
+  };
+  {
+    const std::lock_guard room(room_mutex);
+    if (!unindexed.empty()) remove_files({});
   }
-  if (const uint64_t below = below_floor()) evict_bytes(below, 0, /*as_far_as_possible=*/true);
+  while (evict_some([&] { return holdings.take_above_quotas(); }) > 0) {
+    if (!go_on()) return;
+  }
+  // Asked once, because what is unlinked may take the file system a while to count as free.
+  uint64_t lacking = below(min_free);
+  while (true) {
+    const uint64_t bytes = std::max(lacking, holdings.above_capacity());
+    const uint64_t freed = evict_some([&] { return holdings.take_some(bytes); });
+    if (freed == 0 || !go_on()) return;
+    lacking -= std::min(lacking, freed);
+  }
 }
 
 std::optional<Space::Reservation> BlobStore::Impl::space_for_write(const oci::Digest& digest,
@@ -373,13 +395,14 @@ bool BlobStore::Impl::pause(const std::stop_token& stop, std::chrono::millisecon
 
 void BlobStore::Impl::keep(const std::stop_token& stop) {
   if (!complete) read_tree(stop);
-  while (pause(stop, kKeepInterval)) keep_limits_or_log();
+  while (pause(stop, kKeepInterval)) {
+    keep_limits_or_log([&] { return pause(stop, kEvictPause); });
+  }
 }
 
-void BlobStore::Impl::keep_limits_or_log() {
-  const std::lock_guard room(room_mutex);
+void BlobStore::Impl::keep_limits_or_log(const std::function<bool()>& go_on) {
   try {
-    keep_limits();
+    keep_limits(go_on);
   } catch (const base::IoError& error) {
     write_failed(error);
     LOG_EVERY_T(ERROR, 60) << "room cannot be made in the cache: " << error.what();
@@ -392,7 +415,7 @@ void BlobStore::Impl::read_tree(const std::stop_token& stop) {
       base::fault_point("walk.batch");
       adopt_all(found);
       index_found(found);
-      keep_limits_or_log();
+      keep_limits_or_log([&] { return pause(stop, kEvictPause); });
       return pause(stop, kWalkPause);
     });
     if (!all) return;

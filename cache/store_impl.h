@@ -4,6 +4,7 @@
 #include <atomic>
 #include <chrono>
 #include <condition_variable>
+#include <functional>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -34,19 +35,21 @@ struct BlobStore::Impl {
   // Room for so many bytes on disk, evicting for it; nullopt if that cannot be. IoError. REQUIRES:
   // room_mutex.
   std::optional<Space::Reservation> make_room(uint64_t bytes);
-  // Evicts so many bytes, for a blob that takes `newcomer` (0: for none). False if that is
-  // impossible beside what is in use. IoError. REQUIRES: room_mutex.
-  bool evict_bytes(uint64_t bytes, uint64_t newcomer, bool as_far_as_possible = false);
+  // Evicts so many bytes, for a blob that takes `newcomer`. False if that is impossible beside what
+  // is in use. IoError. REQUIRES: room_mutex.
+  bool evict_bytes(uint64_t bytes, uint64_t newcomer);
   // Evicts blobs of the writer's account so that so many bytes more fit its quota; false if that
   // cannot be. IoError. REQUIRES: room_mutex.
   bool fit_quota(const oci::Digest& digest, uint64_t bytes);
-  // Removes what was evicted. IoError. REQUIRES: room_mutex.
-  void evict(std::vector<Holdings::Taken> victims);
-  // How many bytes the file system lacks to have min_free left when all that is reserved is there.
-  uint64_t below_floor() const;
-  // See BlobStore. IoError. REQUIRES: room_mutex.
-  void keep_limits();
-  void keep_limits_or_log();
+  // Removes what was evicted; returns how many bytes that frees. IoError. REQUIRES: room_mutex.
+  uint64_t evict(std::vector<Holdings::Taken> victims);
+  // How many bytes the file system lacks to have so many left when all that is reserved is there.
+  // IoError.
+  uint64_t below(uint64_t its_floor) const;
+  // See BlobStore. Evicts in portions; `go_on` is called after each, while nobody is kept waiting,
+  // and says whether to. IoError.
+  void keep_limits(const std::function<bool()>& go_on);
+  void keep_limits_or_log(const std::function<bool()>& go_on);
 
   // The space of the writer that begins: that of the partial blob it resumes, or new. IoError.
   std::optional<Space::Reservation> space_for_write(const oci::Digest& digest, uint64_t size);
@@ -88,7 +91,8 @@ struct BlobStore::Impl {
   // False if the store is being destroyed.
   bool pause(const std::stop_token& stop, std::chrono::milliseconds time);
 
-  const BlobStoreOptions options;
+  const BlobStoreOptions options;  // but for its limits, which change
+  std::atomic<uint64_t> min_free;
   const Layout layout;
   const base::UniqueFd lock;  // on Layout::lock(), for as long as the store lives
   Holdings holdings;
@@ -99,6 +103,9 @@ struct BlobStore::Impl {
   // new file of a digest never meets the removal of the old one: what is being written is not held,
   // and what is not held is not removed.
   std::mutex room_mutex;
+  // Guarded by room_mutex: what writers leave free of the disk. When min_free is raised, this
+  // follows as there is more free.
+  uint64_t floor = options.min_free;
   // Guarded by room_mutex: the index could not be written because the disk was full, but their
   // files are gone. Writing one again takes it out.
   std::vector<oci::Digest> unindexed;

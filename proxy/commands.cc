@@ -51,8 +51,10 @@ double number(const json& from, const std::string& pointer) {
 std::string percent(double ratio) { return fmt::format("{:.1f} %", 100 * ratio); }
 
 void print_upstream(const json& upstream) {
-  fmt::print("{:<16}{}: {} held\n", "upstream", upstream.value("name", ""),
-             human_bytes(number(upstream, "/held_bytes")));
+  const double quota = number(upstream, "/quota_bytes");
+  fmt::print("{:<16}{}: {}{} held\n", "upstream", upstream.value("name", ""),
+             human_bytes(number(upstream, "/held_bytes")),
+             quota > 0 ? " of " + human_bytes(quota) : "");
   for (const json& url : upstream.value("urls", json::array())) {
     const double left_out = number(url, "/ejected_for_seconds");
     fmt::print("{:<16}{}: {} requests, {} failed, {} received, first byte after {:.0f} ms{}\n", "",

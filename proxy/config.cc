@@ -52,9 +52,9 @@ bool same_listeners(const EdgeConfig& a, const EdgeConfig& b) {
   });
 }
 
+// But for its limits.
 bool same_cache(const cache::BlobStoreOptions& a, const cache::BlobStoreOptions& b) {
-  return a.root == b.root && a.capacity == b.capacity && a.min_free == b.min_free &&
-         a.inline_limit == b.inline_limit && a.small_blob == b.small_blob &&
+  return a.root == b.root && a.inline_limit == b.inline_limit && a.small_blob == b.small_blob &&
          a.small_share == b.small_share;
 }
 
@@ -96,6 +96,12 @@ EdgeConfig read_edge_config(const std::filesystem::path& path) {
       upstream.fail("name",
                     "a name that no other upstream has; the default is the first URL's host");
     }
+    // The quota is the cache's, so that to change it is not to change the upstream.
+    const uint64_t quota = upstream.size("quota", config.cache.capacity);
+    if (quota == 0 || quota > config.cache.capacity) {
+      upstream.fail("quota", "more than 0 and no more than cache.size, which is the default");
+    }
+    if (quota < config.cache.capacity) config.cache.quotas.emplace(name, quota);
   }
   if (config.upstreams.empty()) root.fail("upstreams", "a list of registries, such as {urls}");
   config.name = root.string("name", default_name());
@@ -138,7 +144,7 @@ void log_fixed_differences(const EdgeConfig& old, const EdgeConfig& fresh) {
     LOG_IF(WARNING, !same) << keys << ": changed in the file, in force after the next start";
   };
   report(same_listeners(old, fresh), "listen");
-  report(same_cache(old.cache, fresh.cache), "cache");
+  report(same_cache(old.cache, fresh.cache), "cache, but for size and min_free");
   report(old.takeover == fresh.takeover, "server.takeover");
   report(old.name == fresh.name, "name");
   report(old.loops == fresh.loops && old.threads == fresh.threads, "server.loops, server.threads");

@@ -279,6 +279,7 @@ void Edge::reload(EdgeConfig config) {
   }
   workers_.use(fresh);
   server_->set_limits(next->config.limits);
+  store_.set_limits(next->config.cache.limits());
   LOG(INFO) << "configuration read again";
   reload_certificates(next->config);
 }

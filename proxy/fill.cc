@@ -275,7 +275,9 @@ std::expected<std::vector<Span>, Ending> Fills::begin_storing(Fill& fill, uint64
   if (!writer && writer.error() == cache::NoWriter::no_space) {
     return std::unexpected(
         Ending{Outcome::no_space,
-               "no room for " + std::to_string(size) + " bytes beside what is in use", ""});
+               "no room for " + std::to_string(size) +
+                   " bytes beside what is in use, in the cache or in the upstream's quota",
+               ""});
   }
   if (!writer) {
     return std::unexpected(Ending{Outcome::storage_failed, "nothing can be stored now", ""});

@@ -29,15 +29,14 @@ nlohmann::json url_json(const UrlStatus& url) {
 }
 
 nlohmann::json upstream_json(const UpstreamStatus& upstream, const cache::StoreStats& cache) {
-  const auto found = cache.accounts.find(upstream.name);
-  const cache::AccountStats held =
-      found == cache.accounts.end() ? cache::AccountStats{} : found->second;
+  const cache::AccountStats held = cache.account(upstream.name);
   nlohmann::json json{{"name", upstream.name},
                       {"held_blobs", held.blobs},
                       {"held_bytes", held.bytes},
                       {"requests_in_flight", upstream.requests.in_flight},
                       {"requests_waiting", upstream.requests.waiting},
                       {"urls", nlohmann::json::array()}};
+  if (held.quota) json["quota_bytes"] = *held.quota;
   for (const UrlStatus& url : upstream.urls) json["urls"].push_back(url_json(url));
   return json;
 }

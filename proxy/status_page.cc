@@ -179,15 +179,16 @@ std::string upstreams(const Status& status) {
       "<th class=\"n\">Failed</th><th class=\"n\">Received</th><th class=\"n\">Held</th>"
       "<th></th></tr>\n";
   for (const auto& [upstream, url] : rows) {
-    const auto held = status.cache.accounts.find(upstream->name);
-    const uint64_t bytes = held == status.cache.accounts.end() ? 0 : held->second.bytes;
+    const cache::AccountStats held = status.cache.account(upstream->name);
+    std::string bytes = human_bytes(static_cast<double>(held.bytes));
+    if (held.quota) bytes += " of " + human_bytes(static_cast<double>(*held.quota));
     out += fmt::format(
         "<tr><td>{}</td><td><code>{}</code></td><td class=\"n\">{:.0f} ms</td><td "
         "class=\"n\">{}</td><td class=\"n\">{}</td><td class=\"n\">{}</td><td "
         "class=\"n\">{}</td><td class=\"bad\" title=\"{}\">{}</td></tr>\n",
         escape(upstream->name), escape(url->url), 1000 * first_byte_seconds(*url), url->requests,
-        failures(*url), human_bytes(static_cast<double>(url->bytes)),
-        human_bytes(static_cast<double>(bytes)), escape(url->last_error), condition(*url));
+        failures(*url), human_bytes(static_cast<double>(url->bytes)), bytes,
+        escape(url->last_error), condition(*url));
   }
   return out + "</table></div>\n";
 }

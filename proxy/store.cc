@@ -26,7 +26,17 @@ struct Store::Open {
 };
 
 Store::Store(cache::BlobStoreOptions options)
-    : options_(std::move(options)), open_(std::make_shared<Open>(options_)) {}
+    : directory_(options.root),
+      options_(std::move(options)),
+      open_(std::make_shared<Open>(options_)) {}
+
+void Store::set_limits(const cache::StoreLimits& limits) {
+  const std::lock_guard lock(mutex_);
+  options_.capacity = limits.capacity;
+  options_.min_free = limits.min_free;
+  options_.quotas = limits.quotas;
+  if (open_) open_->blobs.set_limits(limits);
+}
 
 std::shared_ptr<Store::Open> Store::open_store() const {
   const std::lock_guard lock(mutex_);
@@ -64,10 +74,15 @@ void Store::release(const std::function<void()>& let_go) {
 }
 
 void Store::reopen() {
+  const auto options = [this] {
+    const std::lock_guard lock(mutex_);
+    return options_;
+  };
   for (int attempt = 1;; ++attempt) {
     try {
-      auto open = std::make_shared<Open>(options_);
+      auto open = std::make_shared<Open>(options());
       const std::lock_guard lock(mutex_);
+      open->blobs.set_limits(options_.limits());  // that may have changed meanwhile
       open_ = std::move(open);
       return;
     } catch (const base::IoError& e) {

@@ -21,7 +21,9 @@ class Store {
   // Opens it: base::IoError.
   explicit Store(cache::BlobStoreOptions options);
 
-  const std::filesystem::path& directory() const { return options_.root; }
+  const std::filesystem::path& directory() const { return directory_; }
+  // Other limits, from now on, also for when it is opened again. Never blocks.
+  void set_limits(const cache::StoreLimits& limits);
   // nullptr while another process has it. Not to be kept longer than it is used: release() waits.
   std::shared_ptr<cache::BlobStore> get() const;
   std::shared_ptr<cache::References> references() const;
@@ -54,9 +56,10 @@ class Store {
   struct Open;
   std::shared_ptr<Open> open_store() const;
 
-  const cache::BlobStoreOptions options_;
+  const std::filesystem::path directory_;
   mutable std::mutex mutex_;
-  std::shared_ptr<Open> open_;  // guarded by mutex_
+  cache::BlobStoreOptions options_;  // guarded by mutex_
+  std::shared_ptr<Open> open_;       // guarded by mutex_
 };
 
 }  // namespace proxy

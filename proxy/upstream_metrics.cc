@@ -32,10 +32,7 @@ std::vector<MetricFamily> upstream_metrics(const std::vector<UpstreamStatus>& up
     for (const UrlStatus& url : upstream.urls) all += static_cast<double>(of(url));
     return all;
   };
-  const auto held = [&](const UpstreamStatus& upstream) {
-    const auto found = cache.accounts.find(upstream.name);
-    return found == cache.accounts.end() ? cache::AccountStats{} : found->second;
-  };
+  const auto held = [&](const UpstreamStatus& upstream) { return cache.account(upstream.name); };
   constexpr MetricType kCounter = MetricType::Counter;
   constexpr MetricType kGauge = MetricType::Gauge;
 
@@ -81,6 +78,11 @@ std::vector<MetricFamily> upstream_metrics(const std::vector<UpstreamStatus>& up
          [&](const auto& upstream) { return static_cast<double>(held(upstream).blobs); });
   family(kGauge, "entrepot_upstream_held_bytes", "Bytes held of the upstream.",
          [&](const auto& upstream) { return static_cast<double>(held(upstream).bytes); });
+  family(kGauge, "entrepot_upstream_quota_bytes",
+         "The most bytes that are kept of the upstream: its quota, or else the budget.",
+         [&](const auto& upstream) {
+           return static_cast<double>(held(upstream).quota.value_or(cache.capacity));
+         });
   return families;
 }
 

@@ -203,6 +203,17 @@ TEST_F(EvictionTest, LargeBlobsDoNotTakeTheShareOfTheSmall) {
   EXPECT_EQ(blobs_.pop(0), "s1") << "and if there is just too much";
 }
 
+TEST_F(EvictionTest, TheShareOfTheSmallIsOfTheCapacityThereIs) {
+  for (int i = 0; i < 10; ++i) blobs_.insert("s" + std::to_string(i), 50);
+  EXPECT_EQ(blobs_.pop(9000), "");
+  blobs_.eviction.set_capacity(5000);
+  for (int i = 0; i < 5; ++i) EXPECT_EQ(blobs_.pop(4000), "s" + std::to_string(i));
+  EXPECT_EQ(blobs_.pop(4000), "");
+  blobs_.eviction.set_quota(blobs_.accounts[0], 4000);
+  EXPECT_EQ(blobs_.pop_of(0, 4000), "s5") << "and of the quota";
+  EXPECT_EQ(blobs_.pop_of(0, 4000), "");
+}
+
 TEST_F(EvictionTest, WhatTheSmallHaveBeyondTheirShareGoesFirst) {
   for (int i = 0; i < 11; ++i) blobs_.insert("s" + std::to_string(i), 50);
   blobs_.insert("L", 1000);

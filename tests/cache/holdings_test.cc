@@ -76,13 +76,27 @@ TEST_F(HoldingsTest, WhatIsHeldOrWrittenIsNotFoundInTheTree) {
   EXPECT_EQ(holdings_.stats().blobs, 1U);
 }
 
-TEST_F(HoldingsTest, AsFarAsPossibleTakesWhatThereIs) {
+TEST_F(HoldingsTest, TakesAllOrNothingOrWhatThereIs) {
   holdings_.load(blob(1), {kPage, 0, 100});
   holdings_.load(blob(2), {kPage, 0, 200});
   const auto reader = use(1);
   EXPECT_FALSE(holdings_.take_victims(2 * kPage));
-  EXPECT_EQ(holdings_.take_victims(2 * kPage, 0, true)->size(), 1U);
-  EXPECT_FALSE(holdings_.take_victims(2 * kPage, 0, true)) << "nothing is left to take";
+  EXPECT_EQ(holdings_.take_some(2 * kPage).size(), 1U);
+  EXPECT_TRUE(holdings_.take_some(2 * kPage).empty()) << "nothing is left to take";
+}
+
+TEST_F(HoldingsTest, TakesSomeAtATime) {
+  constexpr uint64_t kBlobs = Holdings::kMostAtOnce + 10;
+  for (uint64_t i = 0; i < kBlobs; ++i) {
+    holdings_.load(blob(i), {.size = kPage, .stored_at = 0, .last_used = 0, .account = "a"});
+  }
+  holdings_.set_limits(10 * kPage, {{"a", 5 * kPage}});
+  EXPECT_EQ(holdings_.take_above_quotas().size(), Holdings::kMostAtOnce);
+  EXPECT_EQ(holdings_.take_above_quotas().size(), 5U);
+  EXPECT_TRUE(holdings_.take_above_quotas().empty());
+  for (uint64_t i = kBlobs; i < 2 * kBlobs; ++i) holdings_.load(blob(i), {kPage, 0, 0});
+  EXPECT_EQ(holdings_.take_some(kBlobs * kPage).size(), Holdings::kMostAtOnce);
+  EXPECT_EQ(holdings_.take_some(3 * kPage).size(), 3U);
 }
 
 TEST_F(HoldingsTest, CoolingClosesWhatNobodyReads) {
@@ -127,10 +141,10 @@ TEST_F(HoldingsTest, WhatWasTakenTakesSpaceUntilItIsGone) {
   auto victims = holdings_.take_victims(kPage);
   ASSERT_TRUE(victims);
   EXPECT_FALSE(holdings_.contains(blob(1)));
-  EXPECT_FALSE(holdings_.try_reserve(kPage));
+  EXPECT_FALSE(holdings_.try_reserve(kPage, holdings_.limit()));
   EXPECT_EQ(holdings_.stats().unlinked_bytes, 10 * kPage);
   victims->clear();
-  EXPECT_TRUE(holdings_.try_reserve(kPage));
+  EXPECT_TRUE(holdings_.try_reserve(kPage, holdings_.limit()));
 }
 
 TEST_F(HoldingsTest, WhatWasPutBackIsHeldAsBefore) {

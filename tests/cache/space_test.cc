@@ -51,6 +51,38 @@ TEST(Space, WhatIsFoundAtStartMayExceedTheCapacity) {
   EXPECT_EQ(space.missing(0), 8192U);
 }
 
+TEST(Space, AboveASmallerCapacityItNeverGrows) {
+  Space space(16384);
+  auto first = *space.try_reserve(8192);
+  auto second = space.try_reserve(8192);
+  space.set_capacity(4096);
+  EXPECT_FALSE(space.try_reserve(0));
+  EXPECT_EQ(space.missing(0), 12288U);
+  // What one gives up another may have …
+  const uint64_t limit = space.limit();
+  EXPECT_EQ(limit, 16384U);
+  EXPECT_EQ(space.missing(4096, limit), 4096U);
+  first.shrink(4096);
+  auto third = space.try_reserve(4096, limit);
+  ASSERT_TRUE(third);
+  EXPECT_FALSE(space.try_reserve(1, limit));
+  // … but what nobody has taken is gone.
+  third.reset();
+  EXPECT_EQ(space.limit(), 12288U);
+  second.reset();
+  EXPECT_EQ(space.limit(), 4096U);
+  EXPECT_EQ(space.missing(0), 0U);
+}
+
+TEST(Space, WhatExceedsItOtherwiseIsNotAllowed) {
+  Space space(8192);
+  const auto first = space.try_reserve(8192);
+  const auto found = space.cover(4096);
+  EXPECT_EQ(space.limit(), 8192U);
+  space.set_capacity(12288);
+  EXPECT_EQ(space.limit(), 12288U);
+}
+
 TEST(Space, AbsurdSizesDoNotWrapAround) {
   Space space(1 << 20);
   EXPECT_FALSE(space.try_reserve(std::numeric_limits<uint64_t>::max()));

@@ -249,6 +249,26 @@ TEST_F(StoreEvictionTest, AnAccountSurvivesARestartAndASmallerQuotaEvicts) {
   expect_consistent();
 }
 
+TEST_F(StoreEvictionTest, OtherQuotasAreKeptFromThenOn) {
+  open_with({.capacity = 20 * kMiB, .quotas = {{"mirror", 5 * kMiB + kMap}}});
+  for (uint64_t i = 0; i < 5; ++i) put(i, kMiB, "mirror");
+  for (uint64_t i = 10; i < 14; ++i) put(i, kMiB, "origin");
+  store->set_limits({.capacity = 20 * kMiB,
+                     .quotas = {{"mirror", 2 * kMiB}, {"origin", kMiB}, {"new", 3 * kMiB}}});
+  store->keep_limits();
+  EXPECT_EQ(bytes_of("mirror"), 2 * kMiB);
+  EXPECT_TRUE(contains(4, kMiB));
+  EXPECT_EQ(bytes_of("origin"), kMiB);
+  EXPECT_EQ(store->stats().account("new").quota, 3 * kMiB);
+  EXPECT_FALSE(put(20, 4 * kMiB, "new"));
+  store->set_limits({.capacity = 20 * kMiB, .quotas = {{"mirror", 7 * kMiB}}});
+  EXPECT_FALSE(store->stats().account("new").quota);
+  EXPECT_TRUE(put(20, 4 * kMiB, "new"));
+  EXPECT_TRUE(put(21, 4 * kMiB, "mirror"));
+  EXPECT_EQ(bytes_of("mirror"), 6 * kMiB);
+  expect_consistent();
+}
+
 TEST_F(StoreEvictionTest, APartialBlobThatAnotherAccountResumesIsItsOwn) {
   open_with({.capacity = 10 * kMiB, .quotas = {{"mirror", 2 * kMiB}}});
   const std::string bytes = content(1, 3 * kMiB);

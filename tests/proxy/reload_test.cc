@@ -43,12 +43,71 @@ TEST_F(ReloadTest, WhatCannotChangeStaysAsItWas) {
   upstream.serve_blob(blob.path, blob.bytes);
   start();
   EdgeConfig other = config();
-  other.cache.capacity = 1;
+  other.cache.root = directory.path() / "elsewhere";
   other.name = "edge-2";
   edge->reload(other);
   const test::Fetched answer = get(blob.path);
   EXPECT_EQ(answer.body, blob.bytes);
   EXPECT_EQ(answer.header("Via"), "1.1 edge-1");
+  EXPECT_FALSE(std::filesystem::exists(directory.path() / "elsewhere"));
+}
+
+TEST_F(ReloadTest, ASmallerCacheDisturbsNobody) {
+  using namespace test::step;
+  start();
+  for (unsigned i = 0; i < 6; ++i) {
+    const TestBlob idle(random_bytes(1 << 20, i));
+    upstream.serve_blob(idle.path, idle.bytes);
+    EXPECT_EQ(get(idle.path).status, 200);
+  }
+  const TestBlob read(random_bytes(16 << 20, 10));
+  upstream.serve_blob(read.path, read.bytes);
+  EXPECT_EQ(get(read.path).status, 200);
+  wait_stored(7);
+  test::RawClient reader(edge->port(), 64 << 10);
+  reader.send("GET " + read.path + " HTTP/1.1\r\nHost: h\r\n\r\n");
+  EXPECT_TRUE(reader.readable(30'000));
+  const TestBlob filled(random_bytes(3 << 20, 11));
+  upstream.serve_blob(filled.path, filled.bytes);
+  upstream.script(filled.path, {send_upto(1 << 20), stall("half")});
+  auto client = std::async(std::launch::async, [&] { return get(filled.path); });
+  upstream.wait_stalled("half");
+
+  constexpr uint64_t kSmaller = 4 << 20;
+  EdgeConfig smaller = config();
+  smaller.cache.capacity = kSmaller;
+  edge->reload(smaller);
+  EXPECT_EQ(edge->stats().capacity, kSmaller);
+  while (edge->stats().blobs > 1) std::this_thread::yield();
+  upstream.release("half");
+  EXPECT_TRUE(client.get().body == filled.bytes);
+  EXPECT_TRUE(reader.response().body == read.bytes);
+  EXPECT_EQ(upstream.count(filled.path), 1U);
+  EXPECT_EQ(upstream.count(read.path), 1U);
+  const auto used = [this] {
+    const cache::StoreStats stats = edge->stats();
+    return stats.blob_bytes + stats.reserved_bytes + stats.unlinked_bytes;
+  };
+  while (used() > kSmaller) std::this_thread::yield();
+
+  edge->reload(config());
+  EXPECT_EQ(get(read.path).status, 200);
+  while (!test::fetch(edge->port(), read.path, {.method = "HEAD"})
+              .header("Cache-Status")
+              .ends_with("hit")) {
+  }
+}
+
+TEST_F(ReloadTest, OtherLimitsOfACacheThatAnotherProcessHasAreForWhenItIsBack) {
+  start();
+  edge->release();
+  EdgeConfig smaller = config();
+  smaller.cache.capacity = 4 << 20;
+  smaller.cache.quotas = {{"origin", 1 << 20}};
+  edge->reload(smaller);
+  edge->resume();
+  EXPECT_EQ(edge->stats().capacity, 4U << 20);
+  EXPECT_EQ(edge->stats().account("origin").quota, 1U << 20);
 }
 
 TEST_F(ReloadTest, OtherUpstreamsAreAsked) {

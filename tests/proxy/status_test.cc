@@ -60,7 +60,8 @@ TEST(StatusPage, EscapesWhatClientsSent) {
 
 Status with_upstreams() {
   Status status;
-  status.cache.accounts["slow"] = {.blobs = 2, .bytes = 8192};
+  status.cache.capacity = 100'000;
+  status.cache.accounts["slow"] = {.blobs = 2, .bytes = 8192, .quota = 20'000};
   UpstreamStatus& fast = status.upstreams.emplace_back();
   fast.name = "fast";
   fast.urls.push_back({.url = "https://fast.example"});
@@ -82,7 +83,8 @@ TEST(StatusPage, TheSlowestUpstreamIsTheFirst) {
   const size_t slow = page.find("slow.example");
   ASSERT_NE(slow, std::string::npos);
   EXPECT_LT(slow, page.find("fast.example"));
-  for (const char* text : {"400 ms", "10 ms", "8.19 kB", "5.00 kB", "left out for 30s"}) {
+  for (const char* text :
+       {"400 ms", "10 ms", "8.19 kB of 20.0 kB", "5.00 kB", "left out for 30s"}) {
     EXPECT_NE(page.find(text), std::string::npos) << text;
   }
   EXPECT_EQ(page.find("<refused>"), std::string::npos);
@@ -94,6 +96,7 @@ TEST(Status, UpstreamsInJson) {
   EXPECT_EQ(slow["name"], "slow");
   EXPECT_EQ(slow["held_blobs"], 2);
   EXPECT_EQ(slow["held_bytes"], 8192);
+  EXPECT_EQ(slow["quota_bytes"], 20'000);
   const nlohmann::json& url = slow["urls"][0];
   EXPECT_EQ(url["requests"], 3);
   EXPECT_EQ(url["failures"], 2);
@@ -101,24 +104,28 @@ TEST(Status, UpstreamsInJson) {
   EXPECT_DOUBLE_EQ(url["first_byte_seconds"], 0.4);
   EXPECT_DOUBLE_EQ(url["ejected_for_seconds"], 30);
   EXPECT_EQ(json["upstreams"][0]["held_bytes"], 0);
+  EXPECT_FALSE(json["upstreams"][0].contains("quota_bytes"));
 }
 
 TEST(UpstreamMetrics, HaveTheUpstreamsNameAsTheirOnlyLabel) {
   const Status status = with_upstreams();
+  std::map<std::string, double> of_fast;
   std::map<std::string, double> of_slow;
   for (const prometheus::MetricFamily& family : upstream_metrics(status.upstreams, status.cache)) {
     ASSERT_EQ(family.metric.size(), 2U) << family.name;
     for (const prometheus::ClientMetric& metric : family.metric) {
       ASSERT_EQ(metric.label.size(), 1U) << family.name;
       EXPECT_EQ(metric.label[0].name, "upstream");
-      if (metric.label[0].value != "slow") continue;
-      of_slow[family.name] = family.type == prometheus::MetricType::Counter ? metric.counter.value
+      auto& figures = metric.label[0].value == "slow" ? of_slow : of_fast;
+      figures[family.name] = family.type == prometheus::MetricType::Counter ? metric.counter.value
                                                                             : metric.gauge.value;
     }
   }
   EXPECT_EQ(of_slow["entrepot_upstream_failures_total"], 2);
   EXPECT_EQ(of_slow["entrepot_upstream_received_bytes_total"], 5000);
   EXPECT_EQ(of_slow["entrepot_upstream_held_bytes"], 8192);
+  EXPECT_EQ(of_slow["entrepot_upstream_quota_bytes"], 20'000);
+  EXPECT_EQ(of_fast["entrepot_upstream_quota_bytes"], 100'000) << "none: the budget bounds it";
   EXPECT_EQ(of_slow["entrepot_upstream_ejected_urls"], 1);
   EXPECT_DOUBLE_EQ(of_slow["entrepot_upstream_first_byte_seconds_total"], 0.8);
 }
