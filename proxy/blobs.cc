@@ -152,11 +152,7 @@ base::Task<void> Blobs::serve_miss(http::Exchange& exchange, BlobName name) {
                                    source);
       co_return;
     }
-    // The fill asked in another's name, where the blob may not be; ours may have it.
-    const bool ask_again =
-        ending.outcome != Outcome::cancelled &&
-        (fill->name.upstream != name.upstream || fill->name.repository != name.repository);
-    if (ask_again) continue;
+    if (Fills::another_may_do(*fill, ending, name)) continue;
     co_await serve_ending(exchange, name, ending);
     co_return;
   }

@@ -111,6 +111,12 @@ Fills::Joined Fills::join(const BlobName& name, bool by_ranges,
   return {fill, true, answer};
 }
 
+bool Fills::another_may_do(const Fill& fill, const Ending& ending, const BlobName& name) {
+  if (fill.name.upstream == name.upstream && fill.name.repository == name.repository) return false;
+  return ending.outcome != Outcome::verified && ending.outcome != Outcome::cancelled &&
+         !passes_through(ending.outcome);
+}
+
 std::shared_ptr<Fill> Fills::find(const oci::Digest& digest) {
   const std::lock_guard lock(mutex_);
   const auto found = fills_.find(digest);

@@ -73,9 +73,11 @@ class Fills {
     std::shared_ptr<FirstAnswer> answer;
   };
   // The fill of this digest, started on the calling loop if there is none; `by_ranges` says that
-  // ranges of it are wanted. A fill under way may be asking for another repository's name; if that
-  // ends `absent`, join again.
+  // ranges of it are wanted. A fill under way may be asking in another's name: see another_may_do().
   Joined join(const BlobName& name, bool by_ranges = false);
+  // Whether it is worth to join again, because the fill failed in the name of another repository or
+  // upstream, and this one may have the blob.
+  static bool another_may_do(const Fill& fill, const Ending& ending, const BlobName& name);
   // The fill of this digest if one is under way.
   std::shared_ptr<Fill> find(const oci::Digest& digest);
   // Waits until it is over.
