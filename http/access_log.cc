@@ -3,12 +3,10 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <cerrno>
 #include <chrono>
 #include <cstdio>
 #include <ctime>
 
-#include "base/event_loop.h"
 #include "base/log.h"
 #include "http/signed_url.h"
 
@@ -121,21 +119,6 @@ std::string json(const AccessRecord& record, const Values& v) {
   return line + '}';
 }
 
-// Lines of this thread that are not written yet.
-thread_local std::string pending;
-
-void write_pending() {
-  std::string_view left = pending;
-  // A log that cannot be written must not stop the service, and there is nowhere to say so.
-  while (!left.empty()) {
-    const ssize_t n = ::write(STDOUT_FILENO, left.data(), left.size());
-    if (n < 0 && errno == EINTR) continue;
-    if (n <= 0) break;
-    left.remove_prefix(static_cast<size_t>(n));
-  }
-  pending.clear();
-}
-
 }  // namespace
 
 std::string access_line(const AccessRecord& record, AccessFormat format) {
@@ -143,13 +126,10 @@ std::string access_line(const AccessRecord& record, AccessFormat format) {
   return format == AccessFormat::json ? json(record, values) : combined(record, values);
 }
 
-void log_access(const AccessRecord& record, AccessFormat format) {
-  constexpr size_t kMostPending = 64 << 10;
-  const bool first = pending.empty();
-  pending += access_line(record, format);
-  pending += '\n';
-  if (pending.size() >= kMostPending) return write_pending();
-  if (first) base::EventLoop::current()->post(write_pending);
+AccessLog::AccessLog() : lines_({.fd = STDOUT_FILENO, .name = "the access log"}) {}
+
+void AccessLog::add(const AccessRecord& record, AccessFormat format) {
+  lines_.add(access_line(record, format));
 }
 
 }  // namespace http

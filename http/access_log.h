@@ -10,10 +10,15 @@
 // The upstream time is what the request waited for other servers before it could be answered.
 // Client text is escaped; Authorization never appears, nor what signs a URL (http/signed_url.h).
 // "-" (in JSON: no field) is what is not known.
+//
+// No request waits for the log: if whoever reads standard output stops, lines are dropped, not
+// transfers (base/line_writer.h).
 #pragma once
 
+#include <cstdint>
 #include <string>
 
+#include "base/line_writer.h"
 #include "http/server.h"
 
 namespace http {
@@ -22,8 +27,17 @@ enum class AccessFormat { combined, json };
 
 std::string access_line(const AccessRecord& record, AccessFormat format = AccessFormat::combined);
 
-// Adds the line to standard output: the lines of one turn of the calling thread's loop go out in
-// one write.
-void log_access(const AccessRecord& record, AccessFormat format = AccessFormat::combined);
+// Thread-safe; one for a program, on its standard output. Lives longer than who adds to it: its
+// destructor writes what is not written yet.
+class AccessLog {
+ public:
+  AccessLog();
+  void add(const AccessRecord& record, AccessFormat format = AccessFormat::combined);
+  // Lines that are lost.
+  uint64_t dropped() const { return lines_.dropped(); }
+
+ private:
+  base::LineWriter lines_;
+};
 
 }  // namespace http

@@ -19,4 +19,10 @@ void add_server_metrics(base::Metrics& metrics, const std::function<const Server
         "Requests answered 429 because their address sent too many.", &Server::limited_requests);
 }
 
+void add_access_log_metrics(base::Metrics& metrics, const AccessLog& log) {
+  metrics.watch(base::Metrics::Kind::counter, "entrepot_access_log_dropped_lines_total",
+                "Lines of the access log that were dropped because nobody took them.",
+                [&log] { return static_cast<double>(log.dropped()); });
+}
+
 }  // namespace http

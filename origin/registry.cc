@@ -10,7 +10,6 @@
 #include "base/log.h"
 #include "base/process_metrics.h"
 #include "base/uuid.h"
-#include "http/access_log.h"
 #include "http/forwarded.h"
 #include "http/server_metrics.h"
 #include "oci/name.h"
@@ -86,7 +85,7 @@ Registry::Registry(Config config)
   options.on_access = [this, log = config_->access_log,
                        format = config_->access_format](const http::AccessRecord& record) {
     request_metrics_.record(record);
-    if (log) http::log_access(record, format);
+    if (log) access_log_.add(record, format);
   };
   server_ =
       std::make_unique<http::Server>(loops_, pool_, std::move(options), listens(*config_, tls_));
@@ -171,6 +170,7 @@ void Registry::add_metrics() {
   metrics_.gauge("entrepot_build_info", "The version that runs.", {{"version", ENTREPOT_VERSION}})
       .Set(1);
   http::add_server_metrics(metrics_, [this] { return server_.get(); });
+  http::add_access_log_metrics(metrics_, access_log_);
   metrics_.watch(Kind::counter, "entrepot_link_repairs_total",
                  "Links that nobody could read, replaced by a push.",
                  [] { return static_cast<double>(link_repairs()); });

@@ -10,6 +10,7 @@
 #include "base/loop_group.h"
 #include "base/metrics.h"
 #include "base/thread_pool.h"
+#include "http/access_log.h"
 #include "http/server.h"
 #include "origin/api/context.h"
 #include "origin/auth/authorizer.h"
@@ -63,6 +64,7 @@ class Registry {
 
   mutable std::mutex mutex_;
   std::shared_ptr<const Config> config_;  // guarded by mutex_; the Config itself never changes
+  http::AccessLog access_log_;            // before the loops that add to it
   base::LoopGroup loops_;
   base::ThreadPool pool_;
   base::Metrics metrics_;

@@ -133,29 +133,32 @@ base::Task<void> Blobs::serve_miss(http::Exchange& exchange, BlobName name) {
     const std::shared_ptr<Fill> fill = joined.fill;
     const std::optional<uint64_t> size = co_await fills_.size(*fill);
 
+    http::ByteRange part{};
     if (size) {
-      const http::ByteRange part = first_part(exchange.request, *size);
-      co_await fills_.readable(fill, part.first, part.end(),
-                               base::EventLoop::current()->after(kHeadDelay));
+      part = first_part(exchange.request, *size);
+      const base::TimePoint deadline = base::EventLoop::current()->after(kHeadDelay);
+      co_await fills_.readable(fill, part.first, part.end(), deadline);
+    }
+    FillSource source(fills_, joined);
+    Ending ending = fill->progress.ending();
+    bool passes = size && passes_through(ending.outcome);
+    if (passes) {
+      // An upstream that says no now is answered with an error; after the head it would be a reset.
+      std::optional<Ending> failed = co_await source.open_past_store(part.first, part.length);
+      passes = !failed;
+      if (failed) ending = std::move(*failed);
+      LOG_IF(WARNING, !passes && ending.outcome != Outcome::absent)
+          << name.digest.str() << " could not be passed through: " << ending.why;
     }
     exchange.request.upstream_wait = now() - asked;
-    const Ending ending = fill->progress.ending();
-    const bool passes = size && passes_through(ending.outcome);
     if (ending.outcome == Outcome::filling || ending.outcome == Outcome::verified || passes) {
       std::string status = "fwd=uri-miss";
       if (!passes) status += joined.started ? "; stored" : "; collapsed";
-      FillSource source(fills_, fill);
       co_await http::serve_content(exchange, content(exchange.request, name.digest, *size, status),
                                    source);
       co_return;
     }
-    // The fill asked in another's name, where the blob may not be; ours may have it. Or on the way
-    // of another's request, whose CDN-Loop may be why it was refused.
-    const bool other_name =
-        fill->name.upstream != name.upstream || fill->name.repository != name.repository;
-    const bool other_way =
-        ending.outcome == Outcome::refused && fill->name.cdn_loop != name.cdn_loop;
-    if (ending.outcome != Outcome::cancelled && (other_name || other_way)) continue;
+    if (Fills::another_may_do(*fill, ending, name)) continue;
     co_await serve_ending(exchange, name, ending);
     co_return;
   }

@@ -6,8 +6,8 @@
 #include <iterator>
 
 #include "base/error.h"
-#include "http/access_log.h"
 #include "http/cdn_loop.h"
+#include "http/server_metrics.h"
 #include "oci/error.h"
 #include "oci/name.h"
 
@@ -135,10 +135,11 @@ Edge::Edge(EdgeConfig config, const std::vector<http::ListeningSockets>& taken_o
   options.on_access = [this](const http::AccessRecord& record) {
     monitor_.activity().record(record);
     const std::shared_ptr<const InForce> in_force = this->in_force();
-    if (in_force->config.access_log) http::log_access(record, in_force->config.access_format);
+    if (in_force->config.access_log) access_log_.add(record, in_force->config.access_format);
   };
   server_ =
       std::make_unique<http::Server>(loops_, pool_, std::move(options), listens(first, taken_over));
+  http::add_access_log_metrics(monitor_.metrics(), access_log_);
   if (!first.admin.address.empty()) {
     admin_ = std::make_unique<Admin>(Admin::Edge{.loops = loops_,
                                                  .pool = pool_,

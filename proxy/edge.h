@@ -13,6 +13,7 @@
 #include "base/loop_group.h"
 #include "base/thread_pool.h"
 #include "cache/blob_store.h"
+#include "http/access_log.h"
 #include "http/server.h"
 #include "oci/error.h"
 #include "proxy/admin.h"
@@ -89,6 +90,7 @@ class Edge {
   mutable std::mutex mutex_;
   std::shared_ptr<const InForce> in_force_;  // guarded by mutex_
   const std::string name_;
+  http::AccessLog access_log_;  // before the loops that add to it
   base::LoopGroup loops_;
   base::ThreadPool pool_;
   Store store_;

@@ -25,6 +25,9 @@ constexpr uint64_t kFrontReach = 4 * cache::kBlockSize;
 constexpr uint64_t kRangeRun = 8 * cache::kBlockSize;
 // Partial blobs that are remembered as ours; others are taken for an earlier process's.
 constexpr size_t kMostLeft = 10'000;
+// The size of a digest's blob never changes, but an upstream may have been wrong about it.
+constexpr base::Duration kSizeLifetime = std::chrono::seconds(10);
+constexpr size_t kMostSizes = 1000;
 
 uint64_t align_down(uint64_t offset) { return offset / cache::kBlockSize * cache::kBlockSize; }
 
@@ -76,11 +79,18 @@ Ending known_absent(const BlobName& name) {
 
 }  // namespace
 
+struct Fills::FirstAnswer {
+  std::optional<Download> download;
+};
+
 // One run: the front one, or that of a range.
 struct Fills::Run {
   Download download;
   oci::Hasher* hasher = nullptr;  // the digest cursor; the front run has it
 };
+
+Fills::Fills(Workers& workers, base::ThreadPool& pool, Store& store)
+    : workers_(workers), pool_(pool), store_(store), sizes_(kSizeLifetime, kMostSizes) {}
 
 Fills::Joined Fills::join(const BlobName& name, bool by_ranges) {
   return join(name, by_ranges, nullptr);
@@ -92,14 +102,24 @@ Fills::Joined Fills::join(const BlobName& name, bool by_ranges,
   {
     const std::lock_guard lock(mutex_);
     std::shared_ptr<Fill>& entry = fills_[name.digest];
-    if (entry) return {entry, false};
+    if (entry) return {.fill = entry};
     entry = fill =
         std::make_shared<Fill>(name, base::EventLoop::current()->now(), std::move(given));
     fill->by_ranges = by_ranges;
   }
   Worker& here = workers_.here();
-  here.tasks.spawn(run(fill, &here));
-  return {fill, true};
+  const auto answer = std::make_shared<FirstAnswer>();
+  here.tasks.spawn(run(fill, &here, answer));
+  return {fill, true, answer};
+}
+
+bool Fills::another_may_do(const Fill& fill, const Ending& ending, const BlobName& name) {
+  const bool other_name =
+      fill.name.upstream != name.upstream || fill.name.repository != name.repository;
+  // What another's CDN-Loop was refused for.
+  const bool other_way = ending.outcome == Outcome::refused && fill.name.cdn_loop != name.cdn_loop;
+  return (other_name || other_way) && ending.outcome != Outcome::verified &&
+         ending.outcome != Outcome::cancelled && !passes_through(ending.outcome);
 }
 
 std::shared_ptr<Fill> Fills::find(const oci::Digest& digest) {
@@ -146,10 +166,11 @@ bool Fills::purge(const oci::Digest& digest) {
 
 // ---- the fill itself ------------------------------------------------------------------------
 
-base::Task<void> Fills::run(std::shared_ptr<Fill> fill, Worker* worker) {
+base::Task<void> Fills::run(std::shared_ptr<Fill> fill, Worker* worker,
+                            std::shared_ptr<FirstAnswer> answer) {
   Ending ending;
   try {
-    ending = co_await fill_blob(*fill, *worker);
+    ending = co_await fill_blob(*fill, *worker, answer);
   } catch (const base::IoError& e) {
     ending = {Outcome::storage_failed, e.what(), ""};
   }
@@ -187,7 +208,8 @@ base::Task<void> Fills::run(std::shared_ptr<Fill> fill, Worker* worker) {
   fill->progress.end(std::move(ending));
 }
 
-base::Task<Ending> Fills::fill_blob(Fill& fill, Worker& worker) {
+base::Task<Ending> Fills::fill_blob(Fill& fill, Worker& worker,
+                                    const std::shared_ptr<FirstAnswer>& answer) {
   base::crash_point("fill.started");
   // Another fill may have stored the blob between the caller's look-up and join().
   std::optional<Ending> unstorable = co_await open_stored(fill);
@@ -198,9 +220,8 @@ base::Task<Ending> Fills::fill_blob(Fill& fill, Worker& worker) {
     co_return known_absent(fill.name);
   }
 
-  // A partial blob of a former process tells the size; else the first answer does.
   Run first{Download(worker, fill.name, stopping_)};
-  std::optional<uint64_t> size = store_.partial_size(fill.name.digest);
+  std::optional<uint64_t> size = known_size(fill.name.digest, worker.loop.now());
   if (!size) {
     std::optional<Ending> failed = co_await open_first(fill, first.download);
     if (failed) co_return std::move(*failed);
@@ -210,9 +231,22 @@ base::Task<Ending> Fills::fill_blob(Fill& fill, Worker& worker) {
   if (unstorable) {
     // The readers go on without the store; for that they need to know the size.
     if (!fill.progress.size()) fill.progress.start(*size, {});
+    if (first.download.is_open()) {
+      sizes_.update(fill.name.digest.str(), worker.loop.now(),
+                    [&](uint64_t& known) { known = *size; });
+      // Only if who started the fill holds it on.
+      if (answer.use_count() > 1) answer->download.emplace(std::move(first.download));
+    }
     co_return std::move(*unstorable);
   }
   co_return co_await fetch_front(fill, worker, std::move(first));
+}
+
+// As a partial blob of a former process tells it, or the answer for a blob that could not be stored
+// a moment ago; else the first answer is to tell it.
+std::optional<uint64_t> Fills::known_size(const oci::Digest& digest, base::TimePoint now) const {
+  const std::optional<uint64_t> partial = store_.partial_size(digest);
+  return partial ? partial : sizes_.find(digest.str(), now);
 }
 
 // Takes the blob from the store if it is there after all. An Ending if the store cannot be read.
@@ -519,8 +553,13 @@ base::Task<uint64_t> Fills::readable(std::shared_ptr<Fill> fill, uint64_t offset
   }
 }
 
-std::unique_ptr<PassThrough> Fills::pass_through(std::shared_ptr<Fill> fill) {
-  return std::make_unique<PassThrough>(workers_.here(), pool_, std::move(fill), stopping_);
+std::unique_ptr<PassThrough> Fills::pass_through(const Joined& joined) {
+  Worker& here = workers_.here();
+  Download download(here, joined.fill->name, stopping_);
+  if (joined.answer && joined.answer->download) {
+    download = *std::exchange(joined.answer->download, std::nullopt);
+  }
+  return std::make_unique<PassThrough>(pool_, joined.fill, std::move(download));
 }
 
 base::Task<std::variant<uint64_t, Ending>> Fills::head(BlobName name) {

@@ -22,6 +22,7 @@
 #include "cache/blob_writer.h"
 #include "http/content.h"
 #include "proxy/progress.h"
+#include "proxy/short_memory.h"
 #include "proxy/store.h"
 #include "proxy/upstream.h"
 #include "proxy/worker.h"
@@ -64,17 +65,23 @@ struct Fill {
 // Thread-safe. The workers are stopped, and with them every fill, before it is destroyed.
 class Fills {
  public:
-  Fills(Workers& workers, base::ThreadPool& pool, Store& store)
-      : workers_(workers), pool_(pool), store_(store) {}
+  Fills(Workers& workers, base::ThreadPool& pool, Store& store);
 
+  struct FirstAnswer;
   struct Joined {
     std::shared_ptr<Fill> fill;
     bool started = false;  // false: the fill was under way, this request is coalesced with it
+    // Of who started it, and holds it on: a fill that cannot store the blob leaves the upstream's
+    // answer here, so that pass_through() need not ask again. Touched on that loop only.
+    std::shared_ptr<FirstAnswer> answer;
   };
   // The fill of this digest, started on the calling loop if there is none; `by_ranges` says that
-  // ranges of it are wanted. A fill under way may be asking for another repository's name; if that
-  // ends `absent`, join again.
+  // ranges of it are wanted. A fill under way may be asking in another's name: see
+  // another_may_do().
   Joined join(const BlobName& name, bool by_ranges = false);
+  // Whether it is worth to join again, because the fill failed in the name of another repository or
+  // upstream, and this one may have the blob, or was refused for another's CDN-Loop.
+  static bool another_may_do(const Fill& fill, const Ending& ending, const BlobName& name);
   // The fill of this digest if one is under way.
   std::shared_ptr<Fill> find(const oci::Digest& digest);
   // Waits until it is over.
@@ -101,7 +108,7 @@ class Fills {
 
   // A way past the store for one reader of a fill that has ended with passes_through(). On the
   // reader's loop.
-  std::unique_ptr<PassThrough> pass_through(std::shared_ptr<Fill> fill);
+  std::unique_ptr<PassThrough> pass_through(const Joined& joined);
 
   // Has every fill go on without the store: what is there of it stays behind as a partial blob, and
   // the fill continues in a file that is not kept. Blocks; not from a loop's thread.
@@ -115,8 +122,11 @@ class Fills {
   struct Run;
 
   Joined join(const BlobName& name, bool by_ranges, std::shared_ptr<const std::string> given);
-  base::Task<void> run(std::shared_ptr<Fill> fill, Worker* worker);
-  base::Task<Ending> fill_blob(Fill& fill, Worker& worker);
+  base::Task<void> run(std::shared_ptr<Fill> fill, Worker* worker,
+                       std::shared_ptr<FirstAnswer> answer);
+  base::Task<Ending> fill_blob(Fill& fill, Worker& worker,
+                               const std::shared_ptr<FirstAnswer>& answer);
+  std::optional<uint64_t> known_size(const oci::Digest& digest, base::TimePoint now) const;
   base::Task<std::optional<Ending>> open_stored(Fill& fill);
   base::Task<std::optional<Ending>> open_first(Fill& fill, Download& download);
   base::Task<std::optional<Ending>> open_writer(Fill& fill, uint64_t size);
@@ -134,6 +144,9 @@ class Fills {
   base::ThreadPool& pool_;
   Store& store_;
   std::atomic<bool> stopping_ = false;
+  // Of blobs that could not be stored, so that nobody is asked for them again only to learn them.
+  // Whether there is room by now, the store is asked each time.
+  ShortMemory<uint64_t> sizes_;
 
   mutable std::mutex mutex_;
   std::unordered_map<oci::Digest, std::shared_ptr<Fill>> fills_;  // guarded by mutex_

@@ -6,34 +6,41 @@
 
 namespace proxy {
 
+PassThrough& FillSource::past_the_store() {
+  if (!past_the_store_) past_the_store_ = fills_.pass_through(joined_);
+  return *past_the_store_;
+}
+
+base::Task<std::optional<Ending>> FillSource::open_past_store(uint64_t offset, uint64_t length) {
+  return past_the_store().open(offset, length);
+}
+
 base::Task<void> FillSource::send(http::ResponseWriter& response, uint64_t offset,
                                   uint64_t length) {
   const uint64_t end = offset + length;
   while (offset < end) {
-    const uint64_t ready = co_await fills_.readable(fill_, offset, end, base::kForever);
+    const uint64_t ready = co_await fills_.readable(joined_.fill, offset, end, base::kForever);
     if (ready == 0) {
-      const Ending ending = fill_->progress.ending();
+      const Ending ending = joined_.fill->progress.ending();
       if (!passes_through(ending.outcome)) {
         throw http::ConnectionError("the fill failed: " + ending.why);
       }
-      if (!past_the_store_) past_the_store_ = fills_.pass_through(fill_);
-      co_await past_the_store_->send(response, offset, end - offset);
+      co_await past_the_store().send(response, offset, end - offset);
       co_return;
     }
     const uint64_t step = std::min(ready, end - offset);
     const uint64_t before = response.body_bytes();
     bool bad = false;
     try {
-      co_await response.write_file(fill_->file.get(), offset, step);
+      co_await response.write_file(joined_.fill->file.get(), offset, step);
     } catch (const http::FileError& e) {
-      LOG(ERROR) << fill_->name.digest.str()
+      LOG(ERROR) << joined_.fill->name.digest.str()
                  << ", being fetched, is passed through to a client: " << e.what();
       bad = true;
     }
     offset += bad ? response.body_bytes() - before : step;
     if (bad) {
-      if (!past_the_store_) past_the_store_ = fills_.pass_through(fill_);
-      co_await past_the_store_->send(response, offset, end - offset);
+      co_await past_the_store().send(response, offset, end - offset);
       co_return;
     }
   }

@@ -15,12 +15,18 @@ namespace proxy {
 
 class FillSource : public http::ContentSource {
  public:
-  FillSource(Fills& fills, std::shared_ptr<Fill> fill) : fills_(fills), fill_(std::move(fill)) {}
+  FillSource(Fills& fills, Fills::Joined joined) : fills_(fills), joined_(std::move(joined)) {}
+
+  // Of a fill that has ended with passes_through(), before the response begins: has the upstream
+  // begin with these bytes. An Ending if it will not.
+  base::Task<std::optional<Ending>> open_past_store(uint64_t offset, uint64_t length);
   base::Task<void> send(http::ResponseWriter& response, uint64_t offset, uint64_t length) override;
 
  private:
+  PassThrough& past_the_store();
+
   Fills& fills_;
-  std::shared_ptr<Fill> fill_;
+  const Fills::Joined joined_;
   std::unique_ptr<PassThrough> past_the_store_;  // once it is needed
 };
 

@@ -30,13 +30,13 @@ base::Task<void> HitSource::send(http::ResponseWriter& response, uint64_t offset
 
 base::Task<void> HitSource::begin_fill() {
   co_await pool_.run([&] { store_.report_bad(name_.digest, *blob_); });
-  const std::shared_ptr<Fill> fill = fills_.join(name_).fill;
-  const std::optional<uint64_t> size = co_await fills_.size(*fill);
+  Fills::Joined joined = fills_.join(name_);
+  const std::optional<uint64_t> size = co_await fills_.size(*joined.fill);
   if (size != blob_->size()) {
     throw http::ConnectionError("a bad copy cannot be fetched again: " +
-                                fill->progress.ending().why);
+                                joined.fill->progress.ending().why);
   }
-  fill_.emplace(fills_, fill);
+  fill_.emplace(fills_, std::move(joined));
 }
 
 }  // namespace proxy

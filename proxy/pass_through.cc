@@ -9,15 +9,21 @@
 
 namespace proxy {
 
-PassThrough::PassThrough(Worker& worker, base::ThreadPool& pool, std::shared_ptr<Fill> fill,
-                         const std::atomic<bool>& stopping)
-    : worker_(worker),
-      pool_(pool),
+PassThrough::PassThrough(base::ThreadPool& pool, std::shared_ptr<Fill> fill, Download download)
+    : pool_(pool),
       fill_(std::move(fill)),
       size_(*fill_->progress.size()),
       closed_(last_block(size_)),
       file_good_(fill_->file.get() >= 0),
-      download_(worker_, fill_->name, stopping) {}
+      download_(std::move(download)) {}
+
+base::Task<std::optional<Ending>> PassThrough::open(uint64_t offset, uint64_t length) {
+  if (fill_->file) co_return std::nullopt;  // it may well begin with what is there
+  const Span span{offset, offset + length};
+  std::optional<Ending> failed =
+      co_await open_transfer(span.end <= closed_ ? span : Span{0, size_});
+  co_return failed;
+}
 
 base::Task<void> PassThrough::send(http::ResponseWriter& response, uint64_t offset,
                                    uint64_t length) {
@@ -37,19 +43,17 @@ base::Task<void> PassThrough::send(http::ResponseWriter& response, uint64_t offs
 
 // Nothing of the file is used: what an earlier process left in it is proved by the digest alone.
 base::Task<void> PassThrough::forward(http::ResponseWriter& response, Span span) {
-  download_.close();
   while (span.begin < span.end) {
     const std::string_view bytes = co_await fetch(span.begin, span.end);
     co_await response.write(bytes);
     span.begin += bytes.size();
   }
-  download_.close();
+  co_await end_transfer();
 }
 
 base::Task<void> PassThrough::forward_and_verify(http::ResponseWriter& response, Span span) {
   oci::Hasher hasher(fill_->name.digest.algorithm());
   std::string held;
-  download_.close();
   while (hasher.length() < size_) {
     const uint64_t at = hasher.length();
     const std::string_view bytes = co_await next(at, size_);
@@ -61,7 +65,7 @@ base::Task<void> PassThrough::forward_and_verify(http::ResponseWriter& response,
     const uint64_t end = at + bytes.size();
     if (end > closed_) held += bytes.substr(std::max(at, closed_) - at);
   }
-  co_await download_.finish();
+  co_await end_transfer();
   if (hasher.digest() != fill_->name.digest) {
     LOG(ERROR) << fill_->name.digest.str() << " passed through has the digest "
                << hasher.digest().str() << "; the client was cut off before its end";
@@ -77,7 +81,7 @@ base::Task<void> PassThrough::forward_and_verify(http::ResponseWriter& response,
 base::Task<std::string_view> PassThrough::next(uint64_t at, uint64_t end) {
   const uint64_t there = file_good_ ? fill_->progress.present(at) : 0;
   if (there > 0) {
-    download_.close();
+    co_await end_transfer();
     from_file_.resize(std::min({there, end - at, cache::kBlockSize}));
     try {
       co_await http::read_file(pool_, fill_->file.get(), at, from_file_.data(), from_file_.size());
@@ -96,11 +100,26 @@ base::Task<std::string_view> PassThrough::next(uint64_t at, uint64_t end) {
 // The next bytes from the upstream, at most to `end`.
 base::Task<std::string_view> PassThrough::fetch(uint64_t at, uint64_t end) {
   while (true) {
-    const std::optional<Ending> failed = co_await download_.open({at, end}, size_);
+    const std::optional<Ending> failed = co_await open_transfer({at, end});
     if (failed) throw http::ConnectionError("the upstream failed: " + failed->why);
     const std::string_view bytes = co_await download_.read(at);
+    at_ = at + bytes.size();
     if (!bytes.empty()) co_return bytes.substr(0, end - at);
   }
+}
+
+// Has a transfer open that stands where the span begins. It may bring more than the span, or less.
+base::Task<std::optional<Ending>> PassThrough::open_transfer(Span span) {
+  if (download_.is_open() && (at_ != span.begin || at_ == download_.end())) co_await end_transfer();
+  at_ = span.begin;
+  std::optional<Ending> failed = co_await download_.open(span, size_);
+  co_return failed;
+}
+
+// One that has brought all its bytes leaves its connection for others.
+base::Task<void> PassThrough::end_transfer() {
+  if (download_.is_open() && at_ == download_.end()) co_await download_.finish();
+  download_.close();
 }
 
 }  // namespace proxy

@@ -4,13 +4,15 @@
 // A response that reaches into the last block begins with what the fill had stored before it
 // failed, which is hashed as it is sent; the rest comes from the upstream, once for every client.
 // The last block is kept in memory until the digest is right, as in a fill, so no client can finish
-// a wrong blob; a response that needs nothing of the last block fetches only what it sends.
+// a wrong blob; a response that needs nothing of the last block fetches only what it sends. A
+// client costs one request, unless it wants several parts: the first one goes on with the answer
+// that told the fill the size.
 //
 // Belongs to one request, on its loop.
 #pragma once
 
-#include <atomic>
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "base/thread_pool.h"
@@ -22,9 +24,12 @@ namespace proxy {
 
 class PassThrough : public http::ContentSource {
  public:
-  // The fill knows its size; it has ended, or its file cannot be read.
-  PassThrough(Worker& worker, base::ThreadPool& pool, std::shared_ptr<Fill> fill,
-              const std::atomic<bool>& stopping);
+  // The fill knows its size; it has ended, or its file cannot be read. The download is of its blob,
+  // and begins at byte 0 if it is open.
+  PassThrough(base::ThreadPool& pool, std::shared_ptr<Fill> fill, Download download);
+
+  // Has the upstream begin with what sending these bytes will need first. An Ending if it does not.
+  base::Task<std::optional<Ending>> open(uint64_t offset, uint64_t length);
 
   // http::ConnectionError, which resets the client, if the bytes cannot be had or are wrong.
   base::Task<void> send(http::ResponseWriter& response, uint64_t offset, uint64_t length) override;
@@ -34,14 +39,16 @@ class PassThrough : public http::ContentSource {
   base::Task<void> forward_and_verify(http::ResponseWriter& response, Span span);
   base::Task<std::string_view> next(uint64_t at, uint64_t end);
   base::Task<std::string_view> fetch(uint64_t at, uint64_t end);
+  base::Task<std::optional<Ending>> open_transfer(Span span);
+  base::Task<void> end_transfer();
 
-  Worker& worker_;
   base::ThreadPool& pool_;
   std::shared_ptr<Fill> fill_;
   const uint64_t size_;
   const uint64_t closed_;  // where the last block begins
   bool file_good_;         // there is one, and it can be read
   Download download_;
+  uint64_t at_ = 0;         // where its transfer stands, if one is open
   std::string from_file_;   // what next() read there
   std::string last_block_;  // once the digest is right
 };

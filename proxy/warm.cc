@@ -30,13 +30,11 @@ struct Running {
 base::Task<void> run_fill(Fills* fills, BlobName name, oci::Descriptor blob,
                           std::shared_ptr<Running> running) {
   Ending ending;
-  while (true) {
-    const Fills::Joined joined = fills->join(name);
-    running->fills[blob.digest] = joined.fill;
-    ending = co_await fills->ended(joined.fill);
-    // Another's fill may have asked for it in a repository that has it not.
-    if (joined.started || ending.outcome != Outcome::absent) break;
-  }
+  std::shared_ptr<Fill> fill;
+  do {
+    running->fills[blob.digest] = fill = fills->join(name).fill;
+    ending = co_await fills->ended(fill);
+  } while (Fills::another_may_do(*fill, ending, name));
   running->fills.erase(blob.digest);
   running->ended.emplace_back(std::move(blob), std::move(ending));
   running->changed.notify();

@@ -65,12 +65,6 @@ base::Task<std::variant<Image, Ending>> Warmer::resolve(DocumentName name,
   co_return std::move(*image);
 }
 
-base::Task<Ending> Warmer::fill(BlobName blob) {
-  if (store_.contains(blob.digest)) co_return Ending{Outcome::verified, "", ""};
-  const Fills::Joined joined = fills_.join(blob);
-  co_return co_await fills_.ended(joined.fill);
-}
-
 base::Task<Ending> Warmer::fill_all(DocumentName name, std::vector<oci::Descriptor> blobs) {
   Ending failed{Outcome::verified, "", ""};
   std::deque<std::shared_ptr<Fill>> running;
@@ -86,6 +80,11 @@ base::Task<Ending> Warmer::fill_all(DocumentName name, std::vector<oci::Descript
     const std::shared_ptr<Fill> first = std::move(running.front());
     running.pop_front();
     Ending ending = co_await fills_.ended(first);
+    const BlobName mine{name.upstream, name.repository, first->name.digest, name.cdn_loop};
+    if (Fills::another_may_do(*first, ending, mine)) {
+      running.push_back(fills_.join(mine).fill);
+      continue;
+    }
     const bool good = ending.outcome == Outcome::verified;
     if (!good && failed.outcome == Outcome::verified) failed = std::move(ending);
   }

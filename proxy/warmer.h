@@ -37,12 +37,8 @@ class Warmer {
   base::Task<std::variant<Image, Ending>> resolve(DocumentName name,
                                                   std::vector<oci::Platform> platforms);
 
-  // Gets one blob into the store, and returns when it is there (`verified`) or cannot be. How far
-  // it is, Fills::find tells meanwhile.
-  base::Task<Ending> fill(BlobName blob);
-
-  // Gets all of them, a few at a time. The first Ending that is not `verified`, after all were
-  // tried; else `verified`.
+  // Gets all of them into the store, a few at a time. The first Ending that is not `verified`,
+  // after all were tried; else `verified`.
   base::Task<Ending> fill_all(DocumentName name, std::vector<oci::Descriptor> blobs);
 
   // Starts to get what belongs to a manifest that was just served, and does not wait. Of one that

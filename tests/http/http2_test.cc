@@ -79,6 +79,13 @@ base::Task<void> send_large(Exchange& e) {
   co_await e.response.finish();
 }
 
+base::Task<void> send_parts(Exchange* e) {
+  const std::string block(1 << 20, 'x');
+  co_await e->response.begin(200, {}, 16 * block.size());
+  for (int i = 0; i < 16; ++i) co_await e->response.write(block);
+  co_await e->response.finish();
+}
+
 base::Task<void> send_unbounded(Exchange& e) {
   co_await e.response.begin(200, {}, std::nullopt);
   co_await e.response.write("hello ");
@@ -292,6 +299,8 @@ class RawHttp2 {
     next(NGHTTP2_HEADERS, stream);
     return fields_[":status"];
   }
+  // Bytes of the body so far.
+  size_t received(uint32_t stream) { return bodies_[stream].size(); }
   // Everything up to END_STREAM.
   std::string body(uint32_t stream) {
     while (!ended_.contains(stream)) {
@@ -760,6 +769,28 @@ TEST_F(Http2, DrainResetsWhatDoesNotEnd) {
   EXPECT_EQ(client.status(1), "200");
   EXPECT_EQ(server.server().drain(0s), 1U);
   EXPECT_EQ(client.raw().wait_for_end(), End::reset);
+}
+
+// The kernel takes only so much ahead of a client that does not read (TCP_NOTSENT_LOWAT).
+TEST_F(Http2, ASmallAnswerDoesNotWaitBehindAllOfALargeOne) {
+  std::atomic<bool> small_begun = false;
+  TestServer server(
+      [&](Exchange& e) {
+        if (e.request.path == "/large") return send_parts(&e);
+        small_begun = true;
+        small_begun.notify_all();
+        return describe(e);
+      },
+      with_tls());
+  constexpr uint32_t kWide = 1U << 30;
+  RawHttp2 client(server.port(), ca(), setting(NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, kWide));
+  client.send(frame(NGHTTP2_WINDOW_UPDATE, 0, 0, big_endian(kWide)) + get(1, "/large"));
+  EXPECT_EQ(client.status(1), "200");
+  client.send(get(3, "/small"));
+  small_begun.wait(false);
+  EXPECT_EQ(client.status(3), "200");
+  EXPECT_LT(client.received(1), size_t{2} << 20);
+  client.raw().reset();
 }
 
 TEST_F(Http2, AClientThatLeavesEndsItsHandlers) {

@@ -73,7 +73,8 @@ TEST_F(MetricsTest, RequestsAreCountedByHandlerMethodAndStatus) {
         R"(registry_http_response_size_bytes_sum{handler="blob"} 5)",
         R"(registry_http_in_flight_requests{handler="blob"} 0)", "entrepot_uploads_in_flight 0",
         "entrepot_http_received_bytes_total 5", "entrepot_build_info{version=\"",
-        "entrepot_http_connections ", "process_resident_memory_bytes "}) {
+        "entrepot_http_connections ", "entrepot_access_log_dropped_lines_total 0",
+        "process_resident_memory_bytes "}) {
     EXPECT_THAT(text, HasSubstr(series));
   }
 }

@@ -161,6 +161,7 @@ TEST_F(AdminTest, CountsWhatTheLimitsTurnedAway) {
   const std::string metrics = ask("/metrics").body;
   EXPECT_NE(metrics.find("entrepot_http_limited_requests_total 1\n"), std::string::npos) << metrics;
   EXPECT_NE(metrics.find("entrepot_http_limited_connections_total 0\n"), std::string::npos);
+  EXPECT_NE(metrics.find("entrepot_access_log_dropped_lines_total 0\n"), std::string::npos);
 }
 
 TEST_F(AdminTest, PurgesABlob) {

@@ -612,6 +612,26 @@ TEST_F(ManifestsTest, WhatAManifestNeedsIsPrefetched) {
   }
 }
 
+// A client of another repository, which has it not, asks for one of the layers at the same time.
+TEST_F(ManifestsTest, APrefetchAsksAgainInItsOwnName) {
+  const TestBlob layer(one.layers[1]);
+  const TestBlob elsewhere(one.layers[1], "other");
+  upstream.script(elsewhere.path, {test::step::stall("no"), test::step::respond(404)});
+  EdgeConfig eager = config();
+  eager.upstreams[0].image.prefetch = true;
+  serve_image(one, "latest");
+  start(std::move(eager));
+  std::thread client([&] { EXPECT_EQ(get(elsewhere.path).status, 404); });
+  upstream.wait_stalled("no");
+  EXPECT_EQ(get(kLatest).status, 200);
+  wait_stored(3);  // the manifest, the config and the other layer, all begun with this one
+  EXPECT_EQ(upstream.count(layer.path), 0U);
+  upstream.release("no");
+  client.join();
+  wait_stored(4);
+  EXPECT_EQ(get(layer.path).header("Cache-Status"), "edge-1; hit");
+}
+
 TEST_F(ManifestsTest, OfAnIndexTheChosenPlatformsArePrefetched) {
   EdgeConfig eager = config();
   eager.upstreams[0].image.prefetch = true;

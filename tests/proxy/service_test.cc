@@ -7,6 +7,7 @@
 #include <atomic>
 #include <future>
 #include <optional>
+#include <sstream>
 #include <thread>
 
 #include "http/listener.h"
@@ -133,6 +134,28 @@ TEST_F(EdgeServiceTest, TheAccessLogSaysHowLongUpstreamsWereWaitedFor) {
   const std::string log = process_->output();
   EXPECT_THAT(log, ::testing::ContainsRegex("uri-miss; stored\",\"upstream_ms\":[0-9.]+}\n"));
   EXPECT_THAT(log, ::testing::ContainsRegex("\"target\":\"/v2/\".*\"ms\":[0-9.]+}\n"));
+}
+
+// The output goes to a pipe that takes the lines of some hundred requests.
+TEST_F(EdgeServiceTest, AnAccessLogThatNobodyReadsHoldsUpNoRequest) {
+  constexpr int kRequests = 2000;
+  write_config();
+  start();
+  const uint16_t port = process_->listening_port();
+  test::FetchOptions options;
+  options.headers.set("Referer", std::string(250, 'r'));
+  for (int i = 0; i < kRequests; ++i) EXPECT_EQ(test::fetch(port, "/v2/", options).status, 200);
+  process_->signal(SIGTERM);
+  EXPECT_EQ(process_->wait(), 0);
+  int lines = 0;
+  std::istringstream in(process_->output());
+  for (std::string line; std::getline(in, line);) {
+    if (line.find("\"GET ") == std::string::npos) continue;
+    ++lines;
+    EXPECT_THAT(
+        line, ::testing::MatchesRegex("127\\.0\\.0\\.1 - - \\[.*\\] \"GET /v2/ .*r\" \".*\" .*\""));
+  }
+  EXPECT_EQ(lines, kRequests);
 }
 
 // ---- another process takes the place of this one

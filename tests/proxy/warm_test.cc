@@ -172,6 +172,21 @@ TEST_F(WarmTest, AFillOfAClientIsShared) {
   EXPECT_EQ(upstream.count(path), 1U);
 }
 
+// It asks in the name of a repository that has it not.
+TEST_F(WarmTest, AFillOfAnotherRepositoryThatFailsIsNoFailure) {
+  serve_image(one, "1");
+  const TestBlob elsewhere(one.layers[0], "other");
+  upstream.script(elsewhere.path, {test::step::stall("no"), test::step::respond(403)});
+  start();
+  std::thread client([&] { EXPECT_EQ(get(elsewhere.path).status, 502); });
+  upstream.wait_stalled("no");
+  std::thread operators([&] { EXPECT_EQ(last(warm({{"image", "app:1"}}))["fetched"], 3); });
+  upstream.wait_for_requests(4);
+  upstream.release("no");
+  client.join();
+  operators.join();
+}
+
 TEST_F(WarmTest, TheEdgeStopsInTheMiddleOfIt) {
   serve_image(one, "1");
   for (const std::string& layer : one.layers) {

@@ -1,0 +1,192 @@
+// What the store cannot take: served all the same, verified, at one request for each client.
+#include <atomic>
+#include <cerrno>
+#include <thread>
+
+#include "base/fault_point.h"
+#include "tests/proxy/edge_fixture.h"
+
+namespace proxy {
+namespace {
+
+constexpr size_t kMiB = 1 << 20;
+
+// A blob that does not fit is served all the same, verified, and not kept.
+class PassThroughTest : public EdgeTest {
+ protected:
+  PassThroughTest() : blob(random_bytes(3 * kMiB + 100)) {
+    upstream.serve_blob(blob.path, blob.bytes);
+    EdgeConfig small = config();
+    small.cache.capacity = 2 * kMiB;
+    small.clock = &clock;
+    start(std::move(small));
+  }
+  ~PassThroughTest() override {
+    EXPECT_EQ(edge->stats().blobs, 0U);
+    EXPECT_EQ(edge->stats().reserved_bytes, 0U);
+  }
+  TestBlob blob;
+};
+
+TEST_F(PassThroughTest, GivesTheBlob) {
+  const test::Fetched answer = get(blob.path);
+  EXPECT_EQ(answer.status, 200);
+  EXPECT_TRUE(answer.complete);
+  EXPECT_TRUE(answer.body == blob.bytes);
+  EXPECT_EQ(answer.header("Cache-Status"), "edge-1; fwd=uri-miss");
+  EXPECT_EQ(answer.header("Content-Length"), std::to_string(blob.bytes.size()));
+}
+
+TEST_F(PassThroughTest, GivesRanges) {
+  EXPECT_TRUE(get(blob.path, "bytes=100-1100000").body == blob.bytes.substr(100, 1'099'901));
+  EXPECT_TRUE(get(blob.path, "bytes=2000000-").body == blob.bytes.substr(2'000'000));
+  EXPECT_TRUE(get(blob.path, "bytes=-10").body == blob.bytes.substr(blob.bytes.size() - 10));
+  EXPECT_EQ(get(blob.path, "bytes=4000000-").status, 416);
+  // The whole blob is fetched for its last block once, whatever the number of parts; and once to
+  // find that it does not fit.
+  const uint64_t before = upstream.bytes_sent(blob.path);
+  const test::Fetched parts = get(blob.path, "bytes=3145728-3145730,3145740-3145741,5-6,-1");
+  EXPECT_EQ(parts.status, 206);
+  EXPECT_TRUE(parts.complete);
+  EXPECT_NE(parts.body.find(blob.bytes.substr(3145728, 3)), std::string::npos);
+  EXPECT_LT(upstream.bytes_sent(blob.path) - before, 3 * blob.bytes.size());
+}
+
+TEST_F(PassThroughTest, NeverCompletesWrongBytes) {
+  std::string wrong = blob.bytes;
+  wrong[5] ^= 1;
+  upstream.serve_blob(blob.path, wrong);
+  EXPECT_FALSE(get(blob.path).complete);
+  EXPECT_FALSE(get(blob.path, "bytes=3145728-3145730").complete);
+}
+
+TEST_F(PassThroughTest, ResumesABrokenTransfer) {
+  upstream.script(blob.path, {test::step::send_upto(2 * kMiB), test::step::close()});
+  const test::Fetched answer = get(blob.path);
+  EXPECT_TRUE(answer.complete);
+  EXPECT_TRUE(answer.body == blob.bytes);
+  EXPECT_EQ(upstream.count(blob.path), 2U);
+}
+
+TEST_F(PassThroughTest, ManyClientsAtOnceCostARequestEach) {
+  // All of them begin while the upstream has not answered the first.
+  upstream.script(blob.path, {test::step::stall("first")});
+  std::vector<std::thread> clients;
+  clients.reserve(10);
+  for (int i = 0; i < 10; ++i) {
+    clients.emplace_back([&] { EXPECT_TRUE(get(blob.path).body == blob.bytes); });
+  }
+  upstream.wait_stalled("first");
+  upstream.release("first");
+  for (std::thread& client : clients) client.join();
+  EXPECT_EQ(upstream.count(blob.path), 10U);
+  EXPECT_EQ(upstream.bytes_sent(blob.path), 10 * blob.bytes.size());
+}
+
+// The size is told by a request that brings what nobody wanted, then known for ten seconds.
+TEST_F(PassThroughTest, ARangeCostsARequestOnceTheSizeIsKnown) {
+  const auto ask = [&] {
+    EXPECT_TRUE(get(blob.path, "bytes=1000000-1000999").body == blob.bytes.substr(1'000'000, 1000));
+    return upstream.count(blob.path);
+  };
+  EXPECT_EQ(ask(), 2U);
+  EXPECT_EQ(ask(), 3U);
+  EXPECT_EQ(ask(), 4U);
+  clock.advance(std::chrono::seconds(10));
+  EXPECT_EQ(ask(), 6U);
+}
+
+TEST_F(PassThroughTest, ARangeFromTheBeginningGoesOnWithTheFirstAnswer) {
+  EXPECT_TRUE(get(blob.path, "bytes=0-999").body == blob.bytes.substr(0, 1000));
+  EXPECT_EQ(upstream.count(blob.path), 1U);
+}
+
+// More than what the first answer brings, when ranges are wanted.
+TEST_F(PassThroughTest, ALongRangeFromTheBeginningTakesTwo) {
+  const TestBlob large(random_bytes(20 * kMiB));
+  upstream.serve_blob(large.path, large.bytes);
+  EXPECT_TRUE(get(large.path, "bytes=0-").body == large.bytes);
+  EXPECT_EQ(upstream.count(large.path), 2U);
+  EXPECT_EQ(upstream.bytes_sent(large.path), large.bytes.size());
+}
+
+TEST_F(PassThroughTest, AnUpstreamThatSaysNoLaterIsNoReset) {
+  EXPECT_TRUE(get(blob.path).body == blob.bytes);
+  upstream.script(blob.path, {test::step::respond(404)});
+  expect_error(get(blob.path), 404, "BLOB_UNKNOWN");
+  const TestBlob elsewhere(blob.bytes, "other");
+  expect_error(get(elsewhere.path), 404, "BLOB_UNKNOWN");
+  upstream.stop();
+  expect_error(get(blob.path), 502, "UNAVAILABLE");
+}
+
+TEST_F(PassThroughTest, AskedWhetherItChangedItSendsNothing) {
+  test::FetchOptions options;
+  options.headers.set("If-None-Match", "\"" + blob.digest.str() + "\"");
+  EXPECT_EQ(test::fetch(edge->port(), blob.path, options).status, 304);
+  EXPECT_TRUE(get(blob.path).body == blob.bytes);
+}
+
+// Whatever the reason: a request for each client, as long as it lasts, and no longer.
+class UnstorableTest : public EdgeTest {
+ protected:
+  UnstorableTest() { upstream.serve_blob(blob.path, blob.bytes); }
+  void expect_a_request_each() {
+    for (size_t asked = upstream.count(blob.path); asked < 3; ++asked) {
+      const test::Fetched answer = get(blob.path);
+      EXPECT_TRUE(answer.body == blob.bytes);
+      EXPECT_EQ(answer.header("Cache-Status"), "edge-1; fwd=uri-miss");
+      EXPECT_EQ(upstream.count(blob.path), asked + 1);
+    }
+    EXPECT_EQ(edge->stats().blobs, 0U);
+  }
+  void expect_stored_with_one_more() {
+    EXPECT_EQ(get(blob.path).header("Cache-Status"), "edge-1; fwd=uri-miss; stored");
+    wait_stored(1);
+    EXPECT_EQ(upstream.count(blob.path), 4U);
+  }
+  const TestBlob blob{random_bytes(3 * kMiB + 100)};
+};
+
+TEST_F(UnstorableTest, AboveItsQuota) {
+  EdgeConfig with_quota = config();
+  with_quota.cache.quotas["origin"] = 2 * kMiB;
+  start(std::move(with_quota));
+  expect_a_request_each();
+}
+
+TEST_F(UnstorableTest, NoRoomOnTheDiskUntilThereIs) {
+  std::atomic<uint64_t> free = 3 * kMiB;
+  EdgeConfig full = config();
+  full.cache.min_free = kMiB;
+  full.cache.free_bytes = [&] { return free.load(); };
+  start(std::move(full));
+  expect_a_request_each();
+  free = 30 * kMiB;
+  expect_stored_with_one_more();
+  stop();  // its thread asks for the free bytes
+}
+
+TEST_F(UnstorableTest, AFailingDiskUntilItIsWell) {
+  start();
+  {
+    const base::InjectedFault fault("create", EIO);
+    expect_a_request_each();
+  }
+  expect_stored_with_one_more();
+}
+
+TEST_F(UnstorableTest, AReadOnlyDiskUntilItIsTriedAgain) {
+  EdgeConfig timed = config();
+  timed.clock = timed.cache.clock = &clock;
+  start(std::move(timed));
+  {
+    const base::InjectedFault fault("create", EROFS);
+    expect_a_request_each();
+  }
+  clock.advance(cache::kReadOnlyPause);
+  expect_stored_with_one_more();
+}
+
+}  // namespace
+}  // namespace proxy
