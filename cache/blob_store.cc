@@ -3,10 +3,12 @@
 #include <glog/logging.h>
 
 #include <chrono>
+#include <fstream>
 #include <utility>
 
 #include "base/durable_file.h"
 #include "base/error.h"
+#include "base/uuid.h"
 #include "cache/blob_writer.h"
 #include "cache/store_impl.h"
 
@@ -22,6 +24,15 @@ int64_t unix_microseconds() {
   return std::chrono::duration_cast<std::chrono::microseconds>(
              std::chrono::system_clock::now().time_since_epoch())
       .count();
+}
+
+std::string boot_id() {
+  static const std::string id = [] {
+    std::ifstream file("/proc/sys/kernel/random/boot_id");
+    std::string line;
+    return std::getline(file, line) && !line.empty() ? line : base::random_uuid();
+  }();
+  return id;
 }
 
 BlobStore::BlobStore(const BlobStoreOptions& options) : impl_(std::make_unique<Impl>(options)) {}

@@ -62,6 +62,11 @@ class Blob {
 using WallClock = std::function<int64_t()>;
 int64_t unix_microseconds();
 
+// Another one after every start of the machine (the kernel's boot_id; of the process, where there
+// is none). What was written since then is as it was written, however a process ended: only a power
+// cut, or the kernel's own end, loses writes.
+std::string boot_id();
+
 // What is known of a held blob, for administrators.
 struct BlobInfo {
   uint64_t size = 0;
@@ -86,6 +91,7 @@ struct BlobStoreOptions {
   std::map<std::string, uint64_t> quotas;
   // For tests.
   WallClock wall_clock = unix_microseconds;
+  std::string boot = boot_id();
   base::Clock* clock = &base::Clock::system();
   std::function<uint64_t()> free_bytes;  // of the file system; by default the system's word
 };

@@ -103,8 +103,8 @@ class Holdings {
   // At start: what is on disk, whether capacity and quotas allow it or not. In the order of the
   // places.
   void load(const oci::Digest& digest, const IndexRecord& record);
-  void load_partial(const oci::Digest& digest, uint64_t size, uint64_t allocated,
-                    int64_t last_used);
+  void load_partial(const oci::Digest& digest, uint64_t size, uint64_t allocated, int64_t last_used,
+                    const std::string& account = "");
   // Later: a file that the tree has and the index has not. False if the blob is held or written.
   bool load_found(const oci::Digest& digest, const IndexRecord& record);
 

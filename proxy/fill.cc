@@ -23,8 +23,6 @@ constexpr uint64_t kFrontReach = 4 * cache::kBlockSize;
 // What one range run fetches at most: clients often drop an open-ended range early, and the front
 // comes along anyway (RangeAmp).
 constexpr uint64_t kRangeRun = 8 * cache::kBlockSize;
-// Partial blobs that are remembered as ours; others are taken for an earlier process's.
-constexpr size_t kMostLeft = 10'000;
 
 uint64_t align_down(uint64_t offset) { return offset / cache::kBlockSize * cache::kBlockSize; }
 
@@ -75,6 +73,12 @@ Ending known_absent(const BlobName& name) {
 }
 
 }  // namespace
+
+// What an earlier fill left.
+struct Fills::Present {
+  std::vector<Span> spans;
+  bool doubtful = false;  // a power cut may have spoilt it
+};
 
 // One run: the front one, or that of a range.
 struct Fills::Run {
@@ -252,20 +256,20 @@ base::Task<std::optional<Ending>> Fills::open_first(Fill& fill, Download& downlo
 }
 
 base::Task<std::optional<Ending>> Fills::open_writer(Fill& fill, uint64_t size) {
-  std::expected<std::vector<Span>, Ending> present;
+  std::expected<Present, Ending> present;
   try {
     present = co_await pool_.run([&] { return begin_storing(fill, size); });
   } catch (const base::IoError& e) {
     co_return Ending{Outcome::storage_failed, e.what(), ""};
   }
   if (!present) co_return std::move(present.error());
-  fill.progress.start(size, fill.ours ? std::vector<Span>() : *present);
-  if (fill.ours) std::ranges::for_each(*present, [&](Span span) { fill.progress.publish(span); });
+  fill.progress.start(size, present->doubtful ? present->spans : std::vector<Span>());
+  for (const Span& span : present->spans) fill.progress.publish(span);
   co_return std::nullopt;
 }
 
 // Opens the file that the bytes go to and says what of them is there.
-std::expected<std::vector<Span>, Ending> Fills::begin_storing(Fill& fill, uint64_t size) {
+std::expected<Fills::Present, Ending> Fills::begin_storing(Fill& fill, uint64_t size) {
   const std::lock_guard lock(fill.writer_mutex);
   const std::shared_ptr<cache::BlobStore> store = store_.get();
   if (!store) {
@@ -284,10 +288,7 @@ std::expected<std::vector<Span>, Ending> Fills::begin_storing(Fill& fill, uint64
   fill.writer = std::move(*writer);
   fill.file.reset(::fcntl(fill.writer->fd(), F_DUPFD_CLOEXEC, 0));
   if (!fill.file) throw base::IoError("dup");
-  std::vector<Span> present = present_spans(*fill.writer);
-  const std::lock_guard table(mutex_);
-  fill.ours = left_.erase(fill.name.digest) > 0 || present.empty();
-  return present;
+  return Present{present_spans(*fill.writer), !fill.writer->of_this_boot()};
 }
 
 // Gives the writer up; what is there stays behind as a partial blob, unless it is to be discarded.
@@ -295,9 +296,6 @@ void Fills::leave(Fill& fill, bool discard) {
   const std::lock_guard lock(fill.writer_mutex);
   if (fill.writer && (discard || fill.purged)) {
     fill.writer->discard();
-  } else if (fill.writer && fill.ours && !fill.blob) {
-    const std::lock_guard table(mutex_);
-    if (left_.size() < kMostLeft) left_.insert(fill.name.digest);
   }
   fill.writer.reset();
   fill.store.reset();

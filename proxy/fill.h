@@ -14,7 +14,6 @@
 #include <optional>
 #include <string>
 #include <unordered_map>
-#include <unordered_set>
 #include <vector>
 
 #include "base/thread_pool.h"
@@ -52,7 +51,6 @@ struct Fill {
   std::unique_ptr<cache::BlobWriter> writer;
   bool lost = false;    // there was no room for a file of its own
   bool purged = false;  // what it brings is not kept, but its readers get it
-  bool ours = false;    // every byte in the file is one that this process wrote
 
   std::atomic<UrlSet> sources = 0;          // whose bytes are in it
   std::atomic<bool> ranges_failed = false;  // a range run failed: only the front run fetches now
@@ -120,7 +118,8 @@ class Fills {
   base::Task<std::optional<Ending>> open_stored(Fill& fill);
   base::Task<std::optional<Ending>> open_first(Fill& fill, Download& download);
   base::Task<std::optional<Ending>> open_writer(Fill& fill, uint64_t size);
-  std::expected<std::vector<Span>, Ending> begin_storing(Fill& fill, uint64_t size);
+  struct Present;
+  std::expected<Present, Ending> begin_storing(Fill& fill, uint64_t size);
   base::Task<Ending> store_given(Fill& fill, Worker& worker);
   base::Task<Ending> fetch_front(Fill& fill, Worker& worker, Run run);
   base::Task<void> fetch_range(std::shared_ptr<Fill> fill, Worker* worker, Claim claim);
@@ -137,8 +136,6 @@ class Fills {
 
   mutable std::mutex mutex_;
   std::unordered_map<oci::Digest, std::shared_ptr<Fill>> fills_;  // guarded by mutex_
-  // Partial blobs that fills of this process left behind: no crash can have spoilt them.
-  std::unordered_set<oci::Digest> left_;  // guarded by mutex_
 };
 
 }  // namespace proxy

@@ -1,9 +1,11 @@
 // An edge and upstreams in trouble: failover, ejection, throttling, limits and what is remembered.
+#include <fcntl.h>
 #include <gmock/gmock.h>
 
 #include <atomic>
 #include <thread>
 
+#include "base/durable_file.h"
 #include "tests/proxy/edge_fixture.h"
 
 namespace proxy {
@@ -75,6 +77,45 @@ TEST_F(UpstreamTest, WhatAFillLeftBehindIsReadAtOnceByTheNext) {
   EXPECT_TRUE(answer.complete && answer.body == blob.bytes);
   EXPECT_TRUE(released);
   EXPECT_LE(upstream.bytes_sent(blob.path), blob.bytes.size() + kMiB);
+}
+
+TEST_F(UpstreamTest, WhatAFormerProcessLeftIsReadAtOnceUnlessTheMachineWasStartedSince) {
+  const TestBlob blob = serve(random_bytes(8 * kMiB));
+  EdgeConfig config = manual();
+  config.upstreams[0].rounds = 1;
+  config.cache.boot = "first";
+  EdgeConfig again = config;
+  EdgeConfig after_a_power_cut = config;
+  after_a_power_cut.cache.boot = "second";
+
+  upstream.script(blob.path, {step::send_upto(3 * kMiB + 100), step::close()});
+  start(std::move(config));
+  EXPECT_FALSE(get(blob.path).complete);
+  stop();
+  upstream.script(blob.path, {step::stall("rest"), step::send_upto(2 * kMiB), step::close()});
+  start(std::move(again));
+  bool released = false;
+  test::FetchOptions options;
+  options.on_progress = [&](uint64_t received) {
+    if (received >= 3 * kMiB && !std::exchange(released, true)) upstream.release("rest");
+    return true;
+  };
+  EXPECT_FALSE(test::fetch(edge->port(), blob.path, options).complete);
+  EXPECT_TRUE(released);
+  stop();
+
+  // The power cut took a block that the map names.
+  const auto partial = std::filesystem::directory_iterator(directory.path() / "cache/incoming");
+  for (const auto& file : partial) {
+    if (file.file_size() != blob.bytes.size()) continue;
+    const base::UniqueFd fd = base::open_file(file.path(), O_WRONLY);
+    base::write_at(fd.get(), kMiB + 5, std::string(1000, '\0'));
+  }
+  start(std::move(after_a_power_cut));
+  const test::Fetched spoilt = get(blob.path);
+  EXPECT_FALSE(spoilt.complete);
+  EXPECT_EQ(spoilt.body, "") << "nothing of it was given to anybody";
+  EXPECT_TRUE(get(blob.path).body == blob.bytes);
 }
 
 TEST_F(UpstreamTest, DeadUrlIsLeftOutAndReturnsWhenTheCheckFindsItWell) {
