@@ -118,12 +118,17 @@ BlobStore::Removed BlobStore::remove(std::span<const oci::Digest> digests) {
   Removed removed;
   std::vector<Holdings::Taken> taken;
   for (const oci::Digest& digest : digests) {
-    const uint64_t size = size_of(digest).value_or(0);
+    std::optional<uint64_t> size = size_of(digest);
     std::optional<Holdings::Taken> each = impl_->holdings.take(digest);
-    if (!each) continue;
+    if (!each) {
+      std::optional<Partial> partial = impl_->holdings.take_partial(digest);
+      if (!partial) continue;
+      size = partial->size;
+      each = Holdings::Taken{digest, nullptr, std::move(partial)};
+    }
     taken.push_back(std::move(*each));
     ++removed.blobs;
-    removed.bytes += size;
+    removed.bytes += size.value_or(0);
   }
   std::vector<oci::Digest> gone;
   gone.reserve(taken.size());

@@ -150,7 +150,7 @@ class BlobStore {
 
   // All of it; not a use; never blocks.
   std::optional<BlobInfo> info(const oci::Digest& digest) const;
-  // Every blob of an account, in no order; never blocks.
+  // Every blob of an account, and every partial blob that nobody writes, in no order; never blocks.
   std::vector<oci::Digest> blobs_of(std::string_view account) const;
   // The bytes of a blob that has no more than `most` of them; not a use. nullopt if it is not held,
   // or larger. Blocks; IoError.
@@ -168,14 +168,14 @@ class BlobStore {
   // resume without asking. Never blocks.
   std::optional<uint64_t> partial_size(const oci::Digest& digest) const;
 
-  // Removes the blob; readers keep their bytes, and the space counts until the last one is gone.
-  // False if it was not held. Blocks; IoError.
+  // Removes the blob, or the partial blob if nobody writes it; readers keep their bytes, and the
+  // space counts until the last one is gone. False if there was neither. Blocks; IoError.
   bool remove(const oci::Digest& digest);
-  // The same of several, which is faster than one after the other. Those that were held are
+  // The same of several, which is faster than one after the other. Those that were there are
   // counted.
   struct Removed {
     uint64_t blobs = 0;
-    uint64_t bytes = 0;  // their sizes
+    uint64_t bytes = 0;  // their sizes; a partial blob counts as if it were whole
   };
   Removed remove(std::span<const oci::Digest> digests);
   // A reader could not read this open blob: its disk fails, or its file is too short. The copy is

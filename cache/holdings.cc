@@ -227,6 +227,9 @@ std::vector<oci::Digest> Holdings::blobs_of(std::string_view account) const {
   for (const auto& [digest, entry] : blobs_) {
     if (entry->record.account == account) digests.push_back(digest);
   }
+  for (const auto& [digest, idle] : partials_) {
+    if (idle.partial.account == account) digests.push_back(digest);
+  }
   return digests;
 }
 

@@ -136,7 +136,7 @@ class Holdings {
   void set_reserved(const oci::Digest& digest, uint64_t bytes);
   void end_write(const oci::Digest& digest);
   std::string account_of_writer(const oci::Digest& digest) const;
-  // The idle partial blob goes to the writer, with its space.
+  // The idle partial blob, with its space: it goes to the writer, or goes altogether.
   std::optional<Partial> take_partial(const oci::Digest& digest);
   // The other way, and ends the write.
   void put_aside(const oci::Digest& digest, uint64_t size, Space::Reservation space);

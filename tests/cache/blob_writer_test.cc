@@ -116,6 +116,24 @@ TEST_F(BlobWriterTest, KnowsWhetherAllItsBlocksAreOfThisBoot) {
   EXPECT_FALSE(write_one(4)) << "some are of the first boot, whoever has added to them";
 }
 
+TEST_F(BlobWriterTest, WhatWasAbandonedIsItsAccountsAndCanBeRemoved) {
+  for (const bool restart : {false, true}) {
+    open();
+    auto writer = *store->write(digest_, bytes_.size(), "upstream");
+    write_blocks(*writer, bytes_, 0, 2);
+    EXPECT_FALSE(store->remove(digest_)) << "it is being written";
+    writer.reset();
+    if (restart) open();
+    EXPECT_EQ(store->blobs_of("upstream"), std::vector<oci::Digest>{digest_}) << restart;
+    EXPECT_EQ(store->stats().accounts["upstream"].bytes, partial_on_disk(bytes_.size()));
+    EXPECT_TRUE(store->remove(digest_));
+    EXPECT_EQ(store->partial_size(digest_), std::nullopt);
+    EXPECT_TRUE(std::filesystem::is_empty(layout.incoming()));
+    EXPECT_EQ(store->stats().accounts["upstream"].bytes, 0U);
+    expect_consistent();
+  }
+}
+
 TEST_F(BlobWriterTest, AWriterWithoutAWholeBlockLeavesNothing) {
   open();
   auto writer = *store->write(digest_, bytes_.size());
