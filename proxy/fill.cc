@@ -36,36 +36,10 @@ std::vector<Span> present_spans(const cache::BlobWriter& writer) {
   return spans;
 }
 
-// A file without a name, as long as the blob.
-base::UniqueFd unkept_file(const std::filesystem::path& directory, uint64_t size) {
-  base::UniqueFd file = base::open_file(directory, O_RDWR | O_TMPFILE);
-  if (!file || ::ftruncate(file.get(), static_cast<off_t>(size)) != 0) {
-    throw base::IoError("a file in " + directory.string());
-  }
-  return file;
-}
-
-// Puts a copy of the file, which is not kept, in its place, also for those who are reading it. One
-// without a name is nobody else's, and stays.
-void leave_file(const base::UniqueFd& file, const std::filesystem::path& directory, uint64_t size) {
+// Somebody else may open it. True if that cannot be told.
+bool has_a_name(const base::UniqueFd& file) {
   struct stat facts{};
-  if (::fstat(file.get(), &facts) != 0) throw base::IoError("stat");
-  if (facts.st_nlink == 0) return;
-  const base::UniqueFd copy = unkept_file(directory, size);
-  const auto end = static_cast<off_t>(size);
-  off_t at = ::lseek(file.get(), 0, SEEK_DATA);
-  while (at >= 0 && at < end) {
-    const off_t hole = ::lseek(file.get(), at, SEEK_HOLE);
-    if (hole < 0) throw base::IoError("seek");
-    off_t to = at;
-    while (at < hole) {
-      const ssize_t n =
-          ::copy_file_range(file.get(), &at, copy.get(), &to, static_cast<size_t>(hole - at), 0);
-      if (n <= 0) throw base::IoError("copy");
-    }
-    at = ::lseek(file.get(), at, SEEK_DATA);
-  }
-  if (::dup3(copy.get(), file.get(), O_CLOEXEC) < 0) throw base::IoError("dup");
+  return ::fstat(file.get(), &facts) != 0 || facts.st_nlink != 0;
 }
 
 Ending known_absent(const BlobName& name) {
@@ -272,7 +246,7 @@ base::Task<std::optional<Ending>> Fills::open_writer(Fill& fill, uint64_t size) 
 std::expected<Fills::Present, Ending> Fills::begin_storing(Fill& fill, uint64_t size) {
   const std::lock_guard lock(fill.writer_mutex);
   const std::shared_ptr<cache::BlobStore> store = store_.get();
-  if (!store) {
+  if (!store || letting_go_) {
     return std::unexpected(Ending{Outcome::no_space, "another process has the cache now", ""});
   }
   auto writer = store->write(fill.name.digest, size, fill.name.upstream->name());
@@ -301,20 +275,51 @@ void Fills::leave(Fill& fill, bool discard) {
   fill.store.reset();
 }
 
+// The files that lose their names here have their room already, since it is allocated when a writer
+// begins, so they do not grow; they take no more than the budget had for them, and each goes with
+// its fill, the last with this process. The successor's budget does not know of them. Its floor of
+// free disk does: it asks the disk.
 void Fills::let_go_of_store() {
+  letting_go_ = true;
   for (const std::shared_ptr<Fill>& fill : all()) {
     const std::lock_guard lock(fill->writer_mutex);
     if (!fill->writer) continue;
-    try {
-      // What the process that takes over resumes is the old file, so ours must be another.
-      if (!fill->blob) leave_file(fill->file, store_.directory(), fill->writer->size());
-    } catch (const base::IoError& e) {
-      LOG(ERROR) << fill->name.digest.str() << " goes on without its file: " << e.what();
-      fill->lost = true;
+    if (!fill->blob) {
+      fill->writer->discard();
+      fill->lost = has_a_name(fill->file);
+      LOG_IF(ERROR, fill->lost) << fill->name.digest.str() << " goes on without its file, whose "
+                                << "name cannot be removed";
     }
     fill->writer.reset();
     fill->store.reset();
   }
+}
+
+// Of a fill that has let go of a store which is there again, because the process that was to take
+// over has failed. Hashed once more: what is read here was hashed as it came, and not from the
+// disk.
+void Fills::write_again(Fill& fill) {
+  std::shared_ptr<cache::BlobStore> store = store_.get();
+  if (!store || letting_go_) return;
+  const uint64_t size = *fill.progress.size();
+  auto writer = store->write(fill.name.digest, size, fill.name.upstream->name());
+  if (!writer) return;
+  oci::Hasher hasher(fill.name.digest.algorithm());
+  std::string bytes;
+  for (uint64_t block = 0; block < (*writer)->blocks(); ++block) {
+    const uint64_t at = block * cache::kBlockSize;
+    bytes.resize(std::min(cache::kBlockSize, size - at));
+    if (base::read_at(fill.file.get(), at, bytes.data(), bytes.size()) != bytes.size()) break;
+    hasher.update(bytes);
+    (*writer)->write(at, bytes);
+    (*writer)->mark(block);
+  }
+  if (hasher.digest() != fill.name.digest) {
+    (*writer)->discard();
+    return;
+  }
+  fill.store = std::move(store);
+  fill.writer = std::move(*writer);
 }
 
 base::Task<Ending> Fills::store_given(Fill& fill, Worker& worker) {
@@ -371,7 +376,9 @@ base::Task<Ending> Fills::finish(Fill& fill, Worker& worker, const oci::Digest& 
   fill.progress.verify();
   co_await pool_.run([&] {
     const std::lock_guard lock(fill.writer_mutex);
-    if (fill.writer && !fill.purged) fill.blob = fill.writer->commit();
+    if (fill.purged) return;
+    if (!fill.writer) write_again(fill);
+    if (fill.writer) fill.blob = fill.writer->commit();
   });
   co_return Ending{Outcome::verified, "", ""};
 }

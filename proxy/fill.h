@@ -44,12 +44,12 @@ struct Fill {
   // Once stored: readers of the fill hold it, and so the store does not evict what they read.
   std::shared_ptr<const cache::Blob> blob;
 
-  // Guarded by writer_mutex. A fill that has lost its writer to another process goes on without:
-  // the bytes go into `file` alone, which is then an unlinked one of its own, and are not kept.
+  // Guarded by writer_mutex. A fill that has let go of the store for another process goes on
+  // without a writer: the bytes go into `file` alone, which has no name any more.
   std::mutex writer_mutex;
   std::shared_ptr<cache::BlobStore> store;  // as long as there is a writer
   std::unique_ptr<cache::BlobWriter> writer;
-  bool lost = false;    // there was no room for a file of its own
+  bool lost = false;    // the file still has its name, so it may be another process's now
   bool purged = false;  // what it brings is not kept, but its readers get it
 
   std::atomic<UrlSet> sources = 0;          // whose bytes are in it
@@ -101,9 +101,12 @@ class Fills {
   // reader's loop.
   std::unique_ptr<PassThrough> pass_through(std::shared_ptr<Fill> fill);
 
-  // Has every fill go on without the store: what is there of it stays behind as a partial blob, and
-  // the fill continues in a file that is not kept. Blocks; not from a loop's thread.
+  // Has every fill go on without the store, in its file, which loses its name: no two processes may
+  // write one file. Those that begin from now on store nothing. Waits for commits under way, which
+  // the disk may make long. Blocks; not from a loop's thread.
   void let_go_of_store();
+  // Undoes that: the store is there again.
+  void use_store() { letting_go_ = false; }
   // Has every fill end as `cancelled`, once its transfer fails (Workers::cancel); partial blobs
   // stay for a resume. Any thread; does not wait.
   void cancel() { stopping_ = true; }
@@ -126,6 +129,7 @@ class Fills {
   base::Task<std::optional<Ending>> fetch(Fill& fill, Run& run, Claim& claim);
   void leave(Fill& fill, bool discard);
   void store_bytes(Fill& fill, uint64_t offset, std::string_view bytes, oci::Hasher* hasher);
+  void write_again(Fill& fill);
   base::Task<Ending> finish(Fill& fill, Worker& worker, const oci::Digest& found);
   Ending wrong_bytes(Fill& fill, Worker& worker, const oci::Digest& found);
 
@@ -133,6 +137,7 @@ class Fills {
   base::ThreadPool& pool_;
   Store& store_;
   std::atomic<bool> stopping_ = false;
+  std::atomic<bool> letting_go_ = false;
 
   mutable std::mutex mutex_;
   std::unordered_map<oci::Digest, std::shared_ptr<Fill>> fills_;  // guarded by mutex_
