@@ -24,6 +24,9 @@ constexpr uint64_t kFrontReach = 4 * cache::kBlockSize;
 // comes along anyway (RangeAmp).
 constexpr uint64_t kRangeRun = 8 * cache::kBlockSize;
 
+// How long a fill starts no range run after one of its has failed.
+constexpr base::Duration kRangePause = std::chrono::seconds(5);
+
 uint64_t align_down(uint64_t offset) { return offset / cache::kBlockSize * cache::kBlockSize; }
 
 std::vector<Span> present_spans(const cache::BlobWriter& writer) {
@@ -218,7 +221,7 @@ base::Task<std::optional<Ending>> Fills::open_first(Fill& fill, Download& downlo
     if (!failed) {
       // The whole blob came instead: other runs would get no ranges either.
       const uint64_t asked = std::min(kRangeRun, download.blob_size());
-      fill.ranges_failed = download.end() > asked;
+      fill.no_ranges = download.end() > asked;
       co_return std::nullopt;
     }
     // An empty blob has no range (416).
@@ -357,7 +360,10 @@ base::Task<Ending> Fills::fetch_front(Fill& fill, Worker& worker, Run run) {
     }
     Claim claim = fill.progress.claim(at, at + (fill.by_ranges ? kRangeRun : kFrontReach));
     if (!claim) {
-      co_await fill.progress.changed().wait(ticket);  // a range run is fetching them
+      // A range run is fetching them; it may be waiting for the place of this transfer, which would
+      // be of no use afterwards.
+      run.download.close();
+      co_await fill.progress.changed().wait(ticket);
       continue;
     }
     std::optional<Ending> failed = co_await fetch(fill, run, claim);
@@ -422,6 +428,7 @@ base::Task<std::optional<Ending>> Fills::fetch(Fill& fill, Run& run, Claim& clai
       continue;
     }
     if (download.ignores_range() && !front) {
+      fill.no_ranges = true;
       co_return Ending{Outcome::unreachable, "the upstream does not answer ranges", ""};
     }
 
@@ -467,6 +474,24 @@ void Fills::store_bytes(Fill& fill, uint64_t offset, std::string_view bytes, oci
   base::crash_point("fill.block_written");
 }
 
+// What a range run is to fetch for a reader; empty if none is to be started now.
+Claim Fills::claim_range(Fill& fill, uint64_t offset, uint64_t end) {
+  const base::TimePoint now = workers_.here().loop.now();
+  base::TimePoint from = fill.ranges_from;
+  if (from > now) return {};
+  // Whole blocks, because only those survive in the block map.
+  const uint64_t block = align_down(offset);
+  const uint64_t begin = block + fill.progress.present(block);
+  const uint64_t limit = std::min(align_down(end + cache::kBlockSize - 1), block + kRangeRun);
+  Claim claim = fill.progress.claim(begin, limit);
+  // Whoever is first tries it for all.
+  if (claim && from != Fill::kAlways &&
+      !fill.ranges_from.compare_exchange_strong(from, now + kRangePause)) {
+    return {};
+  }
+  return claim;
+}
+
 base::Task<void> Fills::fetch_range(std::shared_ptr<Fill> fill, Worker* worker, Claim claim) {
   Run run{Download(*worker, fill->name, stopping_)};
   std::optional<Ending> failed;
@@ -476,11 +501,13 @@ base::Task<void> Fills::fetch_range(std::shared_ptr<Fill> fill, Worker* worker, 
     failed = Ending{Outcome::storage_failed, e.what(), ""};
   }
   if (failed) {
-    // What is missing stays missing: the front run fetches it when it comes there.
-    fill->ranges_failed = true;
+    // What is missing stays missing: the front run fetches it when it comes there, or another range
+    // run after a while.
+    fill->ranges_from = worker->loop.now() + kRangePause;
     LOG(INFO) << fill->name.digest.str() << ": a range from byte " << claim.span().begin
               << " could not be fetched on its own: " << failed->why;
   } else {
+    fill->ranges_from = Fill::kAlways;
     co_await run.download.finish();
   }
 }
@@ -505,20 +532,19 @@ base::Task<uint64_t> Fills::readable(std::shared_ptr<Fill> fill, uint64_t offset
     if (now.bytes > 0 || now.over) co_return now.bytes;
 
     const bool far = offset > progress.front() + kFrontReach && progress.present(offset) == 0;
-    if (far && !now.claimed && !fill->ranges_failed && !stopping_) {
-      // Whole blocks, because only those survive in the block map.
-      const uint64_t block = align_down(offset);
-      const uint64_t begin = block + progress.present(block);
-      const uint64_t limit = std::min(align_down(end + cache::kBlockSize - 1), block + kRangeRun);
-      Claim claim = progress.claim(begin, limit);
+    base::TimePoint until = deadline;
+    if (far && !now.claimed && !fill->no_ranges && !stopping_) {
+      Worker& here = workers_.here();
+      Claim claim = claim_range(*fill, offset, end);
       if (claim) {
         fill->by_ranges = true;
-        Worker& here = workers_.here();
         here.tasks.spawn(fetch_range(fill, &here, std::move(claim)));
+      } else if (const base::TimePoint from = fill->ranges_from; from > here.loop.now()) {
+        until = std::min(deadline, from);
       }
     }
-    const bool woken = co_await progress.changed().wait(ticket, deadline);
-    if (!woken) co_return 0;
+    const bool woken = co_await progress.changed().wait(ticket, until);
+    if (!woken && until == deadline) co_return 0;
   }
 }
 

@@ -52,8 +52,11 @@ struct Fill {
   bool lost = false;    // the file still has its name, so it may be another process's now
   bool purged = false;  // what it brings is not kept, but its readers get it
 
-  std::atomic<UrlSet> sources = 0;          // whose bytes are in it
-  std::atomic<bool> ranges_failed = false;  // a range run failed: only the front run fetches now
+  std::atomic<UrlSet> sources = 0;      // whose bytes are in it
+  std::atomic<bool> no_ranges = false;  // the upstream gives none: only the front run fetches
+  // After a range run failed: until then no other is started, and then one, to see how it goes.
+  std::atomic<base::TimePoint> ranges_from = kAlways;
+  static constexpr base::TimePoint kAlways = base::TimePoint::min();
   // Somebody reads it by ranges: the front run asks for no more than it has claimed, so that no
   // byte comes twice.
   std::atomic<bool> by_ranges = false;
@@ -125,6 +128,7 @@ class Fills {
   std::expected<Present, Ending> begin_storing(Fill& fill, uint64_t size);
   base::Task<Ending> store_given(Fill& fill, Worker& worker);
   base::Task<Ending> fetch_front(Fill& fill, Worker& worker, Run run);
+  Claim claim_range(Fill& fill, uint64_t offset, uint64_t end);
   base::Task<void> fetch_range(std::shared_ptr<Fill> fill, Worker* worker, Claim claim);
   base::Task<std::optional<Ending>> fetch(Fill& fill, Run& run, Claim& claim);
   void leave(Fill& fill, bool discard);

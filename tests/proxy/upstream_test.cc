@@ -3,10 +3,13 @@
 #include <gmock/gmock.h>
 
 #include <atomic>
+#include <future>
+#include <stop_token>
 #include <thread>
 
 #include "base/durable_file.h"
 #include "tests/proxy/edge_fixture.h"
+#include "tests/support/raw_client.h"
 
 namespace proxy {
 namespace {
@@ -241,6 +244,58 @@ TEST_F(UpstreamTest, RequestsBeyondTheLimitWaitAndBeyondTheQueueAreTurnedAway) {
   upstream.release("slow");
   for (std::thread* thread : {&first, &other, &third}) thread->join();
   EXPECT_EQ(turned_away, 1);
+}
+
+TEST_F(UpstreamTest, AFrontThatWaitsForARangeTakesNoSlot) {
+  const TestBlob blob = serve(random_bytes(24 * kMiB));
+  const TestBlob other = serve("other");
+  upstream.script(blob.path, {step::send_upto(kMiB), step::stall("front")});
+  upstream.script(blob.path, {step::stall("range")});
+  EdgeConfig config = manual();
+  config.upstreams[0].max_requests = 2;
+  start(std::move(config));
+  std::thread whole([&] { EXPECT_TRUE(get(blob.path).body == blob.bytes); });
+  upstream.wait_stalled("front");
+  const std::string range = "bytes=" + std::to_string(16 * kMiB) + "-" + std::to_string(17 * kMiB);
+  std::thread part([&] { EXPECT_EQ(get(blob.path, range).body.size(), kMiB + 1); });
+  upstream.wait_stalled("range");
+  upstream.release("front");
+  test::RawClient client(edge->port());
+  client.send("GET " + other.path + " HTTP/1.1\r\nHost: h\r\n\r\n");
+  const bool answered = client.readable(30'000);
+  EXPECT_TRUE(answered);
+  upstream.release("range");
+  EXPECT_EQ(client.response().body, other.bytes);
+  whole.join();
+  part.join();
+}
+
+TEST_F(UpstreamTest, ARangeThatCouldNotBeFetchedIsTriedAgainAfterAWhile) {
+  const TestBlob blob = serve(random_bytes(24 * kMiB));
+  upstream.script(blob.path, {step::send_upto(kMiB), step::stall("front")});
+  upstream.script(blob.path, {step::respond(503)});
+  EdgeConfig config = manual();
+  config.upstreams[0].rounds = 1;
+  config.upstreams[0].client.first_byte_timeout = std::chrono::hours(1000);
+  config.upstreams[0].client.stall_timeout = std::chrono::hours(1000);
+  start(std::move(config));
+  const uint64_t begin = 16 * kMiB + 5;
+  auto lazy = std::async(std::launch::async, [&] {
+    return get(blob.path, "bytes=" + std::to_string(begin) + "-" + std::to_string(begin + 99));
+  });
+  upstream.wait_for_requests(2);
+  std::jthread time([&](const std::stop_token& stop) {
+    while (!stop.stop_requested()) {
+      clock.advance(std::chrono::milliseconds(100));
+      std::this_thread::yield();
+    }
+  });
+  EXPECT_NO_THROW(upstream.wait_for_requests(3));
+  time.request_stop();
+  time.join();
+  if (HasFailure()) upstream.release("front");  // what it would have to wait for
+  EXPECT_EQ(lazy.get().body, blob.bytes.substr(begin, 100));
+  upstream.release("front");
 }
 
 TEST_F(UpstreamTest, NobodyWaitsForASlotForEver) {
