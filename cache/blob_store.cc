@@ -3,10 +3,12 @@
 #include <glog/logging.h>
 
 #include <chrono>
+#include <fstream>
 #include <utility>
 
 #include "base/durable_file.h"
 #include "base/error.h"
+#include "base/uuid.h"
 #include "cache/blob_writer.h"
 #include "cache/store_impl.h"
 
@@ -22,6 +24,15 @@ int64_t unix_microseconds() {
   return std::chrono::duration_cast<std::chrono::microseconds>(
              std::chrono::system_clock::now().time_since_epoch())
       .count();
+}
+
+std::string boot_id() {
+  static const std::string id = [] {
+    std::ifstream file("/proc/sys/kernel/random/boot_id");
+    std::string line;
+    return std::getline(file, line) && !line.empty() ? line : base::random_uuid();
+  }();
+  return id;
 }
 
 BlobStore::BlobStore(const BlobStoreOptions& options) : impl_(std::make_unique<Impl>(options)) {}
@@ -107,12 +118,17 @@ BlobStore::Removed BlobStore::remove(std::span<const oci::Digest> digests) {
   Removed removed;
   std::vector<Holdings::Taken> taken;
   for (const oci::Digest& digest : digests) {
-    const uint64_t size = size_of(digest).value_or(0);
+    std::optional<uint64_t> size = size_of(digest);
     std::optional<Holdings::Taken> each = impl_->holdings.take(digest);
-    if (!each) continue;
+    if (!each) {
+      std::optional<Partial> partial = impl_->holdings.take_partial(digest);
+      if (!partial) continue;
+      size = partial->size;
+      each = Holdings::Taken{digest, nullptr, std::move(partial)};
+    }
     taken.push_back(std::move(*each));
     ++removed.blobs;
-    removed.bytes += size;
+    removed.bytes += size.value_or(0);
   }
   std::vector<oci::Digest> gone;
   gone.reserve(taken.size());

@@ -62,6 +62,11 @@ class Blob {
 using WallClock = std::function<int64_t()>;
 int64_t unix_microseconds();
 
+// Another one after every start of the machine (the kernel's boot_id; of the process, where there
+// is none). What was written since then is as it was written, however a process ended: only a power
+// cut, or the kernel's own end, loses writes.
+std::string boot_id();
+
 // What is known of a held blob, for administrators.
 struct BlobInfo {
   uint64_t size = 0;
@@ -93,6 +98,7 @@ struct BlobStoreOptions {
   std::map<std::string, uint64_t> quotas;
   // For tests.
   WallClock wall_clock = unix_microseconds;
+  std::string boot = boot_id();
   base::Clock* clock = &base::Clock::system();
   std::function<uint64_t()> free_bytes;  // of the file system; by default the system's word
 
@@ -156,7 +162,7 @@ class BlobStore {
 
   // All of it; not a use; never blocks.
   std::optional<BlobInfo> info(const oci::Digest& digest) const;
-  // Every blob of an account, in no order; never blocks.
+  // Every blob of an account, and every partial blob that nobody writes, in no order; never blocks.
   std::vector<oci::Digest> blobs_of(std::string_view account) const;
   // The bytes of a blob that has no more than `most` of them; not a use. nullopt if it is not held,
   // or larger. Blocks; IoError.
@@ -174,14 +180,14 @@ class BlobStore {
   // resume without asking. Never blocks.
   std::optional<uint64_t> partial_size(const oci::Digest& digest) const;
 
-  // Removes the blob; readers keep their bytes, and the space counts until the last one is gone.
-  // False if it was not held. Blocks; IoError.
+  // Removes the blob, or the partial blob if nobody writes it; readers keep their bytes, and the
+  // space counts until the last one is gone. False if there was neither. Blocks; IoError.
   bool remove(const oci::Digest& digest);
-  // The same of several, which is faster than one after the other. Those that were held are
+  // The same of several, which is faster than one after the other. Those that were there are
   // counted.
   struct Removed {
     uint64_t blobs = 0;
-    uint64_t bytes = 0;  // their sizes
+    uint64_t bytes = 0;  // their sizes; a partial blob counts as if it were whole
   };
   Removed remove(std::span<const oci::Digest> digests);
   // A reader could not read this open blob: its disk fails, or its file is too short. The copy is

@@ -31,7 +31,7 @@ struct BlobWriter::Impl {
       : store(its_store),
         digest(its_digest),
         inside(its_store.fits_inside(size)),
-        map(size),
+        map(size, store.options.boot, store.holdings.account_of_writer(digest)),
         space(std::move(its_space)) {}
 
   // Opens the partial blob that is there, or begins an empty one.
@@ -76,6 +76,8 @@ void BlobWriter::Impl::open_file() {
   const auto bytes = base::read_file(store.layout.partial_map(digest), kMapLimit);
   std::optional<BlockMap> saved = BlockMap::decode(bytes.value_or(""));
   if (saved && saved->size() == map.size() && file_size(fd) == map.size()) {
+    // The boot stays that of the oldest blocks.
+    saved->set_account(map.account());
     map = std::move(*saved);
   } else {
     remove_file(store.layout.partial_map(digest));
@@ -147,6 +149,7 @@ const oci::Digest& BlobWriter::digest() const { return impl_->digest; }
 uint64_t BlobWriter::size() const { return impl_->map.size(); }
 uint64_t BlobWriter::blocks() const { return impl_->map.blocks(); }
 bool BlobWriter::has(uint64_t block) const { return impl_->map.has(block); }
+bool BlobWriter::of_this_boot() const { return impl_->map.boot() == impl_->store.options.boot; }
 int BlobWriter::fd() const { return impl_->fd; }
 
 void BlobWriter::write(uint64_t offset, std::string_view data) {

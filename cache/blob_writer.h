@@ -2,7 +2,9 @@
 //
 // The partial blob is a sparse file and a map of which of its blocks (kBlockSize bytes, the last
 // one shorter) are there. Blocks may be written in any order. The map is saved every few blocks and
-// when the writer is abandoned; it is a hint for a resume, never proof: a resumed prefix is hashed
+// when the writer is abandoned; it names no block before the write of its last byte has returned,
+// so an end of the process makes no block of it wrong, and it says under which boot of the machine
+// all of them were written. For a resume it is a hint, never proof: a resumed prefix is hashed
 // again. The file system sets room for all of the file aside at the beginning (fallocate), which
 // costs microseconds and saves some when the bytes come; where it can, no write meets a full disk.
 //
@@ -34,6 +36,9 @@ class BlobWriter {
   // Whole blocks that are there, as found at open and marked since. Any thread that also serialises
   // mark().
   bool has(uint64_t block) const;
+  // True if all of them were written since the machine was started: then no power cut can have
+  // spoilt them. Any thread.
+  bool of_this_boot() const;
   // For readers: the file as it grows. Valid as long as the writer, after commit() too; not after
   // discard() or a failed commit(). Who reads longer has a copy of the descriptor.
   int fd() const;

@@ -11,9 +11,13 @@ namespace cache {
 namespace {
 
 constexpr std::string_view kMagic = "ENTRBMAP";
-constexpr uint32_t kVersion = 1;
+constexpr uint32_t kVersion = 2;
 constexpr size_t kHeader = 8 + 4 + 4 + 8;
 constexpr size_t kChecksum = 32;
+// The longest text that is kept, so that what a map takes is known from the size of its blob: a
+// boot is a UUID, and an account with a longer name is not known after a restart.
+constexpr size_t kMaxText = 255;
+constexpr size_t kTexts = 2 * (4 + kMaxText);
 
 uint64_t blocks_of(uint64_t size) { return size / kBlockSize + (size % kBlockSize != 0 ? 1 : 0); }
 
@@ -23,13 +27,32 @@ std::string checksum(std::string_view bytes) {
 
 size_t bytes_of_bits(uint64_t size) { return (blocks_of(size) + 7) / 8; }
 
+void append_text(std::string& out, std::string_view text) {
+  if (text.size() > kMaxText) text = {};
+  append_u32(out, static_cast<uint32_t>(text.size()));
+  out += text;
+}
+
+// Takes a text off the front; nullopt if it is not all there.
+std::optional<std::string> take_text(std::string_view& bytes) {
+  if (bytes.size() < 4 || bytes.size() - 4 < read_u32(bytes, 0)) return std::nullopt;
+  std::string text(bytes.substr(4, read_u32(bytes, 0)));
+  bytes.remove_prefix(4 + text.size());
+  return text;
+}
+
 }  // namespace
 
 uint64_t partial_on_disk(uint64_t size) {
-  return Space::on_disk(size) + 2 * Space::on_disk(kHeader + bytes_of_bits(size) + kChecksum);
+  return Space::on_disk(size) +
+         2 * Space::on_disk(kHeader + kTexts + bytes_of_bits(size) + kChecksum);
 }
 
-BlockMap::BlockMap(uint64_t size) : size_(size), bits_(bytes_of_bits(size), '\0') {}
+BlockMap::BlockMap(uint64_t size, std::string boot, std::string account)
+    : size_(size),
+      boot_(std::move(boot)),
+      account_(std::move(account)),
+      bits_(bytes_of_bits(size), '\0') {}
 
 uint64_t BlockMap::blocks() const { return blocks_of(size_); }
 
@@ -49,6 +72,8 @@ std::string BlockMap::encode() const {
   append_u32(out, kVersion);
   append_u32(out, kBlockSize);
   append_u64(out, size_);
+  append_text(out, boot_);
+  append_text(out, account_);
   out += bits_;
   out += checksum(out);
   return out;
@@ -57,14 +82,21 @@ std::string BlockMap::encode() const {
 std::optional<BlockMap> BlockMap::decode(std::string_view bytes) {
   if (bytes.size() < kHeader + kChecksum) return std::nullopt;
   const std::string_view body = bytes.substr(0, bytes.size() - kChecksum);
+  const uint32_t version = read_u32(body, 8);
   const uint64_t size = read_u64(body, 16);
-  if (!body.starts_with(kMagic) || read_u32(body, 8) != kVersion ||
-      read_u32(body, 12) != kBlockSize || body.size() - kHeader != bytes_of_bits(size) ||
-      bytes.substr(body.size()) != checksum(body)) {
+  if (!body.starts_with(kMagic) || version == 0 || version > kVersion ||
+      read_u32(body, 12) != kBlockSize || bytes.substr(body.size()) != checksum(body)) {
     return std::nullopt;
   }
-  BlockMap map(size);
-  const std::string_view bits = body.substr(kHeader);
+  std::string_view bits = body.substr(kHeader);
+  std::optional<std::string> boot = "";
+  std::optional<std::string> account = "";
+  if (version > 1) {
+    boot = take_text(bits);
+    account = take_text(bits);
+  }
+  if (!boot || !account || bits.size() != bytes_of_bits(size)) return std::nullopt;
+  BlockMap map(size, std::move(*boot), std::move(*account));
   for (uint64_t block = 0; block < map.blocks(); ++block) {
     if ((static_cast<uint8_t>(bits[block / 8]) >> (block % 8) & 1) != 0) map.mark(block);
   }

@@ -137,13 +137,13 @@ bool Holdings::load_found(const oci::Digest& digest, const IndexRecord& record) 
 }
 
 void Holdings::load_partial(const oci::Digest& digest, uint64_t size, uint64_t allocated,
-                            int64_t last_used) {
+                            int64_t last_used, const std::string& account) {
   const uint64_t bytes = partial_on_disk(size);
   const std::lock_guard lock(mutex_);
   last_use_ = std::max(last_use_, last_used);
   Space::Reservation space = space_.cover(bytes, bytes - std::min(allocated, bytes));
   IdlePartial& idle =
-      add_partial(digest, {size, last_used, std::move(space), "", {.since = last_used}});
+      add_partial(digest, {size, last_used, std::move(space), account, {.since = last_used}});
   eviction_.restore(idle.item);
 }
 
@@ -240,6 +240,9 @@ std::vector<oci::Digest> Holdings::blobs_of(std::string_view account) const {
   std::vector<oci::Digest> digests;
   for (const auto& [digest, entry] : blobs_) {
     if (entry->record.account == account) digests.push_back(digest);
+  }
+  for (const auto& [digest, idle] : partials_) {
+    if (idle.partial.account == account) digests.push_back(digest);
   }
   return digests;
 }

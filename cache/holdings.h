@@ -107,8 +107,8 @@ class Holdings {
   // At start: what is on disk, whether capacity and quotas allow it or not. In the order of the
   // places.
   void load(const oci::Digest& digest, const IndexRecord& record);
-  void load_partial(const oci::Digest& digest, uint64_t size, uint64_t allocated,
-                    int64_t last_used);
+  void load_partial(const oci::Digest& digest, uint64_t size, uint64_t allocated, int64_t last_used,
+                    const std::string& account = "");
   // Later: a file that the tree has and the index has not. False if the blob is held or written.
   bool load_found(const oci::Digest& digest, const IndexRecord& record);
 
@@ -140,7 +140,7 @@ class Holdings {
   void set_reserved(const oci::Digest& digest, uint64_t bytes);
   void end_write(const oci::Digest& digest);
   std::string account_of_writer(const oci::Digest& digest) const;
-  // The idle partial blob goes to the writer, with its space.
+  // The idle partial blob, with its space: it goes to the writer, or goes altogether.
   std::optional<Partial> take_partial(const oci::Digest& digest);
   // The other way, and ends the write.
   void put_aside(const oci::Digest& digest, uint64_t size, Space::Reservation space);

@@ -36,7 +36,8 @@ std::optional<Recovered::Partial> resumable(const Layout& layout, const oci::Dig
   const auto bytes = base::read_file(layout.partial_map(digest), kMapLimit);
   const auto map = BlockMap::decode(bytes.value_or(""));
   if (!map || map->size() != data->size || map->marked() == 0) return std::nullopt;
-  return Recovered::Partial{digest, data->size, data->allocated, map_file->modified * 1'000'000};
+  return Recovered::Partial{digest, data->size, data->allocated, map_file->modified * 1'000'000,
+                            map->account()};
 }
 
 // incoming/ is flat and holds only what was under way.

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <string>
 #include <unordered_map>
 #include <vector>
 
@@ -19,6 +20,7 @@ struct Recovered {
     uint64_t size;
     uint64_t allocated;  // bytes on disk
     int64_t last_used;   // Unix microseconds
+    std::string account;
   };
   std::unique_ptr<Index> index;
   std::unordered_map<oci::Digest, IndexRecord> blobs;

@@ -69,7 +69,8 @@ BlobStore::Impl::Impl(const BlobStoreOptions& its_options)
   complete = recovered.complete;
   for (const auto* blob : in_order(recovered.blobs)) holdings.load(blob->first, blob->second);
   for (const Recovered::Partial& partial : recovered.partials) {
-    holdings.load_partial(partial.digest, partial.size, partial.allocated, partial.last_used);
+    holdings.load_partial(partial.digest, partial.size, partial.allocated, partial.last_used,
+                          partial.account);
   }
   // The limits may be other ones than they were. Nothing is in use yet.
   keep_limits([] { return true; });

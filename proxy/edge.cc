@@ -182,9 +182,12 @@ std::vector<http::ListeningSockets> Edge::listening() const {
 void Edge::release() {
   const std::lock_guard lock(life_mutex_);
   if (stopped_) throw std::runtime_error("the edge is ending");
+  // What may take long comes first, so that nobody waits to be accepted but for the moment in which
+  // the cache changes hands.
+  fills_.let_go_of_store();
   server_->pause();
   if (admin_) admin_->server().pause();
-  store_.release([this] { fills_.let_go_of_store(); });
+  store_.release();
   LOG(INFO) << "the cache is closed, for another process to open it";
 }
 
@@ -193,6 +196,7 @@ void Edge::resume() {
   if (stopped_) return;
   try {
     store_.reopen();
+    fills_.use_store();
   } catch (const base::IoError& e) {
     LOG(ERROR) << "nothing is kept from now on, the cache cannot be opened again: " << e.what();
   }

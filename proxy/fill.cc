@@ -23,11 +23,12 @@ constexpr uint64_t kFrontReach = 4 * cache::kBlockSize;
 // What one range run fetches at most: clients often drop an open-ended range early, and the front
 // comes along anyway (RangeAmp).
 constexpr uint64_t kRangeRun = 8 * cache::kBlockSize;
-// Partial blobs that are remembered as ours; others are taken for an earlier process's.
-constexpr size_t kMostLeft = 10'000;
 // The size of a digest's blob never changes, but an upstream may have been wrong about it.
 constexpr base::Duration kSizeLifetime = std::chrono::seconds(10);
 constexpr size_t kMostSizes = 1000;
+
+// How long a fill starts no range run after one of its has failed.
+constexpr base::Duration kRangePause = std::chrono::seconds(5);
 
 uint64_t align_down(uint64_t offset) { return offset / cache::kBlockSize * cache::kBlockSize; }
 
@@ -41,36 +42,10 @@ std::vector<Span> present_spans(const cache::BlobWriter& writer) {
   return spans;
 }
 
-// A file without a name, as long as the blob.
-base::UniqueFd unkept_file(const std::filesystem::path& directory, uint64_t size) {
-  base::UniqueFd file = base::open_file(directory, O_RDWR | O_TMPFILE);
-  if (!file || ::ftruncate(file.get(), static_cast<off_t>(size)) != 0) {
-    throw base::IoError("a file in " + directory.string());
-  }
-  return file;
-}
-
-// Puts a copy of the file, which is not kept, in its place, also for those who are reading it. One
-// without a name is nobody else's, and stays.
-void leave_file(const base::UniqueFd& file, const std::filesystem::path& directory, uint64_t size) {
+// Somebody else may open it. True if that cannot be told.
+bool has_a_name(const base::UniqueFd& file) {
   struct stat facts{};
-  if (::fstat(file.get(), &facts) != 0) throw base::IoError("stat");
-  if (facts.st_nlink == 0) return;
-  const base::UniqueFd copy = unkept_file(directory, size);
-  const auto end = static_cast<off_t>(size);
-  off_t at = ::lseek(file.get(), 0, SEEK_DATA);
-  while (at >= 0 && at < end) {
-    const off_t hole = ::lseek(file.get(), at, SEEK_HOLE);
-    if (hole < 0) throw base::IoError("seek");
-    off_t to = at;
-    while (at < hole) {
-      const ssize_t n =
-          ::copy_file_range(file.get(), &at, copy.get(), &to, static_cast<size_t>(hole - at), 0);
-      if (n <= 0) throw base::IoError("copy");
-    }
-    at = ::lseek(file.get(), at, SEEK_DATA);
-  }
-  if (::dup3(copy.get(), file.get(), O_CLOEXEC) < 0) throw base::IoError("dup");
+  return ::fstat(file.get(), &facts) != 0 || facts.st_nlink != 0;
 }
 
 Ending known_absent(const BlobName& name) {
@@ -81,6 +56,12 @@ Ending known_absent(const BlobName& name) {
 
 struct Fills::FirstAnswer {
   std::optional<Download> download;
+};
+
+// What an earlier fill left.
+struct Fills::Present {
+  std::vector<Span> spans;
+  bool doubtful = false;  // a power cut may have spoilt it
 };
 
 // One run: the front one, or that of a range.
@@ -274,7 +255,7 @@ base::Task<std::optional<Ending>> Fills::open_first(Fill& fill, Download& downlo
     if (!failed) {
       // The whole blob came instead: other runs would get no ranges either.
       const uint64_t asked = std::min(kRangeRun, download.blob_size());
-      fill.ranges_failed = download.end() > asked;
+      fill.no_ranges = download.end() > asked;
       co_return std::nullopt;
     }
     // An empty blob has no range (416).
@@ -286,23 +267,23 @@ base::Task<std::optional<Ending>> Fills::open_first(Fill& fill, Download& downlo
 }
 
 base::Task<std::optional<Ending>> Fills::open_writer(Fill& fill, uint64_t size) {
-  std::expected<std::vector<Span>, Ending> present;
+  std::expected<Present, Ending> present;
   try {
     present = co_await pool_.run([&] { return begin_storing(fill, size); });
   } catch (const base::IoError& e) {
     co_return Ending{Outcome::storage_failed, e.what(), ""};
   }
   if (!present) co_return std::move(present.error());
-  fill.progress.start(size, fill.ours ? std::vector<Span>() : *present);
-  if (fill.ours) std::ranges::for_each(*present, [&](Span span) { fill.progress.publish(span); });
+  fill.progress.start(size, present->doubtful ? present->spans : std::vector<Span>());
+  for (const Span& span : present->spans) fill.progress.publish(span);
   co_return std::nullopt;
 }
 
 // Opens the file that the bytes go to and says what of them is there.
-std::expected<std::vector<Span>, Ending> Fills::begin_storing(Fill& fill, uint64_t size) {
+std::expected<Fills::Present, Ending> Fills::begin_storing(Fill& fill, uint64_t size) {
   const std::lock_guard lock(fill.writer_mutex);
   const std::shared_ptr<cache::BlobStore> store = store_.get();
-  if (!store) {
+  if (!store || letting_go_) {
     return std::unexpected(Ending{Outcome::no_space, "another process has the cache now", ""});
   }
   auto writer = store->write(fill.name.digest, size, fill.name.upstream->name());
@@ -320,10 +301,7 @@ std::expected<std::vector<Span>, Ending> Fills::begin_storing(Fill& fill, uint64
   fill.writer = std::move(*writer);
   fill.file.reset(::fcntl(fill.writer->fd(), F_DUPFD_CLOEXEC, 0));
   if (!fill.file) throw base::IoError("dup");
-  std::vector<Span> present = present_spans(*fill.writer);
-  const std::lock_guard table(mutex_);
-  fill.ours = left_.erase(fill.name.digest) > 0 || present.empty();
-  return present;
+  return Present{present_spans(*fill.writer), !fill.writer->of_this_boot()};
 }
 
 // Gives the writer up; what is there stays behind as a partial blob, unless it is to be discarded.
@@ -331,28 +309,56 @@ void Fills::leave(Fill& fill, bool discard) {
   const std::lock_guard lock(fill.writer_mutex);
   if (fill.writer && (discard || fill.purged)) {
     fill.writer->discard();
-  } else if (fill.writer && fill.ours && !fill.blob) {
-    const std::lock_guard table(mutex_);
-    if (left_.size() < kMostLeft) left_.insert(fill.name.digest);
   }
   fill.writer.reset();
   fill.store.reset();
 }
 
+// The files that lose their names here have their room already, since it is allocated when a writer
+// begins, so they do not grow; they take no more than the budget had for them, and each goes with
+// its fill, the last with this process. The successor's budget does not know of them. Its floor of
+// free disk does: it asks the disk.
 void Fills::let_go_of_store() {
+  letting_go_ = true;
   for (const std::shared_ptr<Fill>& fill : all()) {
     const std::lock_guard lock(fill->writer_mutex);
     if (!fill->writer) continue;
-    try {
-      // What the process that takes over resumes is the old file, so ours must be another.
-      if (!fill->blob) leave_file(fill->file, store_.directory(), fill->writer->size());
-    } catch (const base::IoError& e) {
-      LOG(ERROR) << fill->name.digest.str() << " goes on without its file: " << e.what();
-      fill->lost = true;
+    if (!fill->blob) {
+      fill->writer->discard();
+      fill->lost = has_a_name(fill->file);
+      LOG_IF(ERROR, fill->lost) << fill->name.digest.str() << " goes on without its file, whose "
+                                << "name cannot be removed";
     }
     fill->writer.reset();
     fill->store.reset();
   }
+}
+
+// Of a fill that has let go of a store which is there again, because the process that was to take
+// over has failed. Hashed once more: what is read here was hashed as it came, and not from the
+// disk.
+void Fills::write_again(Fill& fill) {
+  std::shared_ptr<cache::BlobStore> store = store_.get();
+  if (!store || letting_go_) return;
+  const uint64_t size = *fill.progress.size();
+  auto writer = store->write(fill.name.digest, size, fill.name.upstream->name());
+  if (!writer) return;
+  oci::Hasher hasher(fill.name.digest.algorithm());
+  std::string bytes;
+  for (uint64_t block = 0; block < (*writer)->blocks(); ++block) {
+    const uint64_t at = block * cache::kBlockSize;
+    bytes.resize(std::min(cache::kBlockSize, size - at));
+    if (base::read_at(fill.file.get(), at, bytes.data(), bytes.size()) != bytes.size()) break;
+    hasher.update(bytes);
+    (*writer)->write(at, bytes);
+    (*writer)->mark(block);
+  }
+  if (hasher.digest() != fill.name.digest) {
+    (*writer)->discard();
+    return;
+  }
+  fill.store = std::move(store);
+  fill.writer = std::move(*writer);
 }
 
 base::Task<Ending> Fills::store_given(Fill& fill, Worker& worker) {
@@ -390,7 +396,10 @@ base::Task<Ending> Fills::fetch_front(Fill& fill, Worker& worker, Run run) {
     }
     Claim claim = fill.progress.claim(at, at + (fill.by_ranges ? kRangeRun : kFrontReach));
     if (!claim) {
-      co_await fill.progress.changed().wait(ticket);  // a range run is fetching them
+      // A range run is fetching them; it may be waiting for the place of this transfer, which would
+      // be of no use afterwards.
+      run.download.close();
+      co_await fill.progress.changed().wait(ticket);
       continue;
     }
     std::optional<Ending> failed = co_await fetch(fill, run, claim);
@@ -409,7 +418,9 @@ base::Task<Ending> Fills::finish(Fill& fill, Worker& worker, const oci::Digest& 
   fill.progress.verify();
   co_await pool_.run([&] {
     const std::lock_guard lock(fill.writer_mutex);
-    if (fill.writer && !fill.purged) fill.blob = fill.writer->commit();
+    if (fill.purged) return;
+    if (!fill.writer) write_again(fill);
+    if (fill.writer) fill.blob = fill.writer->commit();
   });
   co_return Ending{Outcome::verified, "", ""};
 }
@@ -453,6 +464,7 @@ base::Task<std::optional<Ending>> Fills::fetch(Fill& fill, Run& run, Claim& clai
       continue;
     }
     if (download.ignores_range() && !front) {
+      fill.no_ranges = true;
       co_return Ending{Outcome::unreachable, "the upstream does not answer ranges", ""};
     }
 
@@ -498,6 +510,24 @@ void Fills::store_bytes(Fill& fill, uint64_t offset, std::string_view bytes, oci
   base::crash_point("fill.block_written");
 }
 
+// What a range run is to fetch for a reader; empty if none is to be started now.
+Claim Fills::claim_range(Fill& fill, uint64_t offset, uint64_t end) {
+  const base::TimePoint now = workers_.here().loop.now();
+  base::TimePoint from = fill.ranges_from;
+  if (from > now) return {};
+  // Whole blocks, because only those survive in the block map.
+  const uint64_t block = align_down(offset);
+  const uint64_t begin = block + fill.progress.present(block);
+  const uint64_t limit = std::min(align_down(end + cache::kBlockSize - 1), block + kRangeRun);
+  Claim claim = fill.progress.claim(begin, limit);
+  // Whoever is first tries it for all.
+  if (claim && from != Fill::kAlways &&
+      !fill.ranges_from.compare_exchange_strong(from, now + kRangePause)) {
+    return {};
+  }
+  return claim;
+}
+
 base::Task<void> Fills::fetch_range(std::shared_ptr<Fill> fill, Worker* worker, Claim claim) {
   Run run{Download(*worker, fill->name, stopping_)};
   std::optional<Ending> failed;
@@ -507,11 +537,13 @@ base::Task<void> Fills::fetch_range(std::shared_ptr<Fill> fill, Worker* worker, 
     failed = Ending{Outcome::storage_failed, e.what(), ""};
   }
   if (failed) {
-    // What is missing stays missing: the front run fetches it when it comes there.
-    fill->ranges_failed = true;
+    // What is missing stays missing: the front run fetches it when it comes there, or another range
+    // run after a while.
+    fill->ranges_from = worker->loop.now() + kRangePause;
     LOG(INFO) << fill->name.digest.str() << ": a range from byte " << claim.span().begin
               << " could not be fetched on its own: " << failed->why;
   } else {
+    fill->ranges_from = Fill::kAlways;
     co_await run.download.finish();
   }
 }
@@ -536,20 +568,19 @@ base::Task<uint64_t> Fills::readable(std::shared_ptr<Fill> fill, uint64_t offset
     if (now.bytes > 0 || now.over) co_return now.bytes;
 
     const bool far = offset > progress.front() + kFrontReach && progress.present(offset) == 0;
-    if (far && !now.claimed && !fill->ranges_failed && !stopping_) {
-      // Whole blocks, because only those survive in the block map.
-      const uint64_t block = align_down(offset);
-      const uint64_t begin = block + progress.present(block);
-      const uint64_t limit = std::min(align_down(end + cache::kBlockSize - 1), block + kRangeRun);
-      Claim claim = progress.claim(begin, limit);
+    base::TimePoint until = deadline;
+    if (far && !now.claimed && !fill->no_ranges && !stopping_) {
+      Worker& here = workers_.here();
+      Claim claim = claim_range(*fill, offset, end);
       if (claim) {
         fill->by_ranges = true;
-        Worker& here = workers_.here();
         here.tasks.spawn(fetch_range(fill, &here, std::move(claim)));
+      } else if (const base::TimePoint from = fill->ranges_from; from > here.loop.now()) {
+        until = std::min(deadline, from);
       }
     }
-    const bool woken = co_await progress.changed().wait(ticket, deadline);
-    if (!woken) co_return 0;
+    const bool woken = co_await progress.changed().wait(ticket, until);
+    if (!woken && until == deadline) co_return 0;
   }
 }
 

@@ -14,7 +14,6 @@
 #include <optional>
 #include <string>
 #include <unordered_map>
-#include <unordered_set>
 #include <vector>
 
 #include "base/thread_pool.h"
@@ -46,17 +45,19 @@ struct Fill {
   // Once stored: readers of the fill hold it, and so the store does not evict what they read.
   std::shared_ptr<const cache::Blob> blob;
 
-  // Guarded by writer_mutex. A fill that has lost its writer to another process goes on without:
-  // the bytes go into `file` alone, which is then an unlinked one of its own, and are not kept.
+  // Guarded by writer_mutex. A fill that has let go of the store for another process goes on
+  // without a writer: the bytes go into `file` alone, which has no name any more.
   std::mutex writer_mutex;
   std::shared_ptr<cache::BlobStore> store;  // as long as there is a writer
   std::unique_ptr<cache::BlobWriter> writer;
-  bool lost = false;    // there was no room for a file of its own
+  bool lost = false;    // the file still has its name, so it may be another process's now
   bool purged = false;  // what it brings is not kept, but its readers get it
-  bool ours = false;    // every byte in the file is one that this process wrote
 
-  std::atomic<UrlSet> sources = 0;          // whose bytes are in it
-  std::atomic<bool> ranges_failed = false;  // a range run failed: only the front run fetches now
+  std::atomic<UrlSet> sources = 0;      // whose bytes are in it
+  std::atomic<bool> no_ranges = false;  // the upstream gives none: only the front run fetches
+  // After a range run failed: until then no other is started, and then one, to see how it goes.
+  std::atomic<base::TimePoint> ranges_from = kAlways;
+  static constexpr base::TimePoint kAlways = base::TimePoint::min();
   // Somebody reads it by ranges: the front run asks for no more than it has claimed, so that no
   // byte comes twice.
   std::atomic<bool> by_ranges = false;
@@ -110,9 +111,12 @@ class Fills {
   // reader's loop.
   std::unique_ptr<PassThrough> pass_through(const Joined& joined);
 
-  // Has every fill go on without the store: what is there of it stays behind as a partial blob, and
-  // the fill continues in a file that is not kept. Blocks; not from a loop's thread.
+  // Has every fill go on without the store, in its file, which loses its name: no two processes may
+  // write one file. Those that begin from now on store nothing. Waits for commits under way, which
+  // the disk may make long. Blocks; not from a loop's thread.
   void let_go_of_store();
+  // Undoes that: the store is there again.
+  void use_store() { letting_go_ = false; }
   // Has every fill end as `cancelled`, once its transfer fails (Workers::cancel); partial blobs
   // stay for a resume. Any thread; does not wait.
   void cancel() { stopping_ = true; }
@@ -130,13 +134,16 @@ class Fills {
   base::Task<std::optional<Ending>> open_stored(Fill& fill);
   base::Task<std::optional<Ending>> open_first(Fill& fill, Download& download);
   base::Task<std::optional<Ending>> open_writer(Fill& fill, uint64_t size);
-  std::expected<std::vector<Span>, Ending> begin_storing(Fill& fill, uint64_t size);
+  struct Present;
+  std::expected<Present, Ending> begin_storing(Fill& fill, uint64_t size);
   base::Task<Ending> store_given(Fill& fill, Worker& worker);
   base::Task<Ending> fetch_front(Fill& fill, Worker& worker, Run run);
+  Claim claim_range(Fill& fill, uint64_t offset, uint64_t end);
   base::Task<void> fetch_range(std::shared_ptr<Fill> fill, Worker* worker, Claim claim);
   base::Task<std::optional<Ending>> fetch(Fill& fill, Run& run, Claim& claim);
   void leave(Fill& fill, bool discard);
   void store_bytes(Fill& fill, uint64_t offset, std::string_view bytes, oci::Hasher* hasher);
+  void write_again(Fill& fill);
   base::Task<Ending> finish(Fill& fill, Worker& worker, const oci::Digest& found);
   Ending wrong_bytes(Fill& fill, Worker& worker, const oci::Digest& found);
 
@@ -147,11 +154,10 @@ class Fills {
   // Of blobs that could not be stored, so that nobody is asked for them again only to learn them.
   // Whether there is room by now, the store is asked each time.
   ShortMemory<uint64_t> sizes_;
+  std::atomic<bool> letting_go_ = false;
 
   mutable std::mutex mutex_;
   std::unordered_map<oci::Digest, std::shared_ptr<Fill>> fills_;  // guarded by mutex_
-  // Partial blobs that fills of this process left behind: no crash can have spoilt them.
-  std::unordered_set<oci::Digest> left_;  // guarded by mutex_
 };
 
 }  // namespace proxy

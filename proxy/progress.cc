@@ -12,14 +12,14 @@ uint64_t last_block(uint64_t size) {
   return size == 0 ? 0 : (size - 1) / cache::kBlockSize * cache::kBlockSize;
 }
 
-void Progress::start(uint64_t size, const std::vector<Span>& present) {
+void Progress::start(uint64_t size, const std::vector<Span>& doubtful) {
   {
     const std::lock_guard lock(mutex_);
     CHECK(!size_) << "a fill starts once";
     size_ = size;
-    earlier_ = present;
+    doubtful_ = doubtful;
   }
-  for (const Span& span : present) publish(span);
+  for (const Span& span : doubtful) publish(span);
   changed_.notify();
 }
 
@@ -152,7 +152,7 @@ Progress::Readable Progress::readable(uint64_t offset) const {
   if (result.over && !verified_) return result;
   uint64_t closed = verified_ ? *size_ : last_block(*size_);
   if (!verified_) {
-    for (const Span& span : earlier_) {
+    for (const Span& span : doubtful_) {
       if (span.end > offset) closed = std::min(closed, span.begin);
     }
   }

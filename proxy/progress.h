@@ -78,9 +78,10 @@ class Claim {
 
 class Progress {
  public:
-  // The size is known. `present` is what an earlier process left: unverified bytes that a crash may
-  // have spoilt, so they stay closed to readers until the digest is verified. Once.
-  void start(uint64_t size, const std::vector<Span>& present);
+  // The size is known. `doubtful` bytes are there from before the machine's last start: unverified,
+  // and a power cut may have spoilt them, so they stay closed to readers until the digest is
+  // verified. Once.
+  void start(uint64_t size, const std::vector<Span>& doubtful);
   std::optional<uint64_t> size() const;
 
   // Claims for one run the bytes from `begin` on that nobody has or fetches, up to `limit`. Empty
@@ -131,7 +132,7 @@ class Progress {
   mutable std::mutex mutex_;
   std::optional<uint64_t> size_;         // guarded by mutex_, like all below
   std::map<uint64_t, uint64_t> spans_;   // begin → end; disjoint, never adjacent
-  std::vector<Span> earlier_;            // what start() was given
+  std::vector<Span> doubtful_;           // what start() was given
   std::map<uint64_t, uint64_t> claims_;  // begin → end; disjoint
   bool closed_ = false;
   bool verified_ = false;

@@ -33,7 +33,7 @@ class Purger {
       : pool_(pool), store_(store), fills_(fills) {}
 
   base::Task<Purged> blob(oci::Digest digest);
-  // Every blob that was fetched from the upstream, and every name of its.
+  // Every blob that was fetched from the upstream, be it in part, and every name of its.
   base::Task<Purged> upstream(std::string name);
   // The repository's names, their manifests, and what these refer to, unless a known manifest of
   // another repository refers to it as well. Blobs whose manifest is not known stay.

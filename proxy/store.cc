@@ -11,9 +11,9 @@
 namespace proxy {
 namespace {
 
-constexpr std::chrono::milliseconds kPoll(10);
+constexpr std::chrono::milliseconds kPoll(1);
 // A process that has failed to take over may still be on its way out.
-constexpr int kReopenAttempts = 1000;
+constexpr int kReopenAttempts = 10'000;
 
 }  // namespace
 
@@ -60,17 +60,14 @@ Store::Held Store::held() const {
           std::shared_ptr<cache::References>(open, &open->references)};
 }
 
-void Store::release(const std::function<void()>& let_go) {
+void Store::release() {
   std::shared_ptr<Open> open;
   {
     const std::lock_guard lock(mutex_);
     open.swap(open_);
   }
   // Nobody gets it any more, so the count only falls.
-  while (open.use_count() > 1) {
-    let_go();
-    std::this_thread::sleep_for(kPoll);
-  }
+  while (open.use_count() > 1) std::this_thread::sleep_for(kPoll);
 }
 
 void Store::reopen() {

@@ -5,7 +5,6 @@
 #pragma once
 
 #include <filesystem>
-#include <functional>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -35,9 +34,8 @@ class Store {
   };
   Held held() const;
 
-  // Closes it once nobody uses it any more; `let_go` is called, again and again, to have those stop
-  // who use it for long. Blocks.
-  void release(const std::function<void()>& let_go);
+  // Closes it once nobody uses it any more; the fills have let go of it. Blocks.
+  void release();
   // Opens it again. Blocks; base::IoError.
   void reopen();
 

@@ -94,6 +94,46 @@ TEST_F(BlobWriterTest, ResumesWhatWasAbandoned) {
   }
 }
 
+TEST_F(BlobWriterTest, KnowsWhetherAllItsBlocksAreOfThisBoot) {
+  const auto open_under = [&](const std::string& boot) {
+    open({.root = root(), .capacity = 100 * kMiB, .boot = boot});
+  };
+  const auto write_one = [&](uint64_t block) {
+    auto writer = *store->write(digest_, bytes_.size());
+    const bool of_this_boot = writer->of_this_boot();
+    write_blocks(*writer, bytes_, block, block + 1);
+    return of_this_boot;
+  };
+  open_under("first");
+  EXPECT_TRUE(write_one(0)) << "none is there";
+  EXPECT_TRUE(write_one(1)) << "of this process";
+  open_under("first");
+  EXPECT_TRUE(write_one(2)) << "of another process";
+  open_under("second");
+  EXPECT_FALSE(write_one(3));
+  EXPECT_FALSE(write_one(3));
+  open_under("second");
+  EXPECT_FALSE(write_one(4)) << "some are of the first boot, whoever has added to them";
+}
+
+TEST_F(BlobWriterTest, WhatWasAbandonedIsItsAccountsAndCanBeRemoved) {
+  for (const bool restart : {false, true}) {
+    open();
+    auto writer = *store->write(digest_, bytes_.size(), "upstream");
+    write_blocks(*writer, bytes_, 0, 2);
+    EXPECT_FALSE(store->remove(digest_)) << "it is being written";
+    writer.reset();
+    if (restart) open();
+    EXPECT_EQ(store->blobs_of("upstream"), std::vector<oci::Digest>{digest_}) << restart;
+    EXPECT_EQ(store->stats().accounts["upstream"].bytes, partial_on_disk(bytes_.size()));
+    EXPECT_TRUE(store->remove(digest_));
+    EXPECT_EQ(store->partial_size(digest_), std::nullopt);
+    EXPECT_TRUE(std::filesystem::is_empty(layout.incoming()));
+    EXPECT_EQ(store->stats().accounts["upstream"].bytes, 0U);
+    expect_consistent();
+  }
+}
+
 TEST_F(BlobWriterTest, AWriterWithoutAWholeBlockLeavesNothing) {
   open();
   auto writer = *store->write(digest_, bytes_.size());

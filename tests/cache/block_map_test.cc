@@ -3,6 +3,8 @@
 #include <gtest/gtest.h>
 
 #include "cache/blob_store.h"
+#include "cache/little_endian.h"
+#include "oci/digest.h"
 
 namespace cache {
 namespace {
@@ -41,8 +43,35 @@ TEST(BlockMap, SurvivesTheDisk) {
   }
 }
 
+TEST(BlockMap, RemembersTheBootAndTheAccount) {
+  BlockMap map(3 * kBlockSize, "boot", "upstream");
+  map.mark(1);
+  const auto read = BlockMap::decode(map.encode());
+  ASSERT_TRUE(read);
+  EXPECT_EQ(read->boot(), "boot");
+  EXPECT_EQ(read->account(), "upstream");
+  EXPECT_TRUE(read->has(1));
+  const auto nobodys = BlockMap::decode(BlockMap(5, "boot", std::string(300, 'x')).encode());
+  ASSERT_TRUE(nobodys);
+  EXPECT_EQ(nobodys->account(), "") << "a name that is too long";
+}
+
+TEST(BlockMap, ReadsVersion1AsOfNoBoot) {
+  std::string bytes = "ENTRBMAP";
+  append_u32(bytes, 1);
+  append_u32(bytes, kBlockSize);
+  append_u64(bytes, 3 * kBlockSize);
+  bytes += '\2';
+  bytes += oci::Digest::of(oci::Algorithm::sha256, bytes).bytes();
+  const auto read = BlockMap::decode(bytes);
+  ASSERT_TRUE(read);
+  EXPECT_EQ(read->size(), 3 * kBlockSize);
+  EXPECT_TRUE(read->has(1) && !read->has(0));
+  EXPECT_EQ(read->boot(), "");
+}
+
 TEST(BlockMap, RefusesEveryDamage) {
-  BlockMap map(9 * kBlockSize);
+  BlockMap map(9 * kBlockSize, "boot", "upstream");
   map.mark(3);
   const std::string good = map.encode();
   for (size_t i = 0; i < good.size(); ++i) {

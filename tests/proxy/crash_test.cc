@@ -96,6 +96,30 @@ TEST_P(CrashTest, OfAFill) {
   stop(*edge);
 }
 
+// What the kernel has is as it was written: the client that comes next need not wait for it to be
+// verified.
+using RestartTest = CrashTest;
+INSTANTIATE_TEST_SUITE_P(Steps, RestartTest, ::testing::Values("fill.map_saved"));
+
+TEST_P(RestartTest, WhatWasThereIsServedAtOnce) {
+  const TestBlob blob(random_bytes(20 * kMiB + 7));
+  upstream.serve_blob(blob.path, blob.bytes);
+  std::unique_ptr<test::Process> edge = start(GetParam());
+  EXPECT_FALSE(test::fetch(port, blob.path).complete);
+  ASSERT_EQ(edge->wait(), -SIGKILL) << edge->output();
+
+  upstream.script(blob.path, {test::step::stall("rest")});
+  edge = start();
+  test::FetchOptions options;
+  options.on_progress = [&](uint64_t received) {
+    if (received >= 16 * kMiB) upstream.release("rest");
+    return true;
+  };
+  const test::Fetched after = test::fetch(port, blob.path, options);
+  EXPECT_TRUE(after.complete && after.body == blob.bytes);
+  stop(*edge);
+}
+
 using EvictionCrashTest = CrashTest;
 INSTANTIATE_TEST_SUITE_P(Steps, EvictionCrashTest,
                          ::testing::Values("evict.unindexed", "evict.unlinked"));

@@ -91,6 +91,39 @@ TEST_F(PurgeTest, WhatIsBeingFetchedIsNotKept) {
   wait_stored(1);
 }
 
+TEST_F(PurgeTest, WhatWasFetchedInPartGoesToo) {
+  const TestBlob blob(random_bytes(5 << 20, 9));
+  const auto fetch_in_part = [&] {
+    upstream.serve_blob(blob.path, blob.bytes);
+    upstream.script(blob.path, {test::step::send_upto(3 << 20), test::step::close()});
+    EXPECT_FALSE(get(blob.path).complete);
+    while (inspect(blob.digest.str()).value("state", "") != "partial") std::this_thread::yield();
+  };
+  const auto expect_gone = [&] {
+    EXPECT_EQ(inspect(blob.digest.str()).value("state", ""), "");
+    EXPECT_EQ(edge->stats().reserved_bytes, 0U);
+    EXPECT_TRUE(std::filesystem::is_empty(directory.path() / "cache/incoming"));
+  };
+  EdgeConfig once = config();
+  once.upstreams[0].rounds = 1;
+  for (const json& what : {json{{"digest", blob.digest.str()}}, json{{"upstream", "origin"}}}) {
+    for (const bool restart : {false, true}) {
+      start(once);
+      fetch_in_part();
+      if (restart) {
+        stop();
+        start(once);
+      }
+      const json purged = purge(what);
+      EXPECT_EQ(purged["purged"], 1) << what << restart;
+      EXPECT_EQ(purged["bytes"], blob.bytes.size());
+      expect_gone();
+      EXPECT_EQ(refused(what), 404);
+      stop();
+    }
+  }
+}
+
 TEST_F(PurgeTest, AnUpstreamWithAllOfItsNames) {
   serve_image(one, "1");
   test::FakeUpstream second;

@@ -4,9 +4,12 @@
 #include <gtest/gtest.h>
 #include <sys/stat.h>
 
+#include <atomic>
 #include <future>
+#include <latch>
 
 #include "base/durable_file.h"
+#include "base/fault_point.h"
 #include "tests/proxy/edge_fixture.h"
 #include "tests/support/raw_client.h"
 
@@ -170,23 +173,61 @@ TEST_F(ReloadTest, WithoutTheCacheBlobsArePassedThrough) {
   EXPECT_EQ(client.get(blob.path).headers.get("Cache-Status"), "edge-1; hit");
 }
 
-TEST_F(ReloadTest, AFillWithoutTheCacheServesItsReadersOnly) {
+TEST_F(ReloadTest, AFillGoesOnWithoutTheCacheAndIsKeptIfThatComesBack) {
   using namespace test::step;
   for (const size_t size : {size_t{5'000}, size_t{3} << 20}) {  // in memory, and in a file
     const TestBlob filled(random_bytes(size, static_cast<unsigned>(size)));
     upstream.serve_blob(filled.path, filled.bytes);
-    upstream.script(filled.path, {send_upto(size / 2), stall(filled.path)});
-    start();
-    auto client = std::async(std::launch::async, [&] { return get(filled.path); });
-    upstream.wait_stalled(filled.path);
-    edge->release();
-    upstream.release(filled.path);
-    EXPECT_TRUE(client.get().body == filled.bytes);
-    edge->resume();
-    EXPECT_EQ(edge->stats().blobs, 0U);
-    stop();
-    std::filesystem::remove_all(cache());
+    for (const bool back : {false, true}) {
+      const std::string half = filled.path + (back ? "1" : "2");
+      upstream.script(filled.path, {send_upto(size / 2), stall(half)});
+      start();
+      auto client = std::async(std::launch::async, [&] { return get(filled.path); });
+      upstream.wait_stalled(half);
+      edge->release();
+      EXPECT_TRUE(std::filesystem::is_empty(cache() / "incoming")) << "the other one begins anew";
+      if (back) edge->resume();
+      upstream.release(half);
+      EXPECT_TRUE(client.get().body == filled.bytes);
+      if (back) {
+        wait_stored(1);
+        EXPECT_EQ(get(filled.path).header("Cache-Status"), "edge-1; hit");
+      }
+      stop();
+      std::filesystem::remove_all(cache());
+    }
   }
+}
+
+TEST_F(ReloadTest, ConnectionsAreAcceptedWhileACommitWaitsForTheDisk) {
+  upstream.serve_blob(blob.path, blob.bytes);
+  start();
+  std::atomic<bool> committing = false;
+  std::latch disk(1);
+  const base::InjectedFault slow("fsync", [&](std::string_view path) {
+    if (path.find(blob.digest.hex()) == std::string_view::npos) return 0;
+    committing = true;
+    committing.notify_all();
+    disk.wait();
+    return 0;
+  });
+  EXPECT_EQ(get(blob.path).body, blob.bytes);
+  committing.wait(false);
+  auto release = std::async(std::launch::async, [&] { edge->release(); });
+  // Once nothing new is stored, the edge is about to let go.
+  std::string status;
+  for (unsigned i = 0; status != "edge-1; fwd=uri-miss"; ++i) {
+    const TestBlob other(random_bytes(100, i));
+    upstream.serve_blob(other.path, other.bytes);
+    test::RawClient client(edge->port());
+    const test::RawResponse answer = client.get(other.path);
+    EXPECT_EQ(answer.body, other.bytes);
+    status = answer.headers.get("Cache-Status").value_or("");
+  }
+  disk.count_down();
+  release.get();
+  edge->resume();
+  EXPECT_EQ(get(blob.path).header("Cache-Status"), "edge-1; hit");
 }
 
 TEST_F(ReloadTest, LoadBalancersHearOfTheEnd) {

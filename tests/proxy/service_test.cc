@@ -251,7 +251,7 @@ TEST_F(TakeoverTest, LetsAHitEnd) {
   EXPECT_EQ(process_->wait(), 0) << process_->output();
 }
 
-TEST_F(TakeoverTest, LetsAFillEndAndResumesItToo) {
+TEST_F(TakeoverTest, LetsAFillEnd) {
   using namespace test::step;
   upstream_.script(blob_.path, {send_upto(blob_.bytes.size() / 2), stall("half")});
   start_old();
@@ -263,6 +263,7 @@ TEST_F(TakeoverTest, LetsAFillEndAndResumesItToo) {
     if (in_cache != std::filesystem::directory_iterator()) break;
   }
   take_over();
+  EXPECT_TRUE(std::filesystem::is_empty(dir_.path() / "cache/incoming"));
   upstream_.release("half");
   const test::Fetched answer = client.get();
   EXPECT_TRUE(answer.complete);

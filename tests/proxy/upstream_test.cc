@@ -1,10 +1,15 @@
 // An edge and upstreams in trouble: failover, ejection, throttling, limits and what is remembered.
+#include <fcntl.h>
 #include <gmock/gmock.h>
 
 #include <atomic>
+#include <future>
+#include <stop_token>
 #include <thread>
 
+#include "base/durable_file.h"
 #include "tests/proxy/edge_fixture.h"
+#include "tests/support/raw_client.h"
 
 namespace proxy {
 namespace {
@@ -75,6 +80,45 @@ TEST_F(UpstreamTest, WhatAFillLeftBehindIsReadAtOnceByTheNext) {
   EXPECT_TRUE(answer.complete && answer.body == blob.bytes);
   EXPECT_TRUE(released);
   EXPECT_LE(upstream.bytes_sent(blob.path), blob.bytes.size() + kMiB);
+}
+
+TEST_F(UpstreamTest, WhatAFormerProcessLeftIsReadAtOnceUnlessTheMachineWasStartedSince) {
+  const TestBlob blob = serve(random_bytes(8 * kMiB));
+  EdgeConfig config = manual();
+  config.upstreams[0].rounds = 1;
+  config.cache.boot = "first";
+  EdgeConfig again = config;
+  EdgeConfig after_a_power_cut = config;
+  after_a_power_cut.cache.boot = "second";
+
+  upstream.script(blob.path, {step::send_upto(3 * kMiB + 100), step::close()});
+  start(std::move(config));
+  EXPECT_FALSE(get(blob.path).complete);
+  stop();
+  upstream.script(blob.path, {step::stall("rest"), step::send_upto(2 * kMiB), step::close()});
+  start(std::move(again));
+  bool released = false;
+  test::FetchOptions options;
+  options.on_progress = [&](uint64_t received) {
+    if (received >= 3 * kMiB && !std::exchange(released, true)) upstream.release("rest");
+    return true;
+  };
+  EXPECT_FALSE(test::fetch(edge->port(), blob.path, options).complete);
+  EXPECT_TRUE(released);
+  stop();
+
+  // The power cut took a block that the map names.
+  const auto partial = std::filesystem::directory_iterator(directory.path() / "cache/incoming");
+  for (const auto& file : partial) {
+    if (file.file_size() != blob.bytes.size()) continue;
+    const base::UniqueFd fd = base::open_file(file.path(), O_WRONLY);
+    base::write_at(fd.get(), kMiB + 5, std::string(1000, '\0'));
+  }
+  start(std::move(after_a_power_cut));
+  const test::Fetched spoilt = get(blob.path);
+  EXPECT_FALSE(spoilt.complete);
+  EXPECT_EQ(spoilt.body, "") << "nothing of it was given to anybody";
+  EXPECT_TRUE(get(blob.path).body == blob.bytes);
 }
 
 TEST_F(UpstreamTest, DeadUrlIsLeftOutAndReturnsWhenTheCheckFindsItWell) {
@@ -200,6 +244,58 @@ TEST_F(UpstreamTest, RequestsBeyondTheLimitWaitAndBeyondTheQueueAreTurnedAway) {
   upstream.release("slow");
   for (std::thread* thread : {&first, &other, &third}) thread->join();
   EXPECT_EQ(turned_away, 1);
+}
+
+TEST_F(UpstreamTest, AFrontThatWaitsForARangeTakesNoSlot) {
+  const TestBlob blob = serve(random_bytes(24 * kMiB));
+  const TestBlob other = serve("other");
+  upstream.script(blob.path, {step::send_upto(kMiB), step::stall("front")});
+  upstream.script(blob.path, {step::stall("range")});
+  EdgeConfig config = manual();
+  config.upstreams[0].max_requests = 2;
+  start(std::move(config));
+  std::thread whole([&] { EXPECT_TRUE(get(blob.path).body == blob.bytes); });
+  upstream.wait_stalled("front");
+  const std::string range = "bytes=" + std::to_string(16 * kMiB) + "-" + std::to_string(17 * kMiB);
+  std::thread part([&] { EXPECT_EQ(get(blob.path, range).body.size(), kMiB + 1); });
+  upstream.wait_stalled("range");
+  upstream.release("front");
+  test::RawClient client(edge->port());
+  client.send("GET " + other.path + " HTTP/1.1\r\nHost: h\r\n\r\n");
+  const bool answered = client.readable(30'000);
+  EXPECT_TRUE(answered);
+  upstream.release("range");
+  EXPECT_EQ(client.response().body, other.bytes);
+  whole.join();
+  part.join();
+}
+
+TEST_F(UpstreamTest, ARangeThatCouldNotBeFetchedIsTriedAgainAfterAWhile) {
+  const TestBlob blob = serve(random_bytes(24 * kMiB));
+  upstream.script(blob.path, {step::send_upto(kMiB), step::stall("front")});
+  upstream.script(blob.path, {step::respond(503)});
+  EdgeConfig config = manual();
+  config.upstreams[0].rounds = 1;
+  config.upstreams[0].client.first_byte_timeout = std::chrono::hours(1000);
+  config.upstreams[0].client.stall_timeout = std::chrono::hours(1000);
+  start(std::move(config));
+  const uint64_t begin = 16 * kMiB + 5;
+  auto lazy = std::async(std::launch::async, [&] {
+    return get(blob.path, "bytes=" + std::to_string(begin) + "-" + std::to_string(begin + 99));
+  });
+  upstream.wait_for_requests(2);
+  std::jthread time([&](const std::stop_token& stop) {
+    while (!stop.stop_requested()) {
+      clock.advance(std::chrono::milliseconds(100));
+      std::this_thread::yield();
+    }
+  });
+  EXPECT_NO_THROW(upstream.wait_for_requests(3));
+  time.request_stop();
+  time.join();
+  if (HasFailure()) upstream.release("front");  // what it would have to wait for
+  EXPECT_EQ(lazy.get().body, blob.bytes.substr(begin, 100));
+  upstream.release("front");
 }
 
 TEST_F(UpstreamTest, NobodyWaitsForASlotForEver) {
