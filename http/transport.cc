@@ -30,11 +30,10 @@ constexpr uint64_t kResidencyStep = 128 << 10;
 // File bytes in user space while TLS encrypts them; four records.
 constexpr size_t kTlsFileBuffer = 64 << 10;
 constexpr size_t kTlsRecord = 16 << 10;
-// So many encrypted bytes may wait in the kernel to be sent; those on their way do not count. By
-// itself it takes up to 4 MiB for a client that has stopped reading, all of it memory, and what
-// another stream of HTTP/2 sends comes after them. Less makes more turns for the same bytes.
-// Without TLS there is no such limit: what waits is mostly the page cache's.
-constexpr int kTlsUnsent = 512 << 10;
+// Of HTTP/2 so many bytes may wait in the kernel to be sent; those on their way do not count. By
+// itself it takes up to 4 MiB, and what another stream sends comes after them. Less makes more
+// turns for the same bytes, which HTTP/1.1 is spared: it has one response at a time.
+constexpr int kHttp2Unsent = 512 << 10;
 constexpr std::chrono::milliseconds kOtherWaits(10);
 // Sent at once where all connections together have a limit, so that they take turns.
 constexpr uint64_t kSharedStep = 64 << 10;
@@ -226,7 +225,6 @@ class TlsTransport : public Transport {
       throw ConnectionError("TLS: " + openssl_error());
     }
     SSL_set_accept_state(ssl_.get());
-    setsockopt(socket_.get(), IPPROTO_TCP, TCP_NOTSENT_LOWAT, &kTlsUnsent, sizeof kTlsUnsent);
   }
 
   base::Task<void> handshake(Peer& peer, base::TimePoint deadline) override {
@@ -239,6 +237,9 @@ class TlsTransport : public Transport {
       co_await wait(attempt.want, deadline);
     }
     peer.tls = true;
+    if (protocol() == "h2") {
+      setsockopt(socket_.get(), IPPROTO_TCP, TCP_NOTSENT_LOWAT, &kHttp2Unsent, sizeof kHttp2Unsent);
+    }
     X509* certificate = SSL_get0_peer_certificate(ssl_.get());
     if (certificate != nullptr && SSL_get_verify_result(ssl_.get()) == X509_V_OK) {
       describe_certificate(certificate, peer);

@@ -110,6 +110,16 @@ base::Task<std::string_view> PassThrough::fetch(uint64_t at, uint64_t end) {
 
 // Has a transfer open that stands where the span begins. It may bring more than the span, or less.
 base::Task<std::optional<Ending>> PassThrough::open_transfer(Span span) {
+  if (!slot_) {
+    Upstream& upstream = *fill_->name.upstream;
+    const base::TimePoint deadline =
+        base::EventLoop::current()->after(upstream.config().queue_timeout);
+    std::optional<Slot> slot = co_await upstream.passing_slots().take(deadline);
+    if (!slot) {
+      co_return Ending{Outcome::busy, upstream.name() + ": too many are being passed through", ""};
+    }
+    slot_ = std::move(slot);
+  }
   if (download_.is_open() && (at_ != span.begin || at_ == download_.end())) co_await end_transfer();
   at_ = span.begin;
   std::optional<Ending> failed = co_await download_.open(span, size_);

@@ -19,6 +19,7 @@
 #include "http/content.h"
 #include "proxy/download.h"
 #include "proxy/fill.h"
+#include "proxy/request_slots.h"
 
 namespace proxy {
 
@@ -48,9 +49,10 @@ class PassThrough : public http::ContentSource {
   const uint64_t closed_;  // where the last block begins
   bool file_good_;         // there is one, and it can be read
   Download download_;
-  uint64_t at_ = 0;         // where its transfer stands, if one is open
-  std::string from_file_;   // what next() read there
-  std::string last_block_;  // once the digest is right
+  uint64_t at_ = 0;           // where its transfer stands, if one is open
+  std::string from_file_;     // what next() read there
+  std::string last_block_;    // once the digest is right
+  std::optional<Slot> slot_;  // among those who are passed through
 };
 
 }  // namespace proxy

@@ -35,6 +35,8 @@ nlohmann::json upstream_json(const UpstreamStatus& upstream, const cache::StoreS
                       {"held_bytes", held.bytes},
                       {"requests_in_flight", upstream.requests.in_flight},
                       {"requests_waiting", upstream.requests.waiting},
+                      {"passed_in_flight", upstream.passed.in_flight},
+                      {"passed_waiting", upstream.passed.waiting},
                       {"urls", nlohmann::json::array()}};
   if (held.quota) json["quota_bytes"] = *held.quota;
   for (const UrlStatus& url : upstream.urls) json["urls"].push_back(url_json(url));

@@ -1,5 +1,6 @@
 #include "proxy/upstream.h"
 
+#include <algorithm>
 #include <chrono>
 
 namespace proxy {
@@ -19,6 +20,7 @@ Upstream::Upstream(UpstreamConfig config)
       health_(config_),
       retries_(config_.retry_percent, config_.retry_floor),
       slots_(config_.max_requests, config_.max_queue),
+      passing_slots_(std::max<size_t>(1, config_.max_requests / 2), config_.max_queue),
       absent_(config_.absent_lifetime, kMostAbsent),
       suspects_(kSuspicion, kMostSuspects) {}
 
@@ -46,7 +48,8 @@ void Upstream::suspect(const oci::Digest& digest, UrlSet urls, base::TimePoint n
 }
 
 UpstreamStatus Upstream::status(base::TimePoint now) const {
-  return {config_.name, health_.status(now), slots_.counts(), retries_.counts()};
+  return {config_.name, health_.status(now), slots_.counts(), passing_slots_.counts(),
+          retries_.counts()};
 }
 
 }  // namespace proxy

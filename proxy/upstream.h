@@ -36,6 +36,7 @@ struct UpstreamStatus {
   std::string name;
   std::vector<UrlStatus> urls;
   RequestSlots::Counts requests;
+  RequestSlots::Counts passed;  // of those, for clients that are passed through
   RetryBudget::Counts retries;
 };
 
@@ -49,6 +50,9 @@ class Upstream {
   Health& health() { return health_; }
   RetryBudget& retries() { return retries_; }
   RequestSlots& slots() { return slots_; }
+  // Of those, for clients that are passed through, who may be as slow as they like: half, so that
+  // they never take them all from fills.
+  RequestSlots& passing_slots() { return passing_slots_; }
   Tokens& tokens() { return tokens_; }
 
   // Whether this URL has asked for user name and password themselves, not for a token.
@@ -70,7 +74,10 @@ class Upstream {
   void suspect(const oci::Digest& digest, UrlSet urls, base::TimePoint now);
 
   // The program ends: nobody waits for a slot any more.
-  void stop() { slots_.stop(); }
+  void stop() {
+    slots_.stop();
+    passing_slots_.stop();
+  }
 
   UpstreamStatus status(base::TimePoint now) const;
 
@@ -79,6 +86,7 @@ class Upstream {
   Health health_;
   RetryBudget retries_;
   RequestSlots slots_;
+  RequestSlots passing_slots_;
   Tokens tokens_;
   std::atomic<UrlSet> wants_basic_ = 0;
   ShortMemory<std::monostate> absent_;

@@ -131,6 +131,7 @@ UpstreamConfig read_upstream(const base::Section& section) {
   if (client.certificate.empty() != client.key.empty()) {
     section.fail("certificate", "certificate and key together");
   }
+  client.max_connections = config.max_requests;  // who waits does so for a slot
   client.http2 = section.boolean("http2", client.http2);
   client.connect_timeout = section.duration("connect_timeout", client.connect_timeout);
   client.first_byte_timeout = section.duration("first_byte_timeout", client.first_byte_timeout);

@@ -1,6 +1,7 @@
 // What the store cannot take: served all the same, verified, at one request for each client.
 #include <atomic>
 #include <cerrno>
+#include <nlohmann/json.hpp>
 #include <thread>
 
 #include "base/fault_point.h"
@@ -125,6 +126,36 @@ TEST_F(PassThroughTest, AskedWhetherItChangedItSendsNothing) {
   options.headers.set("If-None-Match", "\"" + blob.digest.str() + "\"");
   EXPECT_EQ(test::fetch(edge->port(), blob.path, options).status, 304);
   EXPECT_TRUE(get(blob.path).body == blob.bytes);
+}
+
+// Clients that are passed through are as slow as they like. Of two requests they have one.
+TEST_F(EdgeTest, WhoIsPassedThroughLeavesRequestsToFills) {
+  const TestBlob large(random_bytes(3 * kMiB));
+  const TestBlob small(random_bytes(1000));
+  upstream.serve_blob(large.path, large.bytes);
+  upstream.serve_blob(small.path, small.bytes);
+  upstream.script(large.path, {test::step::send_upto(kMiB), test::step::stall("slow")});
+  EdgeConfig few = config();
+  few.cache.capacity = 2 * kMiB;
+  few.upstreams[0].max_requests = 2;
+  few.admin.address = "127.0.0.1:0";
+  few.admin.token = "the-token";
+  start(std::move(few));
+  const auto passed_waiting = [&] {
+    test::FetchOptions options;
+    options.headers.set("Authorization", "Bearer the-token");
+    const auto stats =
+        nlohmann::json::parse(test::fetch(edge->admin_port(), "/stats", options).body);
+    return stats.at("upstreams").at(0).at("passed_waiting").get<int>();
+  };
+  std::thread one([&] { EXPECT_TRUE(get(large.path).body == large.bytes); });
+  upstream.wait_stalled("slow");
+  std::thread other([&] { EXPECT_TRUE(get(large.path).body == large.bytes); });
+  while (passed_waiting() < 1) std::this_thread::yield();
+  EXPECT_EQ(get(small.path).body, small.bytes);
+  upstream.release("slow");
+  one.join();
+  other.join();
 }
 
 // Whatever the reason: a request for each client, as long as it lasts, and no longer.

@@ -184,6 +184,7 @@ TEST_F(ReloadTest, AFillGoesOnWithoutTheCacheAndIsKeptIfThatComesBack) {
       start();
       auto client = std::async(std::launch::async, [&] { return get(filled.path); });
       upstream.wait_stalled(half);
+      while (edge->stats().reserved_bytes == 0) std::this_thread::yield();  // it has begun to store
       edge->release();
       EXPECT_TRUE(std::filesystem::is_empty(cache() / "incoming")) << "the other one begins anew";
       if (back) edge->resume();
