@@ -15,21 +15,23 @@ int64_t seconds(base::Duration duration) {
   return std::chrono::duration_cast<std::chrono::seconds>(duration).count();
 }
 
-// Pool. The bytes of a blob that is small enough to be a document.
-std::shared_ptr<const std::string> read_blob(const Store& store, const oci::Digest& digest) {
-  const std::shared_ptr<const cache::Blob> blob = store.open(digest);
-  if (!blob || blob->size() > kMaxDocument) return nullptr;
-  if (const auto inside = blob->bytes()) return std::make_shared<const std::string>(*inside);
-  std::string bytes(blob->size(), '\0');
+// Pool. The blob, if it is small enough to be a document.
+std::shared_ptr<const cache::Blob> open_blob(const Store& store, const oci::Digest& digest) {
+  std::shared_ptr<const cache::Blob> blob = store.open(digest);
+  if (blob && blob->size() > kMaxDocument) return nullptr;
+  return blob;
+}
+
+// Pool. All of its file; nullopt if it cannot be read.
+std::optional<std::string> read_file(const cache::Blob& blob) {
+  std::string bytes(blob.size(), '\0');
   try {
-    if (base::read_at(blob->fd(), 0, bytes.data(), bytes.size()) == bytes.size()) {
-      return std::make_shared<const std::string>(std::move(bytes));
-    }
+    if (base::read_at(blob.fd(), 0, bytes.data(), bytes.size()) == bytes.size()) return bytes;
+    LOG(ERROR) << "a document's file is too short";
   } catch (const base::IoError& e) {
-    LOG(ERROR) << digest.str() << " cannot be read: " << e.what();
+    LOG(ERROR) << "a document cannot be read: " << e.what();
   }
-  store.report_bad(digest, *blob);
-  return nullptr;
+  return std::nullopt;
 }
 
 std::string sentence(const Ending& ending) {
@@ -44,12 +46,19 @@ std::string sentence(const Ending& ending) {
       return "the upstream refuses this cache's request";
     case Outcome::digest_mismatch:
       return "the upstream's answer does not match its digest";
+    case Outcome::storage_failed:
+      return "the upstream's answer cannot be stored here";
     default:
       return "the upstream does not answer";
   }
 }
 
 }  // namespace
+
+std::optional<std::string_view> Document::bytes() const {
+  if (blob) return blob->bytes();
+  return *unkept;
+}
 
 // ---- what is kept ---------------------------------------------------------------------------
 
@@ -60,9 +69,9 @@ std::optional<Documents::Kept> Documents::look_up(const DocumentName& name) cons
     if (!references) return std::nullopt;
     std::optional<cache::Reference> reference = references->find(name.key());
     if (!reference) return std::nullopt;
-    std::shared_ptr<const std::string> bytes = read_blob(store_, reference->digest);
+    std::shared_ptr<const cache::Blob> blob = open_blob(store_, reference->digest);
     const int64_t age = unix_time_() - reference->validated_at;
-    return Kept{std::move(*reference), std::move(bytes), age};
+    return Kept{std::move(*reference), std::move(blob), age};
   } catch (const base::IoError& e) {
     LOG(ERROR) << name.key() << " cannot be looked up, so the upstream is asked: " << e.what();
     return std::nullopt;
@@ -71,19 +80,19 @@ std::optional<Documents::Kept> Documents::look_up(const DocumentName& name) cons
 
 // What was validated in the future was so before the wall clock was put back: nobody knows when.
 bool Documents::fresh(const DocumentName& name, const Kept& kept) {
-  if (!kept.bytes) return false;
+  if (!kept.blob) return false;
   if (name.digest()) return true;
   return kept.age >= 0 && kept.age < seconds(name.upstream->config().image.tag_lifetime);
 }
 
 bool Documents::stale_allowed(const DocumentName& name, const Kept& kept) {
   const ImagesConfig& config = name.upstream->config().image;
-  return kept.bytes && kept.age < seconds(config.tag_lifetime) + seconds(config.stale_if_error);
+  return kept.blob && kept.age < seconds(config.tag_lifetime) + seconds(config.stale_if_error);
 }
 
 Document Documents::stale(Kept kept, std::string why) {
   return {.reference = std::move(kept.reference),
-          .bytes = std::move(kept.bytes),
+          .blob = std::move(kept.blob),
           .from = Document::From::stale,
           .age = std::max<int64_t>(0, kept.age),
           .why = std::move(why)};
@@ -121,7 +130,7 @@ base::Task<Documents::Result> Documents::get(DocumentName name) {
   std::optional<Kept> kept = co_await pool_.run([&] { return look_up(name); });
   if (kept && fresh(name, *kept)) {
     co_return Document{.reference = std::move(kept->reference),
-                       .bytes = std::move(kept->bytes),
+                       .blob = std::move(kept->blob),
                        .age = std::max<int64_t>(0, kept->age)};
   }
   const ImagesConfig& config = name.upstream->config().image;
@@ -214,10 +223,10 @@ base::Task<Documents::Result> Documents::ask(DocumentName name, Worker& worker) 
   std::optional<Kept> kept = co_await pool_.run([&] { return look_up(name); });
   if (kept && fresh(name, *kept)) {
     co_return Document{.reference = std::move(kept->reference),
-                       .bytes = std::move(kept->bytes),
+                       .blob = std::move(kept->blob),
                        .age = std::max<int64_t>(0, kept->age)};
   }
-  if (kept && kept->bytes) co_return co_await ask_again(name, worker, std::move(*kept));
+  if (kept && kept->blob) co_return co_await ask_again(name, worker, std::move(*kept));
   if (name.upstream->known_absent(name.key(), worker.loop.now())) {
     co_return Ending{Outcome::absent, name.upstream->name() + " said so a moment ago", ""};
   }
@@ -249,7 +258,7 @@ base::Task<Documents::Result> Documents::ask_again(DocumentName name, Worker& wo
       // Moved. Where it leads now may have been pulled by its digest.
       const auto moved = DocumentName::manifest(name.upstream, name.repository, *now);
       std::optional<Kept> there = co_await pool_.run([&] { return look_up(moved); });
-      if (there && there->bytes) co_return co_await confirm(name, std::move(*there));
+      if (there && there->blob) co_return co_await confirm(name, std::move(*there));
     }
   }
   std::variant<Fetched, Unchanged, Ending> answer =
@@ -267,7 +276,7 @@ base::Task<Documents::Result> Documents::confirm(DocumentName name, Kept kept) {
   kept.reference.validated_at = unix_time_();
   co_await remember(name, kept.reference);
   co_return Document{.reference = std::move(kept.reference),
-                     .bytes = std::move(kept.bytes),
+                     .blob = std::move(kept.blob),
                      .from = Document::From::revalidated};
 }
 
@@ -275,21 +284,59 @@ base::Task<Documents::Result> Documents::confirm(DocumentName name, Kept kept) {
 // because who learnt the digest from the tag asks by digest next.
 base::Task<Documents::Result> Documents::keep(DocumentName name, Fetched fetched) {
   const oci::Digest& digest = fetched.reference.digest;
-  const Ending stored =
+  std::variant<std::shared_ptr<const cache::Blob>, Ending> stored =
       co_await fills_.keep({name.upstream, name.repository, digest, name.cdn_loop}, fetched.bytes);
   fetched.reference.validated_at = unix_time_();
-  if (stored.outcome == Outcome::verified) {
-    if (name.kind == DocumentName::Kind::manifest && !name.digest()) {
-      co_await remember(DocumentName::manifest(name.upstream, name.repository, digest),
-                        fetched.reference);
-    }
-    co_await remember(name, fetched.reference);
-  } else {
-    LOG(WARNING) << name.key() << " is served but not kept: " << stored.why;
+  Document document{.reference = std::move(fetched.reference), .from = Document::From::miss};
+  if (const auto* ending = std::get_if<Ending>(&stored)) {
+    LOG(WARNING) << name.key() << " is served but not kept: " << ending->why;
+    document.unkept = in_memory(std::move(fetched.bytes));
+    if (document.unkept) co_return document;
+    co_return Ending{Outcome::storage_failed, "too much is served that cannot be kept", ""};
   }
-  co_return Document{.reference = std::move(fetched.reference),
-                     .bytes = std::move(fetched.bytes),
-                     .from = Document::From::miss};
+  document.blob = std::get<std::shared_ptr<const cache::Blob>>(std::move(stored));
+  if (name.kind == DocumentName::Kind::manifest && !name.digest()) {
+    co_await remember(
+        DocumentName::manifest(name.upstream, name.repository, document.reference.digest),
+        document.reference);
+  }
+  co_await remember(name, document.reference);
+  co_return document;
+}
+
+// The same bytes, counted until the last one lets go of them; nullptr if they would be too many.
+std::shared_ptr<const std::string> Documents::in_memory(std::shared_ptr<const std::string> bytes) {
+  const uint64_t size = bytes->size();
+  if (unkept_.fetch_add(size) + size > kMostUnkept) {
+    unkept_ -= size;
+    return nullptr;
+  }
+  const std::string* held = bytes.get();
+  return {held, [this, bytes = std::move(bytes), size](const std::string*) { unkept_ -= size; }};
+}
+
+// ---- reading --------------------------------------------------------------------------------
+
+base::Task<std::variant<std::string, Ending>> Documents::read(DocumentName name,
+                                                              Document document) {
+  for (bool again = false;; again = true) {
+    if (const auto bytes = document.bytes()) co_return std::string(*bytes);
+    std::optional<std::string> text = co_await pool_.run([&] { return read_file(*document.blob); });
+    if (text) co_return std::move(*text);
+    if (again) co_return Ending{Outcome::storage_failed, name.key() + " cannot be read", ""};
+    Result other = co_await replace(name, std::move(document));
+    if (auto* ending = std::get_if<Ending>(&other)) co_return std::move(*ending);
+    document = std::get<Document>(std::move(other));
+  }
+}
+
+base::Task<std::variant<Document, Ending>> Documents::replace(DocumentName name, Document bad) {
+  const oci::Digest digest = bad.reference.digest;
+  co_await pool_.run([&] { store_.report_bad(digest, *bad.blob); });
+  bad.blob.reset();
+  // A tag may have moved; the manifest that was begun is the one to end.
+  if (name.kind == DocumentName::Kind::manifest) name.reference = digest.str();
+  co_return co_await get(std::move(name));
 }
 
 }  // namespace proxy

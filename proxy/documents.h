@@ -7,9 +7,12 @@
 // `stale_if_error`. (RFC 9111 §4.2, §4.3; RFC 5861 §4)
 //
 // However many ask for one name, the upstream is asked once at a time. Bytes are blobs in the
-// store, so they count in its budget and may be evicted; what names lead to is in the References.
+// store, so they count in its budget and may be evicted, and who serves them reads them there; what
+// names lead to is in the References. In memory are the bytes of what the store could not take, and
+// no more of those than kMostUnkept.
 #pragma once
 
+#include <atomic>
 #include <functional>
 #include <memory>
 #include <mutex>
@@ -28,6 +31,10 @@
 
 namespace proxy {
 
+// Bytes of documents that are served although the store could not take them, all together. When
+// there are more, clients get 503 until others are done.
+inline constexpr uint64_t kMostUnkept = 64 << 20;
+
 // A document to serve.
 struct Document {
   enum class From {
@@ -37,11 +44,16 @@ struct Document {
     stale,        // kept, because the upstream had no word: see `why`
   };
   cache::Reference reference;
-  std::shared_ptr<const std::string> bytes;
+  std::shared_ptr<const cache::Blob> blob;    // one of these: as the store has it,
+  std::shared_ptr<const std::string> unkept;  // or its bytes, if the store could not take them
   From from = From::hit;
   int64_t age = 0;         // seconds since the upstream's word
   bool collapsed = false;  // another request asked the upstream
   std::string why;         // of `stale`, a sentence for people
+
+  uint64_t size() const { return blob ? blob->size() : unkept->size(); }
+  // nullopt: they are in the blob's file.
+  std::optional<std::string_view> bytes() const;
 };
 
 // Thread-safe. The workers are stopped, and with them every question, before it is destroyed.
@@ -60,6 +72,11 @@ class Documents {
   // The document, or why there is none: absent, refused, throttled, busy, unreachable,
   // digest_mismatch, storage_failed, cancelled.
   base::Task<std::variant<Document, Ending>> get(DocumentName name);
+  // All of the document's bytes, for who looks into it.
+  base::Task<std::variant<std::string, Ending>> read(DocumentName name, Document document);
+  // The document's blob cannot be read: it is dropped, and fetched again. What comes may be another
+  // document, of a list.
+  base::Task<std::variant<Document, Ending>> replace(DocumentName name, Document bad);
 
  private:
   using Result = std::variant<Document, Ending>;
@@ -73,10 +90,10 @@ class Documents {
     std::optional<Result> result;  // guarded by mutex
   };
 
-  // What is kept under a name; `bytes` are null if they were evicted.
+  // What is kept under a name; the blob is null if it was evicted.
   struct Kept {
     cache::Reference reference;
-    std::shared_ptr<const std::string> bytes;
+    std::shared_ptr<const cache::Blob> blob;
     int64_t age = 0;
   };
 
@@ -97,6 +114,7 @@ class Documents {
   base::Task<Result> ask_again(DocumentName name, Worker& worker, Kept kept);
   base::Task<Result> confirm(DocumentName name, Kept kept);
   base::Task<Result> keep(DocumentName name, Fetched fetched);
+  std::shared_ptr<const std::string> in_memory(std::shared_ptr<const std::string> bytes);
   base::Task<void> forget(DocumentName name);
   base::Task<void> remember(DocumentName name, cache::Reference reference);
   base::Task<std::optional<Result>> wait(std::shared_ptr<Question> question,
@@ -107,6 +125,7 @@ class Documents {
   Store& store_;
   Fills& fills_;
   const UnixTime unix_time_;
+  std::atomic<uint64_t> unkept_ = 0;  // bytes of what is served from memory
 
   std::mutex mutex_;
   std::unordered_map<std::string, std::shared_ptr<Question>> questions_;  // guarded by mutex_

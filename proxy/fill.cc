@@ -117,13 +117,18 @@ base::Task<Ending> Fills::ended(std::shared_ptr<Fill> fill) {
   }
 }
 
-base::Task<Ending> Fills::keep(BlobName name, std::shared_ptr<const std::string> bytes) {
+base::Task<std::variant<std::shared_ptr<const cache::Blob>, Ending>> Fills::keep(
+    BlobName name, std::shared_ptr<const std::string> bytes) {
   while (true) {
     const Joined joined = join(name, false, bytes);
     Ending ending = co_await ended(joined.fill);
+    if (joined.fill->blob) co_return joined.fill->blob;
+    if (ending.outcome == Outcome::verified) {
+      co_return Ending{Outcome::no_space, "it was purged, or another process has the cache now",
+                       ""};
+    }
     // Another's fill of this digest may have failed where ours will not.
-    if (joined.fill->given || ending.outcome == Outcome::verified) co_return ending;
-    if (ending.outcome == Outcome::cancelled) co_return ending;
+    if (joined.fill->given || ending.outcome == Outcome::cancelled) co_return ending;
   }
 }
 
