@@ -67,7 +67,7 @@ std::optional<Documents::Kept> Documents::look_up(const DocumentName& name) cons
   try {
     const std::shared_ptr<cache::References> references = store_.references();
     if (!references) return std::nullopt;
-    std::optional<cache::Reference> reference = references->find(name.key());
+    std::optional<cache::Reference> reference = references->use(name.key(), unix_time_());
     if (!reference) return std::nullopt;
     std::shared_ptr<const cache::Blob> blob = open_blob(store_, reference->digest);
     const int64_t age = unix_time_() - reference->validated_at;
@@ -295,6 +295,7 @@ base::Task<Documents::Result> Documents::keep(DocumentName name, Fetched fetched
     co_return Ending{Outcome::storage_failed, "too much is served that cannot be kept", ""};
   }
   document.blob = std::get<std::shared_ptr<const cache::Blob>>(std::move(stored));
+  if (!name.worth_remembering()) co_return document;
   if (name.kind == DocumentName::Kind::manifest && !name.digest()) {
     co_await remember(
         DocumentName::manifest(name.upstream, name.repository, document.reference.digest),
