@@ -205,7 +205,9 @@ base::Task<void> Documents::run(std::shared_ptr<Question> question, DocumentName
     result = Ending{Outcome::storage_failed, e.what(), ""};
   }
   if (const auto* ending = std::get_if<Ending>(&result)) {
-    LOG_IF(WARNING, ending->outcome != Outcome::absent) << name.key() << ": " << ending->why;
+    const bool no = ending->outcome == Outcome::absent || ending->outcome == Outcome::refused;
+    LOG_IF(WARNING, !no) << name.key() << ": " << ending->why;
+    name.upstream->remember_no(name.target(), name.cdn_loop, *ending, worker->loop.now());
   }
   {
     const std::lock_guard lock(mutex_);
@@ -226,10 +228,10 @@ base::Task<Documents::Result> Documents::ask(DocumentName name, Worker& worker) 
                        .blob = std::move(kept->blob),
                        .age = std::max<int64_t>(0, kept->age)};
   }
+  std::optional<Ending> no =
+      name.upstream->known_no(name.target(), name.cdn_loop, worker.loop.now());
+  if (no) co_return std::move(*no);
   if (kept && kept->blob) co_return co_await ask_again(name, worker, std::move(*kept));
-  if (name.upstream->known_absent(name.key(), worker.loop.now())) {
-    co_return Ending{Outcome::absent, name.upstream->name() + " said so a moment ago", ""};
-  }
   std::variant<Fetched, Unchanged, Ending> answer =
       co_await fetch_document(worker.client(name.upstream), pool_, name, std::nullopt);
   if (auto* fetched = std::get_if<Fetched>(&answer)) {
@@ -237,7 +239,6 @@ base::Task<Documents::Result> Documents::ask(DocumentName name, Worker& worker) 
   }
   const bool gone =
       std::holds_alternative<Ending>(answer) && std::get<Ending>(answer).outcome == Outcome::absent;
-  if (gone) name.upstream->remember_absent(name.key(), worker.loop.now());
   if (gone && kept) co_await forget(name);
   co_return std::get<Ending>(std::move(answer));
 }

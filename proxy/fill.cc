@@ -70,10 +70,6 @@ void leave_file(const base::UniqueFd& file, const std::filesystem::path& directo
   if (::dup3(copy.get(), file.get(), O_CLOEXEC) < 0) throw base::IoError("dup");
 }
 
-Ending known_absent(const BlobName& name) {
-  return {Outcome::absent, name.upstream->name() + " said so a moment ago", ""};
-}
-
 }  // namespace
 
 // One run: the front one, or that of a range.
@@ -160,16 +156,15 @@ base::Task<void> Fills::run(std::shared_ptr<Fill> fill, Worker* worker) {
   }
   if (stopping_ && ending.outcome != Outcome::verified) ending.outcome = Outcome::cancelled;
 
-  if (ending.outcome == Outcome::absent) {
-    fill->name.upstream->remember_absent(fill->name, worker->loop.now());
-  }
+  fill->name.upstream->remember_no(fill->name, ending, worker->loop.now());
   if (ending.outcome == Outcome::digest_mismatch) {
     LOG(ERROR) << fill->name.digest.str() << ": " << ending.why
                << "; the bytes were thrown away and every client still reading them was cut off";
   } else if (passes_through(ending.outcome)) {
     LOG(WARNING) << fill->name.digest.str()
                  << " is not stored, only passed through: " << ending.why;
-  } else if (ending.outcome != Outcome::verified && ending.outcome != Outcome::absent) {
+  } else if (ending.outcome != Outcome::verified && ending.outcome != Outcome::absent &&
+             ending.outcome != Outcome::refused) {
     LOG(WARNING) << fill->name.digest.str() << " of " << fill->name.repository
                  << " could not be fetched: " << ending.why;
   }
@@ -199,9 +194,8 @@ base::Task<Ending> Fills::fill_blob(Fill& fill, Worker& worker) {
   if (fill.progress.size()) co_return Ending{Outcome::verified, "", ""};
   if (fill.given && unstorable) co_return std::move(*unstorable);
   if (fill.given) co_return co_await store_given(fill, worker);
-  if (fill.name.upstream->known_absent(fill.name, worker.loop.now())) {
-    co_return known_absent(fill.name);
-  }
+  std::optional<Ending> no = fill.name.upstream->known_no(fill.name, worker.loop.now());
+  if (no) co_return std::move(*no);
 
   // A partial blob of a former process tells the size; else the first answer does.
   Run first{Download(worker, fill.name, stopping_)};
@@ -529,12 +523,11 @@ std::unique_ptr<PassThrough> Fills::pass_through(std::shared_ptr<Fill> fill) {
 base::Task<std::variant<uint64_t, Ending>> Fills::head(BlobName name) {
   Worker& here = workers_.here();
   Upstream& upstream = *name.upstream;
-  if (upstream.known_absent(name, here.loop.now())) co_return known_absent(name);
+  std::optional<Ending> no = upstream.known_no(name, here.loop.now());
+  if (no) co_return std::move(*no);
   std::variant<uint64_t, Ending> size = co_await here.client(name.upstream).head(name);
   const auto* ending = std::get_if<Ending>(&size);
-  if (ending != nullptr && ending->outcome == Outcome::absent) {
-    upstream.remember_absent(name, here.loop.now());
-  }
+  if (ending != nullptr) upstream.remember_no(name, *ending, here.loop.now());
   co_return size;
 }
 

@@ -214,6 +214,7 @@ TEST_F(ListsTest, ReferrersAreNeverNameUnknown) {
   upstream.script(referrers, {test::step::respond(403)});
   start();
   expect_error(get(referrers), 404, "MANIFEST_UNKNOWN");
+  clock.advance(UpstreamConfig().absent_lifetime);
   upstream.stop();
   expect_error(get(referrers), 502, "UNAVAILABLE");
 }
