@@ -98,17 +98,26 @@ Document Documents::stale(Kept kept, std::string why) {
           .why = std::move(why)};
 }
 
-base::Task<void> Documents::remember(DocumentName name, cache::Reference reference) {
-  co_await pool_.run([&] {
-    const std::shared_ptr<cache::References> references = store_.references();
-    if (!references) return;
-    try {
-      references->put(name.key(), reference);
-    } catch (const base::IoError& e) {
-      // What was fetched can be served all the same.
-      LOG(ERROR) << name.key() << " is not remembered: " << e.what();
+// Pool. False if it was purged meanwhile. A manifest is remembered by its digest before its tag,
+// because who learnt the digest from the tag asks by digest next.
+bool Documents::remember(Question& question, const cache::Reference& reference) {
+  const DocumentName& name = question.name;
+  const std::lock_guard lock(question.remembering);
+  if (question.purged || question.deleted.contains(reference.digest)) return false;
+  const std::shared_ptr<cache::References> references = store_.references();
+  if (!references || !name.worth_remembering()) return true;
+  try {
+    if (name.kind == DocumentName::Kind::manifest && !name.digest()) {
+      const auto manifest =
+          DocumentName::manifest(name.upstream, name.repository, reference.digest);
+      references->put(manifest.key(), reference);
     }
-  });
+    references->put(name.key(), reference);
+  } catch (const base::IoError& e) {
+    // What was fetched can be served all the same.
+    LOG(ERROR) << name.key() << " is not remembered: " << e.what();
+  }
+  return true;
 }
 
 base::Task<void> Documents::forget(DocumentName name) {
@@ -164,7 +173,7 @@ bool Documents::refused_for_another(const DocumentName& name, const Joined& join
                                     const Result& result) {
   const auto* ending = std::get_if<Ending>(&result);
   return ending != nullptr && ending->outcome == Outcome::refused && !joined.started &&
-         joined.question->cdn_loop != name.cdn_loop;
+         joined.question->name.cdn_loop != name.cdn_loop;
 }
 
 Documents::Joined Documents::join(const DocumentName& name) {
@@ -174,11 +183,9 @@ Documents::Joined Documents::join(const DocumentName& name) {
     const std::lock_guard lock(mutex_);
     std::shared_ptr<Question>& entry = questions_[name.key()];
     if (entry) return {entry, false};
-    entry = question = std::make_shared<Question>();
-    question->since = here.loop.now();
-    question->cdn_loop = name.cdn_loop;
+    entry = question = std::make_shared<Question>(name, here.loop.now());
   }
-  here.tasks.spawn(run(question, name, &here));
+  here.tasks.spawn(run(question, &here));
   return {question, true};
 }
 
@@ -196,11 +203,11 @@ base::Task<std::optional<Documents::Result>> Documents::wait(std::shared_ptr<Que
   }
 }
 
-base::Task<void> Documents::run(std::shared_ptr<Question> question, DocumentName name,
-                                Worker* worker) {
+base::Task<void> Documents::run(std::shared_ptr<Question> question, Worker* worker) {
+  const DocumentName& name = question->name;
   Result result = Ending{Outcome::storage_failed, "", ""};
   try {
-    result = co_await ask(name, *worker);
+    result = co_await ask(*question, *worker);
   } catch (const base::IoError& e) {
     result = Ending{Outcome::storage_failed, e.what(), ""};
   }
@@ -220,7 +227,8 @@ base::Task<void> Documents::run(std::shared_ptr<Question> question, DocumentName
   question->answered.notify();
 }
 
-base::Task<Documents::Result> Documents::ask(DocumentName name, Worker& worker) {
+base::Task<Documents::Result> Documents::ask(Question& question, Worker& worker) {
+  const DocumentName& name = question.name;
   // Another question may have been answered between the caller's look-up and join().
   std::optional<Kept> kept = co_await pool_.run([&] { return look_up(name); });
   if (kept && fresh(name, *kept)) {
@@ -231,11 +239,11 @@ base::Task<Documents::Result> Documents::ask(DocumentName name, Worker& worker) 
   std::optional<Ending> no =
       name.upstream->known_no(name.target(), name.cdn_loop, worker.loop.now());
   if (no) co_return std::move(*no);
-  if (kept && kept->blob) co_return co_await ask_again(name, worker, std::move(*kept));
+  if (kept && kept->blob) co_return co_await ask_again(question, worker, std::move(*kept));
   std::variant<Fetched, Unchanged, Ending> answer =
       co_await fetch_document(worker.client(name.upstream), pool_, name, std::nullopt);
   if (auto* fetched = std::get_if<Fetched>(&answer)) {
-    co_return co_await keep(name, std::move(*fetched));
+    co_return co_await keep(question, std::move(*fetched));
   }
   const bool gone =
       std::holds_alternative<Ending>(answer) && std::get<Ending>(answer).outcome == Outcome::absent;
@@ -244,7 +252,8 @@ base::Task<Documents::Result> Documents::ask(DocumentName name, Worker& worker) 
 }
 
 // Whether the name still leads to what is kept.
-base::Task<Documents::Result> Documents::ask_again(DocumentName name, Worker& worker, Kept kept) {
+base::Task<Documents::Result> Documents::ask_again(Question& question, Worker& worker, Kept kept) {
+  const DocumentName& name = question.name;
   UpstreamClient& client = worker.client(name.upstream);
   const bool follow = name.upstream->config().image.follow_deletions;
   if (name.kind == DocumentName::Kind::manifest) {
@@ -254,37 +263,39 @@ base::Task<Documents::Result> Documents::ask_again(DocumentName name, Worker& wo
       co_return std::move(*ending);
     }
     const std::optional<oci::Digest> now = std::get<std::optional<oci::Digest>>(head);
-    if (now == kept.reference.digest) co_return co_await confirm(name, std::move(kept));
+    if (now == kept.reference.digest) co_return co_await confirm(question, std::move(kept));
     if (now) {
       // Moved. Where it leads now may have been pulled by its digest.
       const auto moved = DocumentName::manifest(name.upstream, name.repository, *now);
       std::optional<Kept> there = co_await pool_.run([&] { return look_up(moved); });
-      if (there && there->blob) co_return co_await confirm(name, std::move(*there));
+      if (there && there->blob) co_return co_await confirm(question, std::move(*there));
     }
   }
   std::variant<Fetched, Unchanged, Ending> answer =
       co_await fetch_document(client, pool_, name, kept.reference);
-  if (std::holds_alternative<Unchanged>(answer)) co_return co_await confirm(name, std::move(kept));
+  if (std::holds_alternative<Unchanged>(answer))
+    co_return co_await confirm(question, std::move(kept));
   if (auto* fetched = std::get_if<Fetched>(&answer)) {
-    co_return co_await keep(name, std::move(*fetched));
+    co_return co_await keep(question, std::move(*fetched));
   }
   Ending ending = std::get<Ending>(std::move(answer));
   if (ending.outcome == Outcome::absent && follow) co_await forget(name);
   co_return ending;
 }
 
-base::Task<Documents::Result> Documents::confirm(DocumentName name, Kept kept) {
+base::Task<Documents::Result> Documents::confirm(Question& question, Kept kept) {
   kept.reference.validated_at = unix_time_();
-  co_await remember(name, kept.reference);
+  co_await pool_.run([&] { return remember(question, kept.reference); });
   co_return Document{.reference = std::move(kept.reference),
                      .blob = std::move(kept.blob),
                      .from = Document::From::revalidated};
 }
 
-// The bytes first, so that no name leads nowhere; and a manifest under its digest before its tag,
-// because who learnt the digest from the tag asks by digest next.
-base::Task<Documents::Result> Documents::keep(DocumentName name, Fetched fetched) {
-  const oci::Digest& digest = fetched.reference.digest;
+// The bytes first, so that no name leads nowhere.
+base::Task<Documents::Result> Documents::keep(Question& question, Fetched fetched) {
+  const DocumentName& name = question.name;
+  const oci::Digest digest = fetched.reference.digest;
+  const bool held = store_.contains(digest);
   std::variant<std::shared_ptr<const cache::Blob>, Ending> stored =
       co_await fills_.keep({name.upstream, name.repository, digest, name.cdn_loop}, fetched.bytes);
   fetched.reference.validated_at = unix_time_();
@@ -296,13 +307,11 @@ base::Task<Documents::Result> Documents::keep(DocumentName name, Fetched fetched
     co_return Ending{Outcome::storage_failed, "too much is served that cannot be kept", ""};
   }
   document.blob = std::get<std::shared_ptr<const cache::Blob>>(std::move(stored));
-  if (!name.worth_remembering()) co_return document;
-  if (name.kind == DocumentName::Kind::manifest && !name.digest()) {
-    co_await remember(
-        DocumentName::manifest(name.upstream, name.repository, document.reference.digest),
-        document.reference);
-  }
-  co_await remember(name, document.reference);
+  co_await pool_.run([&] {
+    if (remember(question, document.reference)) return;
+    const std::shared_ptr<cache::BlobStore> store = store_.get();
+    if (store && !held) store->remove(digest);
+  });
   co_return document;
 }
 
@@ -339,6 +348,35 @@ base::Task<std::variant<Document, Ending>> Documents::replace(DocumentName name,
   // A tag may have moved; the manifest that was begun is the one to end.
   if (name.kind == DocumentName::Kind::manifest) name.reference = digest.str();
   co_return co_await get(std::move(name));
+}
+
+// ---- purges ---------------------------------------------------------------------------------
+
+std::vector<std::shared_ptr<Documents::Question>> Documents::questions() const {
+  const std::lock_guard lock(mutex_);
+  std::vector<std::shared_ptr<Question>> all;
+  all.reserve(questions_.size());
+  for (const auto& [key, question] : questions_) all.push_back(question);
+  return all;
+}
+
+size_t Documents::purge(const std::function<bool(const DocumentName&)>& purged) {
+  size_t count = 0;
+  for (const std::shared_ptr<Question>& question : questions()) {
+    if (!purged(question->name)) continue;
+    const std::lock_guard lock(question->remembering);
+    count += question->purged ? 0 : 1;
+    question->purged = true;
+  }
+  return count;
+}
+
+size_t Documents::purge(const oci::Digest& digest) {
+  for (const std::shared_ptr<Question>& question : questions()) {
+    const std::lock_guard lock(question->remembering);
+    question->deleted.insert(digest);
+  }
+  return purge([&](const DocumentName& name) { return name.digest() == digest; });
 }
 
 }  // namespace proxy

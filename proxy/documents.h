@@ -17,9 +17,11 @@
 #include <memory>
 #include <mutex>
 #include <optional>
+#include <set>
 #include <string>
 #include <unordered_map>
 #include <variant>
+#include <vector>
 
 #include "base/signal.h"
 #include "base/thread_pool.h"
@@ -78,16 +80,27 @@ class Documents {
   // document, of a list.
   base::Task<std::variant<Document, Ending>> replace(DocumentName name, Document bad);
 
+  // What is being asked now of these names, or leads to this manifest, is given to those who wait
+  // for it, but is not remembered nor kept. How many names it surely was. Blocks.
+  size_t purge(const std::function<bool(const DocumentName&)>& purged);
+  size_t purge(const oci::Digest& digest);
+
  private:
   using Result = std::variant<Document, Ending>;
 
   // A question that is being put to an upstream, shared by all who want to know.
   struct Question {
-    base::TimePoint since;
-    std::string cdn_loop;  // of the request that began it, constant
+    Question(DocumentName what, base::TimePoint now) : name(std::move(what)), since(now) {}
+
+    const DocumentName name;  // as the request that began it has it
+    const base::TimePoint since;
     base::Signal answered;
     std::mutex mutex;
     std::optional<Result> result;  // guarded by mutex
+
+    std::mutex remembering;         // held while what it brings is written
+    bool purged = false;            // guarded by remembering
+    std::set<oci::Digest> deleted;  // guarded by remembering; manifests it may lead to
   };
 
   // What is kept under a name; the blob is null if it was evicted.
@@ -109,14 +122,15 @@ class Documents {
   Joined join(const DocumentName& name);
   static bool refused_for_another(const DocumentName& name, const Joined& joined,
                                   const Result& result);
-  base::Task<void> run(std::shared_ptr<Question> question, DocumentName name, Worker* worker);
-  base::Task<Result> ask(DocumentName name, Worker& worker);
-  base::Task<Result> ask_again(DocumentName name, Worker& worker, Kept kept);
-  base::Task<Result> confirm(DocumentName name, Kept kept);
-  base::Task<Result> keep(DocumentName name, Fetched fetched);
+  base::Task<void> run(std::shared_ptr<Question> question, Worker* worker);
+  base::Task<Result> ask(Question& question, Worker& worker);
+  base::Task<Result> ask_again(Question& question, Worker& worker, Kept kept);
+  base::Task<Result> confirm(Question& question, Kept kept);
+  base::Task<Result> keep(Question& question, Fetched fetched);
   std::shared_ptr<const std::string> in_memory(std::shared_ptr<const std::string> bytes);
   base::Task<void> forget(DocumentName name);
-  base::Task<void> remember(DocumentName name, cache::Reference reference);
+  bool remember(Question& question, const cache::Reference& reference);
+  std::vector<std::shared_ptr<Question>> questions() const;
   base::Task<std::optional<Result>> wait(std::shared_ptr<Question> question,
                                          base::TimePoint deadline);
 
@@ -127,7 +141,7 @@ class Documents {
   const UnixTime unix_time_;
   std::atomic<uint64_t> unkept_ = 0;  // bytes of what is served from memory
 
-  std::mutex mutex_;
+  mutable std::mutex mutex_;
   std::unordered_map<std::string, std::shared_ptr<Question>> questions_;  // guarded by mutex_
 };
 
