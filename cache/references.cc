@@ -3,6 +3,7 @@
 #include <glog/logging.h>
 
 #include <algorithm>
+#include <tuple>
 
 #include "base/durable_file.h"
 #include "base/error.h"
@@ -11,15 +12,20 @@
 #include "cache/lmdb.h"
 
 // One unnamed database. Key: SHA-256 of the name, because LMDB's keys are short. Value: u8 format,
-// u64 validated_at, then as texts (u32 length and bytes) the name, the digest, the media type and
-// the fields, name and value in turn.
+// u64 validated_at, u64 when it was last used, validations included, then as texts (u32 length and
+// bytes) the name, the digest, the media type and the fields, name and value in turn.
 
 namespace cache {
 namespace {
 
-constexpr char kFormat = 1;
+constexpr char kFormat = 2;
 constexpr size_t kTimeAt = 1;
-constexpr size_t kTextsAt = 9;
+constexpr size_t kUsedAt = 9;
+constexpr size_t kTextsAt = 17;
+// Seconds; an older use is as good as a newer one within it.
+constexpr int64_t kUsePrecision = 3600;
+// That are remembered until the next write; more are not.
+constexpr size_t kMostUses = 4096;
 // Of addresses, not of bytes on disk. More than the capacity needs.
 constexpr size_t kMapSize = size_t{1} << 30;
 constexpr const char* kTable = "table of references";
@@ -36,9 +42,10 @@ void append_text(std::string& out, std::string_view text) {
   out += text;
 }
 
-std::string encode(std::string_view name, const Reference& reference) {
+std::string encode(std::string_view name, const Reference& reference, int64_t used_at) {
   std::string out(1, kFormat);
   append_u64(out, static_cast<uint64_t>(reference.validated_at));
+  append_u64(out, static_cast<uint64_t>(used_at));
   append_text(out, name);
   append_text(out, reference.digest.str());
   append_text(out, reference.media_type);
@@ -64,6 +71,7 @@ std::optional<std::vector<std::string_view>> texts_of(std::string_view bytes) {
 
 struct Named {
   std::string_view name;
+  int64_t used_at;
   Reference reference;
 };
 
@@ -74,6 +82,7 @@ std::optional<Named> decode(std::string_view bytes) {
   if (!digest) return std::nullopt;
   Named named{
       (*texts)[0],
+      static_cast<int64_t>(read_u64(bytes, kUsedAt)),
       {*digest, std::string((*texts)[2]), static_cast<int64_t>(read_u64(bytes, kTimeAt)), {}}};
   for (size_t i = 3; i < texts->size(); i += 2) {
     named.reference.fields.emplace_back((*texts)[i], (*texts)[i + 1]);
@@ -108,31 +117,59 @@ struct References::Environment {
     return stat.ms_entries;
   }
 
-  // Makes room for many at once, because it reads all of them: a tenth goes, and at least one.
-  void drop_oldest(const Transaction& transaction) const {
-    std::vector<std::pair<int64_t, std::string>> oldest;
+  std::optional<Named> find(const Transaction& transaction, std::string_view key) const {
+    const auto bytes = lmdb::get(transaction.get(), table, key);
+    return bytes ? decode(*bytes) : std::nullopt;
+  }
+
+  void for_each(const Transaction& transaction,
+                const std::function<void(std::string_view key, const Named&)>& visit) const {
     lmdb::for_each(transaction.get(), table, [&](std::string_view key, std::string_view value) {
-      const bool known = value.size() >= kTextsAt && value.front() == kFormat;
-      oldest.emplace_back(known ? static_cast<int64_t>(read_u64(value, kTimeAt)) : 0, key);
+      if (const auto named = decode(value)) visit(key, *named);
     });
-    const size_t count = std::min(oldest.size(), oldest.size() / 10 + 1);
-    std::ranges::nth_element(oldest, oldest.begin() + static_cast<std::ptrdiff_t>(count) - 1);
-    for (size_t i = 0; i < count; ++i) lmdb::erase(transaction.get(), table, oldest[i].second);
-    LOG(INFO) << "the table of references is full: the " << count
-              << " that were validated longest ago are forgotten";
+  }
+
+  void note_uses(const Transaction& transaction, const Uses& uses) const {
+    for (const auto& [key, used_at] : uses) {
+      const std::optional<Named> named = find(transaction, key);
+      if (!named || named->used_at >= used_at) continue;
+      const std::string value = encode(named->name, named->reference, used_at);
+      lmdb::put(transaction.get(), table, key, value);
+    }
+  }
+
+  // Makes room for many at once, because it reads all of them: a tenth goes, and at least one.
+  void drop(const Transaction& transaction, const Classify& classify, bool lists_only) const {
+    using Kind = NameFacts::Kind;
+    std::vector<std::tuple<bool, int64_t, Kind, int64_t, std::string>> all;
+    lmdb::for_each(transaction.get(), table, [&](std::string_view key, std::string_view value) {
+      const auto named = decode(value);
+      const Kind kind = named ? classify(named->name).kind : Kind::list;
+      const int64_t used = named ? named->used_at : 0;
+      const bool list = kind == Kind::list;
+      if (list || !lists_only) all.emplace_back(!list, used / kUsePrecision, kind, used, key);
+    });
+    if (all.empty()) return;
+    const size_t count = std::max<size_t>(all.size() / 10, 1);
+    std::ranges::nth_element(all, all.begin() + static_cast<std::ptrdiff_t>(count) - 1);
+    for (size_t i = 0; i < count; ++i) lmdb::erase(transaction.get(), table, std::get<4>(all[i]));
+    LOG(INFO) << "the table of references is full: " << count << (lists_only ? " lists" : " names")
+              << " that were asked for longest ago are forgotten";
   }
 };
 
-References::References(const std::filesystem::path& directory, size_t capacity)
-    : capacity_(capacity) {
+References::References(const std::filesystem::path& directory, Classify classify, size_t capacity)
+    : capacity_(capacity), classify_(std::move(classify)) {
   base::create_directories_durably(directory);
   try {
     environment_ = std::make_unique<Environment>(directory);
+    load_lists();
     return;
   } catch (const lmdb::Error& error) {
     if (!error.unreadable()) throw error.io_error(kTable);
     LOG(ERROR) << error.io_error(kTable).what() << "; it begins anew in " << directory.string();
   }
+  environment_.reset();
   remove_file(directory / "data.mdb");
   remove_file(directory / "lock.mdb");
   try {
@@ -142,13 +179,46 @@ References::References(const std::filesystem::path& directory, size_t capacity)
   }
 }
 
-References::~References() = default;
+References::~References() {
+  const Uses uses = take_uses();
+  if (uses.empty()) return;
+  try {
+    Transaction transaction(environment_->env, 0);
+    environment_->note_uses(transaction, uses);
+    environment_->commit(transaction);
+  } catch (const lmdb::Error& error) {
+    LOG(ERROR) << "which references were used is lost: " << error.io_error(kTable).what();
+  }
+}
+
+void References::load_lists() {
+  std::vector<std::tuple<int64_t, std::string, std::string>> found;
+  environment_->for_each(Transaction(environment_->env, MDB_RDONLY),
+                         [&](std::string_view key, const Named& named) {
+                           NameFacts facts = classify_(named.name);
+                           if (facts.kind != NameFacts::Kind::list) return;
+                           found.emplace_back(named.used_at, std::move(facts.repository), key);
+                         });
+  std::ranges::sort(found);
+  lists_.clear();
+  for (auto& [used_at, repository, key] : found) lists_[repository].push_back(std::move(key));
+}
+
+size_t References::lists() const {
+  size_t count = 0;
+  for (const auto& [repository, keys] : lists_) count += keys.size();
+  return count;
+}
+
+References::Uses References::take_uses() {
+  const std::lock_guard lock(uses_mutex_);
+  return std::exchange(uses_, {});
+}
 
 std::optional<Reference> References::find(std::string_view name) const {
   try {
     const Transaction transaction(environment_->env, MDB_RDONLY);
-    const auto bytes = lmdb::get(transaction.get(), environment_->table, key_of(name));
-    std::optional<Named> named = bytes ? decode(*bytes) : std::nullopt;
+    std::optional<Named> named = environment_->find(transaction, key_of(name));
     if (!named || named->name != name) return std::nullopt;
     return std::move(named->reference);
   } catch (const lmdb::Error& error) {
@@ -156,17 +226,61 @@ std::optional<Reference> References::find(std::string_view name) const {
   }
 }
 
+std::optional<Reference> References::use(std::string_view name, int64_t now) {
+  const std::string key = key_of(name);
+  std::optional<Named> named;
+  try {
+    const Transaction transaction(environment_->env, MDB_RDONLY);
+    named = environment_->find(transaction, key);
+    if (!named || named->name != name) return std::nullopt;
+  } catch (const lmdb::Error& error) {
+    throw error.io_error(kTable);
+  }
+  if (now - named->used_at >= kUsePrecision) {
+    const std::lock_guard lock(uses_mutex_);
+    if (uses_.size() < kMostUses || uses_.contains(key)) uses_[key] = now;
+  }
+  return std::move(named->reference);
+}
+
 void References::put(std::string_view name, const Reference& reference) {
   const std::string key = key_of(name);
-  const std::string value = encode(name, reference);
+  const NameFacts facts = classify_(name);
+  const bool is_list = facts.kind == NameFacts::Kind::list;
+  const Uses uses = take_uses();
+  const std::lock_guard lock(write_mutex_);
   try {
     Transaction transaction(environment_->env, 0);
-    const bool known = lmdb::get(transaction.get(), environment_->table, key).has_value();
-    if (!known && environment_->entries(transaction) >= capacity_) {
-      environment_->drop_oldest(transaction);
+    environment_->note_uses(transaction, uses);
+    const std::optional<Named> before = environment_->find(transaction, key);
+    const int64_t used_at =
+        std::max(reference.validated_at, before ? before->used_at : reference.validated_at);
+    std::optional<std::string> displaced;
+    bool dropped = false;
+    if (is_list && !before) {
+      const auto siblings = lists_.find(facts.repository);
+      if (siblings != lists_.end() && siblings->second.size() >= kListsOfARepository) {
+        displaced = siblings->second.front();
+        lmdb::erase(transaction.get(), environment_->table, *displaced);
+      } else if (lists() >= std::max<size_t>(capacity_ / 10, 1)) {
+        environment_->drop(transaction, classify_, /*lists_only=*/true);
+        dropped = true;
+      }
     }
-    lmdb::put(transaction.get(), environment_->table, key, value);
+    if (!before && environment_->entries(transaction) >= capacity_) {
+      environment_->drop(transaction, classify_, /*lists_only=*/false);
+      dropped = true;
+    }
+    lmdb::put(transaction.get(), environment_->table, key, encode(name, reference, used_at));
     environment_->commit(transaction);
+    if (dropped) {
+      load_lists();
+    } else if (is_list) {
+      std::vector<std::string>& siblings = lists_[facts.repository];
+      std::erase_if(siblings,
+                    [&](const std::string& each) { return each == key || each == displaced; });
+      siblings.push_back(key);
+    }
   } catch (const lmdb::Error& error) {
     throw error.io_error(kTable);
   }
@@ -178,6 +292,7 @@ bool References::remove(std::string_view name) {
 }
 
 size_t References::remove(std::span<const std::string> names) {
+  const std::lock_guard lock(write_mutex_);
   try {
     Transaction transaction(environment_->env, 0);
     size_t removed = 0;
@@ -185,6 +300,12 @@ size_t References::remove(std::span<const std::string> names) {
       if (lmdb::erase(transaction.get(), environment_->table, key_of(name))) ++removed;
     }
     environment_->commit(transaction);
+    for (const std::string& name : names) {
+      const auto siblings = lists_.find(classify_(name).repository);
+      if (siblings == lists_.end()) continue;
+      std::erase(siblings->second, key_of(name));
+      if (siblings->second.empty()) lists_.erase(siblings);
+    }
     return removed;
   } catch (const lmdb::Error& error) {
     throw error.io_error(kTable);
@@ -194,11 +315,9 @@ size_t References::remove(std::span<const std::string> names) {
 void References::for_each(
     const std::function<void(std::string_view, const Reference&)>& visit) const {
   try {
-    const Transaction transaction(environment_->env, MDB_RDONLY);
-    lmdb::for_each(transaction.get(), environment_->table,
-                   [&](std::string_view, std::string_view value) {
-                     if (const auto named = decode(value)) visit(named->name, named->reference);
-                   });
+    environment_->for_each(
+        Transaction(environment_->env, MDB_RDONLY),
+        [&](std::string_view, const Named& named) { visit(named.name, named.reference); });
   } catch (const lmdb::Error& error) {
     throw error.io_error(kTable);
   }

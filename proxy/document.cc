@@ -249,6 +249,20 @@ std::string DocumentName::target() const {
   return out;
 }
 
+bool DocumentName::worth_remembering() const {
+  std::string_view rest = query;
+  while (!rest.empty()) {
+    const std::string_view parameter = rest.substr(0, rest.find('&'));
+    rest.remove_prefix(std::min(rest.size(), parameter.size() + 1));
+    const std::string_view field = parameter.substr(0, parameter.find('='));
+    const bool known = kind == Kind::tags        ? field == "n" || field == "last"
+                       : kind == Kind::referrers ? field == "artifactType"
+                                                 : false;
+    if (!known) return false;
+  }
+  return true;
+}
+
 std::string_view field_of(const cache::Reference& reference, std::string_view name) {
   const auto found = std::ranges::find(
       reference.fields, name, [](const auto& field) -> std::string_view { return field.first; });

@@ -46,6 +46,9 @@ struct DocumentName {
   std::optional<oci::Digest> digest() const;
   // "/v2/app/manifests/latest"
   std::string target() const;
+  // False of a list whose query has parameters that the API does not know. Clients can make up
+  // any number of those; what the upstream says to them is not remembered.
+  bool worth_remembering() const;
   // Among the names of all upstreams.
   std::string key() const { return upstream->name() + " " + target(); }
 };

@@ -115,7 +115,7 @@ Edge::Edge(EdgeConfig config, const std::vector<http::ListeningSockets>& taken_o
       documents_(workers_, pool_, store_, fills_, in_force_->config.unix_time),
       warmer_(workers_, store_, documents_, fills_),
       manifests_(documents_, warmer_, name_),
-      purger_(pool_, store_, fills_),
+      purger_(pool_, store_, fills_, documents_),
       warm_queue_(workers_, warmer_),
       tls_(tls_contexts(in_force_->config)),
       monitor_(name_, loops_, store_, fills_, [this] { return routing(); }),

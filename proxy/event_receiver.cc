@@ -24,17 +24,17 @@ base::Task<EventReceiver::Effects> EventReceiver::receive(std::shared_ptr<Upstre
 // Whether it is going to be warmed.
 base::Task<bool> EventReceiver::pushed(std::shared_ptr<Upstream> upstream, RegistryEvent event) {
   // Who asked for it before it was pushed was told that there is none.
-  upstream->forget_absent({upstream, event.repository, *event.digest});
+  upstream->forget_no({upstream, event.repository, *event.digest});
   if (!event.manifest) co_return false;
-  upstream->forget_absent(DocumentName::manifest(upstream, event.repository, *event.digest).key());
+  upstream->forget_no(DocumentName::manifest(upstream, event.repository, *event.digest).target());
   const oci::Reference reference =
       event.tag.empty() ? oci::Reference(*event.digest) : oci::Reference(event.tag);
   const auto manifest = DocumentName::manifest(upstream, event.repository, reference);
   if (!event.tag.empty()) {
     const int64_t now = unix_time_();
     const auto tags = DocumentName::tags(upstream, event.repository, "");
-    upstream->forget_absent(manifest.key());
-    upstream->forget_absent(tags.key());
+    upstream->forget_no(manifest.target());
+    upstream->forget_no(tags.target());
     co_await purger_.expire(manifest, now);
     co_await purger_.expire(tags, now);
   }

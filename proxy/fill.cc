@@ -48,10 +48,6 @@ bool has_a_name(const base::UniqueFd& file) {
   return ::fstat(file.get(), &facts) != 0 || facts.st_nlink != 0;
 }
 
-Ending known_absent(const BlobName& name) {
-  return {Outcome::absent, name.upstream->name() + " said so a moment ago", ""};
-}
-
 }  // namespace
 
 struct Fills::FirstAnswer {
@@ -118,13 +114,18 @@ base::Task<Ending> Fills::ended(std::shared_ptr<Fill> fill) {
   }
 }
 
-base::Task<Ending> Fills::keep(BlobName name, std::shared_ptr<const std::string> bytes) {
+base::Task<std::variant<std::shared_ptr<const cache::Blob>, Ending>> Fills::keep(
+    BlobName name, std::shared_ptr<const std::string> bytes) {
   while (true) {
     const Joined joined = join(name, false, bytes);
     Ending ending = co_await ended(joined.fill);
+    if (joined.fill->blob) co_return joined.fill->blob;
+    if (ending.outcome == Outcome::verified) {
+      co_return Ending{Outcome::no_space, "it was purged, or another process has the cache now",
+                       ""};
+    }
     // Another's fill of this digest may have failed where ours will not.
-    if (joined.fill->given || ending.outcome == Outcome::verified) co_return ending;
-    if (ending.outcome == Outcome::cancelled) co_return ending;
+    if (joined.fill->given || ending.outcome == Outcome::cancelled) co_return ending;
   }
 }
 
@@ -157,16 +158,15 @@ base::Task<void> Fills::run(std::shared_ptr<Fill> fill, Worker* worker,
   }
   if (stopping_ && ending.outcome != Outcome::verified) ending.outcome = Outcome::cancelled;
 
-  if (ending.outcome == Outcome::absent) {
-    fill->name.upstream->remember_absent(fill->name, worker->loop.now());
-  }
+  fill->name.upstream->remember_no(fill->name, ending, worker->loop.now());
   if (ending.outcome == Outcome::digest_mismatch) {
     LOG(ERROR) << fill->name.digest.str() << ": " << ending.why
                << "; the bytes were thrown away and every client still reading them was cut off";
   } else if (passes_through(ending.outcome)) {
     LOG(WARNING) << fill->name.digest.str()
                  << " is not stored, only passed through: " << ending.why;
-  } else if (ending.outcome != Outcome::verified && ending.outcome != Outcome::absent) {
+  } else if (ending.outcome != Outcome::verified && ending.outcome != Outcome::absent &&
+             ending.outcome != Outcome::refused) {
     LOG(WARNING) << fill->name.digest.str() << " of " << fill->name.repository
                  << " could not be fetched: " << ending.why;
   }
@@ -197,9 +197,8 @@ base::Task<Ending> Fills::fill_blob(Fill& fill, Worker& worker,
   if (fill.progress.size()) co_return Ending{Outcome::verified, "", ""};
   if (fill.given && unstorable) co_return std::move(*unstorable);
   if (fill.given) co_return co_await store_given(fill, worker);
-  if (fill.name.upstream->known_absent(fill.name, worker.loop.now())) {
-    co_return known_absent(fill.name);
-  }
+  std::optional<Ending> no = fill.name.upstream->known_no(fill.name, worker.loop.now());
+  if (no) co_return std::move(*no);
 
   Run first{Download(worker, fill.name, stopping_)};
   std::optional<uint64_t> size = known_size(fill.name.digest, worker.loop.now());
@@ -596,12 +595,11 @@ std::unique_ptr<PassThrough> Fills::pass_through(const Joined& joined) {
 base::Task<std::variant<uint64_t, Ending>> Fills::head(BlobName name) {
   Worker& here = workers_.here();
   Upstream& upstream = *name.upstream;
-  if (upstream.known_absent(name, here.loop.now())) co_return known_absent(name);
+  std::optional<Ending> no = upstream.known_no(name, here.loop.now());
+  if (no) co_return std::move(*no);
   std::variant<uint64_t, Ending> size = co_await here.client(name.upstream).head(name);
   const auto* ending = std::get_if<Ending>(&size);
-  if (ending != nullptr && ending->outcome == Outcome::absent) {
-    upstream.remember_absent(name, here.loop.now());
-  }
+  if (ending != nullptr) upstream.remember_no(name, *ending, here.loop.now());
   co_return size;
 }
 

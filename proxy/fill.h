@@ -87,9 +87,10 @@ class Fills {
   std::shared_ptr<Fill> find(const oci::Digest& digest);
   // Waits until it is over.
   base::Task<Ending> ended(std::shared_ptr<Fill> fill);
-  // Stores a blob whose bytes are there, as a manifest that came by its own request. `verified` if
-  // the store has it, however it came there; or had, until another process took it over.
-  base::Task<Ending> keep(BlobName name, std::shared_ptr<const std::string> bytes);
+  // Stores a blob whose bytes are there, as a manifest that came by its own request, and returns it
+  // as the store has it, however it came there. An Ending if the store has it not.
+  base::Task<std::variant<std::shared_ptr<const cache::Blob>, Ending>> keep(
+      BlobName name, std::shared_ptr<const std::string> bytes);
   // Every fill under way.
   std::vector<std::shared_ptr<Fill>> all() const;
   // What the fill of this digest brings, if one is under way, will not be kept. False if there is

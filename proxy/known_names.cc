@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <map>
+#include <optional>
 #include <set>
 #include <variant>
 
@@ -11,9 +12,21 @@
 namespace proxy {
 namespace {
 
-// The repository of what DocumentName::target() makes.
-std::string repository_of(std::string_view target) {
-  const oci::Route route = oci::parse_route(target.substr(0, target.find('?')));
+// As DocumentName::key() puts it together; an upstream's name may have spaces.
+struct Key {
+  std::string_view upstream;
+  std::string_view target;
+  oci::Route route;  // of the target, which DocumentName::target() made
+};
+
+std::optional<Key> split(std::string_view key) {
+  const size_t space = key.rfind(" /v2/");
+  if (space == std::string_view::npos) return std::nullopt;
+  const std::string_view target = key.substr(space + 1);
+  return Key{key.substr(0, space), target, oci::parse_route(target.substr(0, target.find('?')))};
+}
+
+std::string repository_of(const oci::Route& route) {
   if (const auto* manifest = std::get_if<oci::ManifestRoute>(&route)) return manifest->repository;
   if (const auto* tags = std::get_if<oci::TagsRoute>(&route)) return tags->repository;
   if (const auto* list = std::get_if<oci::ReferrersRoute>(&route)) return list->repository;
@@ -22,17 +35,27 @@ std::string repository_of(std::string_view target) {
 
 }  // namespace
 
+cache::NameFacts facts_of(std::string_view key) {
+  const std::optional<Key> parts = split(key);
+  if (!parts) return {};
+  cache::NameFacts facts;
+  facts.repository = std::string(parts->upstream) + ' ' + repository_of(parts->route);
+  if (const auto* manifest = std::get_if<oci::ManifestRoute>(&parts->route)) {
+    const bool digest = oci::Digest::parse(manifest->reference).has_value();
+    facts.kind = digest ? cache::NameFacts::Kind::digest : cache::NameFacts::Kind::tag;
+  }
+  return facts;
+}
+
 std::vector<KnownName> known_names(const cache::References& references) {
   std::vector<KnownName> names;
   references.for_each([&](std::string_view key, const cache::Reference& reference) {
-    // As DocumentName::key() puts it together; an upstream's name may have spaces.
-    const size_t space = key.rfind(" /v2/");
-    if (space == std::string_view::npos) return;
-    const std::string_view target = key.substr(space + 1);
+    const std::optional<Key> parts = split(key);
+    if (!parts) return;
     names.push_back({.key = std::string(key),
-                     .upstream = std::string(key.substr(0, space)),
-                     .repository = repository_of(target),
-                     .target = std::string(target),
+                     .upstream = std::string(parts->upstream),
+                     .repository = repository_of(parts->route),
+                     .target = std::string(parts->target),
                      .digest = reference.digest});
   });
   return names;

@@ -20,6 +20,9 @@ struct KnownName {
   oci::Digest digest;
 };
 
+// What a key of the References is the key of.
+cache::NameFacts facts_of(std::string_view key);
+
 // All of them, in no order. base::IoError.
 std::vector<KnownName> known_names(const cache::References& references);
 

@@ -70,6 +70,12 @@ std::string forwarded_query(std::string_view query) {
   return out;
 }
 
+// The upstream is told where the request has passed.
+DocumentName on_behalf_of(const http::Request& request, DocumentName name) {
+  name.cdn_loop = request.headers.joined("CDN-Loop");
+  return name;
+}
+
 std::string cache_status(const Document& document) {
   std::string text;
   switch (document.from) {
@@ -92,43 +98,46 @@ std::string cache_status(const Document& document) {
 
 base::Task<void> Manifests::serve(http::Exchange& exchange, Routing::Destination from,
                                   std::string reference) {
-  const DocumentName name =
-      DocumentName::manifest(from.upstream, from.repository, require_reference(reference));
+  const DocumentName name = on_behalf_of(
+      exchange.request,
+      DocumentName::manifest(from.upstream, from.repository, require_reference(reference)));
   const std::optional<Document> document = co_await find(exchange, name);
   if (!document) co_return;
-  http::BytesSource source(*document->bytes);
-  co_await http::serve_content(
-      exchange, content(exchange.request, name, *document, document->bytes->size()), source);
+  DocumentSource source(documents_, name, *document);
+  co_await http::serve_content(exchange, content(exchange.request, name, *document, source.size()),
+                               source);
   const bool pulled = exchange.request.is("GET") && exchange.response.status() == 200;
   if (pulled && from.upstream->config().image.prefetch) warmer_.prefetch(name, *document);
 }
 
 base::Task<void> Manifests::serve_tags(http::Exchange& exchange, Routing::Destination from,
                                        std::string repository) {
-  const DocumentName name =
-      DocumentName::tags(from.upstream, from.repository, forwarded_query(exchange.request.query));
+  const DocumentName name = on_behalf_of(
+      exchange.request,
+      DocumentName::tags(from.upstream, from.repository, forwarded_query(exchange.request.query)));
   const std::optional<Document> document = co_await find(exchange, name);
   if (!document) co_return;
   // A valid name has nothing to escape.
-  std::string body = R"({"name":")" + repository + R"(","tags":)" + *document->bytes + "}\n";
-  co_await serve_list(exchange, name, *document, std::move(body),
-                      "/v2/" + repository + "/tags/list");
+  DocumentSource source(documents_, name, *document, R"({"name":")" + repository + R"(","tags":)",
+                        "}\n");
+  co_await serve_list(exchange, name, *document, source, "/v2/" + repository + "/tags/list");
 }
 
 base::Task<void> Manifests::serve_referrers(http::Exchange& exchange, Routing::Destination from,
                                             oci::ReferrersRoute route) {
   const auto subject = oci::Digest::parse(route.digest);
   if (!subject) throw oci::Error(ErrorCode::digest_invalid, "not a sha256 or sha512 digest");
-  const DocumentName name = DocumentName::referrers(from.upstream, from.repository, *subject,
-                                                    forwarded_query(exchange.request.query));
+  const DocumentName name = on_behalf_of(
+      exchange.request, DocumentName::referrers(from.upstream, from.repository, *subject,
+                                                forwarded_query(exchange.request.query)));
   const std::optional<Document> document = co_await find(exchange, name);
   if (!document) co_return;
-  co_await serve_list(exchange, name, *document, *document->bytes,
+  DocumentSource source(documents_, name, *document);
+  co_await serve_list(exchange, name, *document, source,
                       "/v2/" + route.repository + "/referrers/" + route.digest);
 }
 
 base::Task<std::optional<Document>> Manifests::find(http::Exchange& exchange, DocumentName name) {
-  name.cdn_loop = exchange.request.headers.joined("CDN-Loop");
   const base::TimePoint asked = base::EventLoop::current()->now();
   std::variant<Document, Ending> found = co_await documents_.get(name);
   auto* document = std::get_if<Document>(&found);
@@ -142,9 +151,9 @@ base::Task<std::optional<Document>> Manifests::find(http::Exchange& exchange, Do
 
 // The next page is asked of us, of the same upstream.
 base::Task<void> Manifests::serve_list(http::Exchange& exchange, const DocumentName& name,
-                                       const Document& document, std::string body,
+                                       const Document& document, DocumentSource& source,
                                        std::string path) {
-  http::ContentInfo info = content(exchange.request, name, document, body.size());
+  http::ContentInfo info = content(exchange.request, name, document, source.size());
   info.headers.remove("Docker-Content-Digest");
   if (std::string next = forwarded_query(field_of(document.reference, kNextPage)); !next.empty()) {
     if (const auto ns = exchange.request.query_value("ns")) {
@@ -155,7 +164,6 @@ base::Task<void> Manifests::serve_list(http::Exchange& exchange, const DocumentN
   if (const auto filters = field_of(document.reference, kFiltersApplied); !filters.empty()) {
     info.headers.set(kFiltersApplied, filters);
   }
-  http::BytesSource source(body);
   co_await http::serve_content(exchange, std::move(info), source);
 }
 

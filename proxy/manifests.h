@@ -12,6 +12,7 @@
 #include "base/task.h"
 #include "http/body.h"
 #include "http/content.h"
+#include "proxy/document_source.h"
 #include "proxy/documents.h"
 #include "proxy/routing.h"
 #include "proxy/warmer.h"
@@ -38,7 +39,7 @@ class Manifests {
   // What is to be served; nullopt once the client has been told why there is nothing.
   base::Task<std::optional<Document>> find(http::Exchange& exchange, DocumentName name);
   base::Task<void> serve_list(http::Exchange& exchange, const DocumentName& name,
-                              const Document& document, std::string body, std::string path);
+                              const Document& document, DocumentSource& source, std::string path);
   base::Task<void> serve_ending(http::Exchange& exchange, const DocumentName& name, Ending ending);
   http::ContentInfo content(const http::Request& request, const DocumentName& name,
                             const Document& document, uint64_t size) const;

@@ -21,9 +21,9 @@ std::span<const T> step(const std::vector<T>& all, size_t at) {
 
 }  // namespace
 
-base::Task<Purged> Purger::remove(std::vector<oci::Digest> digests,
-                                  std::vector<std::string> names) {
-  Purged purged;
+base::Task<Purged> Purger::remove(std::vector<oci::Digest> digests, std::vector<std::string> names,
+                                  size_t asked) {
+  Purged purged{.references = asked};
   // The names first: none leads to what is gone already.
   for (size_t at = 0; at < names.size(); at += kStep) {
     co_await pool_.run(
@@ -43,13 +43,22 @@ base::Task<Purged> Purger::remove(std::vector<oci::Digest> digests,
   co_return purged;
 }
 
-base::Task<Purged> Purger::blob(oci::Digest digest) { co_return co_await remove({digest}, {}); }
+// In all that follows the questions under way come first: what one of them has remembered by then
+// is among the names.
+
+base::Task<Purged> Purger::blob(oci::Digest digest) {
+  const size_t asked = co_await pool_.run([&] { return documents_.purge(digest); });
+  co_return co_await remove({digest}, {}, asked);
+}
 
 base::Task<Purged> Purger::upstream(std::string name) {
+  size_t asked = 0;
   std::vector<std::string> names;
   std::vector<oci::Digest> digests;
   co_await pool_.run([&] {
     const Store::Held held = store_.held();
+    asked =
+        documents_.purge([&](const DocumentName& each) { return each.upstream->name() == name; });
     for (KnownName& each : known_names(*held.references)) {
       if (each.upstream == name) names.push_back(std::move(each.key));
     }
@@ -58,21 +67,25 @@ base::Task<Purged> Purger::upstream(std::string name) {
       if (fill->name.upstream->name() == name) digests.push_back(fill->name.digest);
     }
   });
-  co_return co_await remove(std::move(digests), std::move(names));
+  co_return co_await remove(std::move(digests), std::move(names), asked);
 }
 
 base::Task<Purged> Purger::repository(std::string upstream, std::string repository) {
+  size_t asked = 0;
   std::vector<std::string> names;
   std::set<oci::Digest> going;
   std::set<oci::Digest> staying;
   co_await pool_.run([&] {
+    asked = documents_.purge([&](const DocumentName& each) {
+      return each.upstream->name() == upstream && each.repository == repository;
+    });
     for (KnownName& each : known_names(*store_.held().references)) {
       const bool its = each.upstream == upstream && each.repository == repository;
       (its ? going : staying).insert(each.digest);
       if (its) names.push_back(std::move(each.key));
     }
   });
-  if (names.empty()) co_return Purged{};
+  if (names.empty()) co_return Purged{.references = asked};
   for (std::set<oci::Digest>* all : {&going, &staying}) {
     const std::vector<oci::Digest> manifests(all->begin(), all->end());
     for (size_t at = 0; at < manifests.size(); at += kStep) {
@@ -87,18 +100,24 @@ base::Task<Purged> Purger::repository(std::string upstream, std::string reposito
   }
   std::vector<oci::Digest> digests;
   std::ranges::set_difference(going, staying, std::back_inserter(digests));
-  co_return co_await remove(std::move(digests), std::move(names));
+  co_return co_await remove(std::move(digests), std::move(names), asked);
 }
 
 base::Task<Purged> Purger::reference(DocumentName name) {
-  co_return co_await remove({}, {name.key()});
+  const std::string key = name.key();
+  const size_t asked = co_await pool_.run([&] {
+    return documents_.purge([&](const DocumentName& each) { return each.key() == key; });
+  });
+  co_return co_await remove({}, {key}, asked);
 }
 
 base::Task<Purged> Purger::deleted(std::shared_ptr<Upstream> upstream, std::string repository,
                                    oci::Digest digest) {
   const DocumentName manifest = DocumentName::manifest(upstream, repository, digest);
+  size_t asked = 0;
   std::vector<std::string> names;
   co_await pool_.run([&] {
+    asked = documents_.purge(digest);
     // Whatever tag leads to a manifest, its digest does too: most deletes are no manifest's.
     const Store::Held held = store_.held();
     if (!held.references->find(manifest.key())) return;
@@ -107,7 +126,7 @@ base::Task<Purged> Purger::deleted(std::shared_ptr<Upstream> upstream, std::stri
       if (its && each.digest == digest) names.push_back(std::move(each.key));
     }
   });
-  co_return co_await remove({digest}, std::move(names));
+  co_return co_await remove({digest}, std::move(names), asked);
 }
 
 base::Task<void> Purger::expire(DocumentName name, int64_t now) {

@@ -12,6 +12,7 @@
 #include "base/thread_pool.h"
 #include "oci/digest.h"
 #include "proxy/document.h"
+#include "proxy/documents.h"
 #include "proxy/fill.h"
 #include "proxy/store.h"
 
@@ -26,11 +27,12 @@ struct Purged {
 };
 
 // Thread-safe. Its work is done on the pool, in small steps. base::IoError, after which some of it
-// may be gone. What is being fetched meanwhile counts as a blob and is not kept.
+// may be gone. What is being fetched meanwhile counts as a blob and is not kept, and a name whose
+// upstream is being asked counts as a reference and is not remembered.
 class Purger {
  public:
-  Purger(base::ThreadPool& pool, const Store& store, Fills& fills)
-      : pool_(pool), store_(store), fills_(fills) {}
+  Purger(base::ThreadPool& pool, const Store& store, Fills& fills, Documents& documents)
+      : pool_(pool), store_(store), fills_(fills), documents_(documents) {}
 
   base::Task<Purged> blob(oci::Digest digest);
   // Every blob that was fetched from the upstream, be it in part, and every name of its.
@@ -49,11 +51,14 @@ class Purger {
   base::Task<void> expire(DocumentName name, int64_t now);
 
  private:
-  base::Task<Purged> remove(std::vector<oci::Digest> digests, std::vector<std::string> names);
+  // `asked` is how many names are being asked about.
+  base::Task<Purged> remove(std::vector<oci::Digest> digests, std::vector<std::string> names,
+                            size_t asked);
 
   base::ThreadPool& pool_;
   const Store& store_;
   Fills& fills_;
+  Documents& documents_;
 };
 
 }  // namespace proxy

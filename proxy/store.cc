@@ -7,6 +7,7 @@
 
 #include "base/error.h"
 #include "cache/layout.h"
+#include "proxy/known_names.h"
 
 namespace proxy {
 namespace {
@@ -19,7 +20,7 @@ constexpr int kReopenAttempts = 10'000;
 
 struct Store::Open {
   explicit Open(const cache::BlobStoreOptions& options)
-      : blobs(options), references(cache::Layout(options.root).references()) {}
+      : blobs(options), references(cache::Layout(options.root).references(), facts_of) {}
 
   cache::BlobStore blobs;  // first: it has the lock of the directory
   cache::References references;

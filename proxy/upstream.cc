@@ -1,13 +1,18 @@
 #include "proxy/upstream.h"
 
+#include <glog/logging.h>
+
 #include <algorithm>
 #include <chrono>
+
+#include "base/log.h"
+#include "base/units.h"
 
 namespace proxy {
 namespace {
 
 // Many more than a fleet of clients asks for within the seconds that they are remembered.
-constexpr size_t kMostAbsent = 10000;
+constexpr size_t kMostNoes = 10000;
 constexpr base::Duration kSuspicion = std::chrono::minutes(5);
 constexpr size_t kMostSuspects = 1000;
 
@@ -21,24 +26,40 @@ Upstream::Upstream(UpstreamConfig config)
       retries_(config_.retry_percent, config_.retry_floor),
       slots_(config_.max_requests, config_.max_queue),
       passing_slots_(std::max<size_t>(1, config_.max_requests / 2), config_.max_queue),
-      absent_(config_.absent_lifetime, kMostAbsent),
+      noes_(config_.absent_lifetime, kMostNoes),
       suspects_(kSuspicion, kMostSuspects) {}
 
-bool Upstream::known_absent(const BlobName& blob, base::TimePoint now) const {
-  return known_absent(key_of(blob), now);
+std::optional<Ending> Upstream::known_no(const BlobName& blob, base::TimePoint now) const {
+  return known_no(key_of(blob), blob.cdn_loop, now);
 }
-void Upstream::remember_absent(const BlobName& blob, base::TimePoint now) {
-  remember_absent(key_of(blob), now);
+void Upstream::remember_no(const BlobName& blob, const Ending& ending, base::TimePoint now) {
+  remember_no(key_of(blob), blob.cdn_loop, ending, now);
 }
-void Upstream::forget_absent(const BlobName& blob) { forget_absent(key_of(blob)); }
+void Upstream::forget_no(const BlobName& blob) { forget_no(key_of(blob)); }
 
-bool Upstream::known_absent(const std::string& document, base::TimePoint now) const {
-  return absent_.find(document, now).has_value();
+std::optional<Ending> Upstream::known_no(const std::string& target, const std::string& cdn_loop,
+                                         base::TimePoint now) const {
+  const std::optional<No> no = noes_.find(target, now);
+  if (!no || (no->outcome == Outcome::refused && no->cdn_loop != cdn_loop)) return std::nullopt;
+  return Ending{no->outcome, name() + " said so a moment ago", ""};
 }
-void Upstream::remember_absent(const std::string& document, base::TimePoint now) {
-  absent_.update(document, now, [](std::monostate&) {});
+
+void Upstream::remember_no(const std::string& target, const std::string& cdn_loop,
+                           const Ending& ending, base::TimePoint now) {
+  if (ending.outcome != Outcome::absent && ending.outcome != Outcome::refused) return;
+  // Who asks again and again must not make it last.
+  if (known_no(target, cdn_loop, now)) return;
+  noes_.update(target, now, [&](No& no) { no = {ending.outcome, cdn_loop}; });
+  // Registries refuse what they do not have, too, and clients ask for what they like.
+  if (ending.outcome == Outcome::refused) {
+    LOG_EVERY_T(WARNING, 1) << name() << " refuses " << base::printable(target) << ": "
+                            << ending.why << "; it is not asked again for "
+                            << base::format_duration(config_.absent_lifetime)
+                            << " (at most one such line a second)";
+  }
 }
-void Upstream::forget_absent(const std::string& document) { absent_.forget(document); }
+
+void Upstream::forget_no(const std::string& target) { noes_.forget(target); }
 
 UrlSet Upstream::suspects(const oci::Digest& digest, base::TimePoint now) const {
   return suspects_.find(digest.str(), now).value_or(0);

@@ -4,12 +4,13 @@
 
 #include <atomic>
 #include <memory>
+#include <optional>
 #include <string>
-#include <variant>
 #include <vector>
 
 #include "oci/digest.h"
 #include "proxy/health.h"
+#include "proxy/progress.h"
 #include "proxy/request_slots.h"
 #include "proxy/retry_budget.h"
 #include "proxy/short_memory.h"
@@ -59,14 +60,19 @@ class Upstream {
   bool wants_basic(size_t url) const { return (wants_basic_ >> url & 1) != 0; }
   void learn_basic(size_t url) { wants_basic_ |= UrlSet{1} << url; }
 
-  // Whether all URLs said, a moment ago, that they have no such blob.
-  bool known_absent(const BlobName& blob, base::TimePoint now) const;
-  void remember_absent(const BlobName& blob, base::TimePoint now);
-  void forget_absent(const BlobName& blob);
-  // The same of a manifest or a list, by DocumentName::key().
-  bool known_absent(const std::string& document, base::TimePoint now) const;
-  void remember_absent(const std::string& document, base::TimePoint now);
-  void forget_absent(const std::string& document);
+  // What all URLs said a moment ago, for `absent_lifetime`, if that was no: that they have no such
+  // blob (absent), or that they do not give it to us (refused). The latter holds only for requests
+  // with the same CDN-Loop, which may be why.
+  std::optional<Ending> known_no(const BlobName& blob, base::TimePoint now) const;
+  // Of endings that are neither, nothing is remembered. A refusal is logged when it is news.
+  void remember_no(const BlobName& blob, const Ending& ending, base::TimePoint now);
+  void forget_no(const BlobName& blob);
+  // The same of a manifest or a list, by DocumentName::target().
+  std::optional<Ending> known_no(const std::string& target, const std::string& cdn_loop,
+                                 base::TimePoint now) const;
+  void remember_no(const std::string& target, const std::string& cdn_loop, const Ending& ending,
+                   base::TimePoint now);
+  void forget_no(const std::string& target);
 
   // URLs that gave bytes of this blob which were not the blob's: others are asked first for a
   // while.
@@ -89,7 +95,11 @@ class Upstream {
   RequestSlots passing_slots_;
   Tokens tokens_;
   std::atomic<UrlSet> wants_basic_ = 0;
-  ShortMemory<std::monostate> absent_;
+  struct No {
+    Outcome outcome = Outcome::absent;
+    std::string cdn_loop;
+  };
+  ShortMemory<No> noes_;
   ShortMemory<UrlSet> suspects_;
 };
 

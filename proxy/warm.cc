@@ -95,11 +95,13 @@ base::Task<std::variant<std::vector<std::string>, Ending>> WarmAnswer::tags() {
   std::string query;
   std::set<std::string> asked;
   while (asked.size() < kMaxPages && asked.insert(query).second) {
-    std::variant<Document, Ending> found = co_await parts_.documents.get(
-        DocumentName::tags(request_.upstream, request_.repository, query));
+    const auto name = DocumentName::tags(request_.upstream, request_.repository, query);
+    std::variant<Document, Ending> found = co_await parts_.documents.get(name);
     if (auto* ending = std::get_if<Ending>(&found)) co_return std::move(*ending);
     const auto& document = std::get<Document>(found);
-    if (!add_tags(*document.bytes, tags)) {
+    std::variant<std::string, Ending> page = co_await parts_.documents.read(name, document);
+    if (auto* ending = std::get_if<Ending>(&page)) co_return std::move(*ending);
+    if (!add_tags(std::get<std::string>(page), tags)) {
       co_return Ending{Outcome::unreachable, "the list of tags is none", ""};
     }
     query = field_of(document.reference, kNextPage);

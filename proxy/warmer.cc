@@ -45,7 +45,9 @@ base::Task<std::variant<Image, Ending>> Warmer::resolve(DocumentName name,
     seen.insert(digest);
     image->manifests.push_back(digest);
 
-    const auto manifest = oci::parse_manifest(*document.bytes, "");
+    std::variant<std::string, Ending> bytes = co_await documents_.read(next, document);
+    if (auto* ending = std::get_if<Ending>(&bytes)) co_return std::move(*ending);
+    const auto manifest = oci::parse_manifest(std::get<std::string>(bytes), "");
     if (!manifest || image->manifests.size() > kMaxManifests) {
       co_return Ending{
           Outcome::absent,

@@ -119,7 +119,9 @@ TEST_F(CredentialsTest, NoTokenIsAClearError) {
   const TestBlob blob = serve("x");
   upstream.script(blob.path, {challenge(bearer(upstream))});
   upstream.script("/token", {step::respond(403)});
-  start();
+  EdgeConfig config = EdgeTest::config();
+  config.upstreams[0].absent_lifetime = base::Duration(0);
+  start(std::move(config));
   expect_error(get(blob.path), 502, "UNAVAILABLE");
   upstream.script(blob.path, {challenge("Bearer realm=\"nowhere\"")});
   expect_error(get(blob.path), 502, "UNAVAILABLE");

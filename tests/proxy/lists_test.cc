@@ -118,6 +118,31 @@ TEST_F(ListsTest, ASignatureIsNotForTheUpstream) {
   EXPECT_EQ(upstream.requests()[0].target, kTags + "?n=2");
 }
 
+TEST_F(ListsTest, OfQueriesThatAreNotTheAPIsNothingIsRemembered) {
+  serve_json(kTags, R"({"name":"app","tags":["a"]})");
+  serve_json(referrers, index_of(signature), {}, oci::media_type::kOciIndex);
+  start();
+  const std::vector<std::pair<std::string, size_t>> cases = {
+      {kTags, 1},
+      {kTags + "?n=1&last=a", 1},
+      {kTags + "?x=1", 2},
+      {kTags + "?n=1&next_page=abc", 2},
+      {kTags + "?artifactType=a", 2},
+      {referrers, 1},
+      {referrers + "?artifactType=a", 1},
+      {referrers + "?artifactType=a&y", 2},
+      {referrers + "?n=1", 2},
+  };
+  for (const auto& [target, questions] : cases) {
+    const size_t before = upstream.requests().size();
+    const test::Fetched first = get(target);
+    EXPECT_EQ(first.status, 200) << target;
+    EXPECT_EQ(get(target).body, first.body) << target;
+    EXPECT_EQ(upstream.requests().size() - before, questions) << target;
+    EXPECT_EQ(upstream.requests().back().target, target) << "the upstream may know it";
+  }
+}
+
 TEST_F(ListsTest, AnUpstreamsOwnNamespaceIsNotForTheClient) {
   http::Headers headers;
   headers.set("Link", "</v2/app/tags/list?n=2&last=b&ns=docker.io>; rel=\"next\"");
@@ -189,6 +214,7 @@ TEST_F(ListsTest, ReferrersAreNeverNameUnknown) {
   upstream.script(referrers, {test::step::respond(403)});
   start();
   expect_error(get(referrers), 404, "MANIFEST_UNKNOWN");
+  clock.advance(UpstreamConfig().absent_lifetime);
   upstream.stop();
   expect_error(get(referrers), 502, "UNAVAILABLE");
 }

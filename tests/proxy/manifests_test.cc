@@ -324,6 +324,7 @@ TEST_F(ManifestsTest, DeletionIsFollowedAndTheDigestStays) {
   expect_error(get(kLatest), 404, "MANIFEST_UNKNOWN");
   EXPECT_EQ(get(by_digest(one)).header("Cache-Status"), "edge-1; hit");
   upstream.stop();
+  clock.advance(UpstreamConfig().absent_lifetime);
   expect_error(get(kLatest), 502, "UNAVAILABLE");  // forgotten: not even stale
 }
 
@@ -358,12 +359,33 @@ TEST_F(ManifestsTest, WhatTheUpstreamRefusesIsNotThere) {
   for (const int status : {401, 403}) {
     upstream.script(kLatest, {test::step::respond(status)});
     expect_error(get(kLatest), 404, "MANIFEST_UNKNOWN");
+    clock.advance(UpstreamConfig().absent_lifetime);
   }
   get(kLatest);
   now += 60;
   upstream.script(kLatest, {test::step::respond(401)});
   expect_error(get(kLatest), 404, "MANIFEST_UNKNOWN");
+  clock.advance(UpstreamConfig().absent_lifetime);
   EXPECT_EQ(get(kLatest).status, 200);  // refused is not gone
+}
+
+TEST_F(ManifestsTest, WhatIsRefusedIsAskedForOnceInAWhile) {
+  serve_manifest(one.manifest, "latest");
+  start();
+  for (const bool known : {false, true}) {
+    const std::string before = asked(kLatest);
+    upstream.script(kLatest, {test::step::respond(403)});
+    expect_error(get(kLatest), 404, "MANIFEST_UNKNOWN");
+    const std::string after = asked(kLatest);
+    EXPECT_NE(after, before);
+    expect_error(get(kLatest), 404, "MANIFEST_UNKNOWN");
+    EXPECT_EQ(head(kLatest).status, 404);
+    EXPECT_EQ(asked(kLatest), after) << known;
+    // It may have been refused for the way that the others came.
+    EXPECT_EQ(get_with(kLatest, "CDN-Loop", "edge-2").body, one.manifest);
+    now += 60;
+    clock.advance(UpstreamConfig().absent_lifetime);
+  }
 }
 
 // ---- answers that are none ------------------------------------------------------------------

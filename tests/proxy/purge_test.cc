@@ -124,6 +124,47 @@ TEST_F(PurgeTest, WhatWasFetchedInPartGoesToo) {
   }
 }
 
+TEST_F(PurgeTest, WhatIsBeingAskedIsNotRemembered) {
+  const std::string tag = "/v2/app/manifests/1";
+  serve_image(one, "1");
+  start();
+  int round = 0;
+  for (const json& what : {json{{"repository", "app"}}, json{{"upstream", "origin"}},
+                           json{{"digest", one.digest()}}}) {
+    const std::string stall = "asked " + std::to_string(round++);
+    upstream.script(tag, {test::step::stall(stall)});
+    std::thread client([&] { EXPECT_EQ(get(tag).body, one.manifest); });
+    upstream.wait_stalled(stall);
+    const test::Fetched purged = post("/purge", what.dump());
+    // Nobody knows yet that the tag leads to this digest.
+    if (!what.contains("digest")) {
+      EXPECT_EQ(json::parse(purged.body, nullptr, false)["references"], 1) << purged.body;
+    }
+    upstream.release(stall);
+    client.join();
+    EXPECT_EQ(edge->stats().blobs, 0U) << what;
+    EXPECT_EQ(get(tag).header("Cache-Status"), "edge-1; fwd=uri-miss; stored") << what;
+    EXPECT_EQ(get(tag).header("Cache-Status"), "edge-1; hit");
+    EXPECT_EQ(purge({{"repository", "app"}})["references"], 2);
+  }
+}
+
+TEST_F(PurgeTest, WhatIsBeingConfirmedIsNotRemembered) {
+  const std::string tag = "/v2/app/manifests/1";
+  serve_image(one, "1");
+  start();
+  get(tag);
+  now += 60;
+  upstream.script(tag, {test::step::stall("head")});
+  std::thread client([&] { EXPECT_EQ(get(tag).body, one.manifest); });
+  upstream.wait_stalled("head");
+  EXPECT_EQ(purge({{"repository", "app"}})["references"], 3) << "a tag, a digest and a question";
+  upstream.release("head");
+  client.join();
+  EXPECT_EQ(edge->stats().blobs, 0U);
+  EXPECT_EQ(refused({{"repository", "app"}}), 404) << "there is nothing of it";
+}
+
 TEST_F(PurgeTest, AnUpstreamWithAllOfItsNames) {
   serve_image(one, "1");
   test::FakeUpstream second;

@@ -1,4 +1,5 @@
 // What an Upstream knows, and what follows for whom a request asks: no socket is opened here.
+#include <glog/logging.h>
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -186,15 +187,49 @@ TEST_F(UpstreamStateTest, AbsenceIsRememberedForAWhile) {
   const BlobName blob{upstream, "app", oci::Digest::of(oci::Algorithm::sha256, "x")};
   BlobName elsewhere = blob;
   elsewhere.repository = "other";
-  EXPECT_FALSE(upstream->known_absent(blob, now));
-  upstream->remember_absent(blob, now);
-  EXPECT_TRUE(upstream->known_absent(blob, now));
-  EXPECT_FALSE(upstream->known_absent(elsewhere, now));
-  now += upstream->config().absent_lifetime;
-  EXPECT_FALSE(upstream->known_absent(blob, now));
-  upstream->remember_absent(blob, now);
-  upstream->forget_absent(blob);
-  EXPECT_FALSE(upstream->known_absent(blob, now));
+  const Ending absent{Outcome::absent, "", ""};
+  EXPECT_FALSE(upstream->known_no(blob, now));
+  upstream->remember_no(blob, {Outcome::unreachable, "", ""}, now);
+  EXPECT_FALSE(upstream->known_no(blob, now));
+  upstream->remember_no(blob, absent, now);
+  ASSERT_TRUE(upstream->known_no(blob, now));
+  EXPECT_EQ(upstream->known_no(blob, now)->outcome, Outcome::absent);
+  EXPECT_FALSE(upstream->known_no(elsewhere, now));
+  now += upstream->config().absent_lifetime / 2;
+  upstream->remember_no(blob, absent, now);  // as one who was told so would
+  now += upstream->config().absent_lifetime / 2;
+  EXPECT_FALSE(upstream->known_no(blob, now));
+  upstream->remember_no(blob, absent, now);
+  upstream->forget_no(blob);
+  EXPECT_FALSE(upstream->known_no(blob, now));
+}
+
+TEST_F(UpstreamStateTest, ARefusalIsThatOfTheWayARequestCame) {
+  auto upstream = std::make_shared<Upstream>(config(1));
+  upstream->remember_no("/v2/a/tags/list", "edge-2", {Outcome::refused, "", ""}, now);
+  EXPECT_FALSE(upstream->known_no("/v2/a/tags/list", "", now));
+  ASSERT_TRUE(upstream->known_no("/v2/a/tags/list", "edge-2", now));
+  EXPECT_EQ(upstream->known_no("/v2/a/tags/list", "edge-2", now)->outcome, Outcome::refused);
+  upstream->remember_no("/v2/a/tags/list", "", {Outcome::absent, "", ""}, now);
+  EXPECT_TRUE(upstream->known_no("/v2/a/tags/list", "edge-3", now));
+}
+
+TEST_F(UpstreamStateTest, ManyRefusalsAreFewLines) {
+  struct Count : google::LogSink {
+    void send(google::LogSeverity severity, const char*, const char*, int, const struct ::tm*,
+              const char*, size_t) override {
+      lines += severity == google::GLOG_WARNING ? 1 : 0;
+    }
+    int lines = 0;
+  } count;
+  google::AddLogSink(&count);
+  Upstream upstream(config(1));
+  for (int i = 0; i < 1000; ++i) {
+    const std::string target = "/v2/a/manifests/" + std::to_string(i);
+    upstream.remember_no(target, "", {Outcome::refused, "", ""}, now);
+  }
+  google::RemoveLogSink(&count);
+  EXPECT_LT(count.lines, 100);
 }
 
 TEST_F(UpstreamStateTest, SuspectsComeLast) {

@@ -201,6 +201,36 @@ TEST_F(UpstreamTest, AbsenceIsRememberedForSomeSeconds) {
   EXPECT_EQ(get(blob.path).body, blob.bytes);
 }
 
+TEST_F(UpstreamTest, AbsenceLastsNoLongerBecauseManyAsk) {
+  const TestBlob blob("not yet pushed");
+  start(manual());
+  expect_error(get(blob.path), 404, "BLOB_UNKNOWN");
+  upstream.serve_blob(blob.path, blob.bytes);
+  clock.advance(seconds(9));
+  expect_error(get(blob.path), 404, "BLOB_UNKNOWN");
+  clock.advance(seconds(1));
+  EXPECT_EQ(get(blob.path).body, blob.bytes);
+}
+
+TEST_F(UpstreamTest, ARefusalIsRememberedForSomeSeconds) {
+  const TestBlob blob("private");
+  // With a token that is not good enough, as registries answer for what they do not have.
+  http::Headers challenge;
+  challenge.set("WWW-Authenticate", "Bearer realm=\"" + upstream.url() + "/token\"");
+  for (int i = 0; i < 3; ++i) upstream.script(blob.path, {step::respond(401, challenge)});
+  upstream.serve_blob("/token", R"({"token":"t"})");
+  start(manual());
+  expect_error(get(blob.path), 502, "UNAVAILABLE");
+  const size_t asked = upstream.requests().size();
+  EXPECT_GT(upstream.count("/token"), 0U);
+  expect_error(get(blob.path), 502, "UNAVAILABLE");
+  EXPECT_EQ(head(blob.path).status, 502);
+  EXPECT_EQ(upstream.requests().size(), asked);
+  upstream.serve_blob(blob.path, blob.bytes);
+  clock.advance(seconds(10));
+  EXPECT_EQ(get(blob.path).body, blob.bytes);
+}
+
 TEST_F(UpstreamTest, WrongBytesAreAskedForElsewhereNextTime) {
   const TestBlob blob = serve(random_bytes(1000));
   upstream.script(blob.path, {step::corrupt(500)});
