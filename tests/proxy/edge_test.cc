@@ -293,7 +293,8 @@ TEST_F(EdgeTest, SpoiltPartialBlobIsNotServedEvenByRange) {
   const std::filesystem::path cache_directory = directory.path() / "cache";
   {
     // As a power cut leaves it: the map says that the block is there, its bytes say otherwise.
-    cache::BlobStore store({.root = cache_directory, .capacity = 1ULL << 30});
+    cache::BlobStore store(
+        {.root = cache_directory, .capacity = 1ULL << 30, .boot = "before the power cut"});
     auto writer = store.write(blob.digest, blob.bytes.size());
     ASSERT_TRUE(writer.has_value());
     (*writer)->write(0, std::string(2 * kMiB, '\0'));

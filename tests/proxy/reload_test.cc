@@ -7,6 +7,7 @@
 #include <atomic>
 #include <future>
 #include <latch>
+#include <thread>
 
 #include "base/durable_file.h"
 #include "base/fault_point.h"
@@ -214,17 +215,21 @@ TEST_F(ReloadTest, ConnectionsAreAcceptedWhileACommitWaitsForTheDisk) {
   });
   EXPECT_EQ(get(blob.path).body, blob.bytes);
   committing.wait(false);
+  test::RawClient client(edge->port());
+  EXPECT_EQ(client.get("/v2/").status, 200);
   auto release = std::async(std::launch::async, [&] { edge->release(); });
   // Once nothing new is stored, the edge is about to let go.
   std::string status;
   for (unsigned i = 0; status != "edge-1; fwd=uri-miss"; ++i) {
     const TestBlob other(random_bytes(100, i));
     upstream.serve_blob(other.path, other.bytes);
-    test::RawClient client(edge->port());
     const test::RawResponse answer = client.get(other.path);
     EXPECT_EQ(answer.body, other.bytes);
     status = answer.headers.get("Cache-Status").value_or("");
   }
+  test::RawClient newcomer(edge->port());
+  newcomer.send("GET /v2/ HTTP/1.1\r\nHost: h\r\n\r\n");
+  EXPECT_TRUE(newcomer.readable(30'000));
   disk.count_down();
   release.get();
   edge->resume();
