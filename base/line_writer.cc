@@ -19,7 +19,7 @@ namespace base {
 namespace {
 
 // What is written at once: as much as a pipe takes in one piece (pipe(7)), so that nothing of
-// another writer, such as standard error on the same pipe, gets into a line.
+// another writer, such as standard error on the same pipe, gets into a line that is not longer.
 constexpr size_t kChunk = PIPE_BUF;
 // How long a line waits for others, unless there are so many bytes: at a high rate the thread wakes
 // for many lines.

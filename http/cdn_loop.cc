@@ -9,9 +9,6 @@ namespace {
 
 // Chains are a few names long. What is longer, servers refuse as a malformed request.
 constexpr size_t kLongest = 1024;
-
-constexpr std::string_view kSpaces = " \t";
-
 // The list's next element, without its parameters, taken off the text. Commas may be quoted in
 // parameters.
 std::string_view next_id(std::string_view& rest) {
@@ -27,9 +24,7 @@ std::string_view next_id(std::string_view& rest) {
   }
   std::string_view id = rest.substr(0, end);
   rest.remove_prefix(std::min(end + 1, rest.size()));
-  id = id.substr(0, id.find(';'));
-  const size_t first = std::min(id.find_first_not_of(kSpaces), id.size());
-  return id.substr(first, id.find_last_not_of(kSpaces) - first + 1);
+  return trim(id.substr(0, id.find(';')));
 }
 
 }  // namespace

@@ -136,7 +136,9 @@ base::Task<void> Blobs::serve_miss(http::Exchange& exchange, BlobName name) {
     http::ByteRange part{};
     if (size) {
       part = first_part(exchange.request, *size);
-      const base::TimePoint deadline = base::EventLoop::current()->after(kHeadDelay);
+      // Of an empty blob the head is all there is, so it waits for the digest.
+      const base::TimePoint deadline =
+          *size == 0 ? base::kForever : base::EventLoop::current()->after(kHeadDelay);
       co_await fills_.readable(fill, part.first, part.end(), deadline);
     }
     FillSource source(fills_, joined);

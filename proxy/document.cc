@@ -42,8 +42,7 @@ Ending refusal(const Answer& answer) {
 
 std::string_view media_type_of(const http::Headers& headers) {
   const std::string_view field = headers.get("Content-Type").value_or("");
-  const std::string_view type = field.substr(0, field.find(';'));
-  return type.substr(0, type.find_last_not_of(" \t") + 1);
+  return http::trim(field.substr(0, field.find(';')));
 }
 
 // Why a 200 cannot be any document, or empty.

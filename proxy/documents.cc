@@ -214,7 +214,10 @@ base::Task<void> Documents::run(std::shared_ptr<Question> question, Worker* work
   if (const auto* ending = std::get_if<Ending>(&result)) {
     const bool no = ending->outcome == Outcome::absent || ending->outcome == Outcome::refused;
     LOG_IF(WARNING, !no) << name.key() << ": " << ending->why;
-    name.upstream->remember_no(name.target(), name.cdn_loop, *ending, worker->loop.now());
+    const std::lock_guard lock(question->remembering);
+    if (name.worth_remembering() && !question->purged) {
+      name.upstream->remember_no(name.target(), name.cdn_loop, *ending, worker->loop.now());
+    }
   }
   {
     const std::lock_guard lock(mutex_);
@@ -309,8 +312,12 @@ base::Task<Documents::Result> Documents::keep(Question& question, Fetched fetche
   document.blob = std::get<std::shared_ptr<const cache::Blob>>(std::move(stored));
   co_await pool_.run([&] {
     if (remember(question, document.reference)) return;
+    const bool deleted = [&] {
+      const std::lock_guard lock(question.remembering);
+      return question.deleted.contains(digest);
+    }();
     const std::shared_ptr<cache::BlobStore> store = store_.get();
-    if (store && !held) store->remove(digest);
+    if (store && (deleted || !held)) store->remove(digest);
   });
   co_return document;
 }

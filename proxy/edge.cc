@@ -313,8 +313,11 @@ base::Task<void> Edge::handle(http::Exchange& exchange) {
   if (http::has_passed(passed, name_)) {
     throw http::StatusError(508, "the request has passed this edge before");
   }
-  // It goes on to the upstreams, who must not take a client's mistake for ours.
-  if (!http::can_go_on(passed)) throw http::StatusError(400, "bad CDN-Loop");
+  // It goes on to the upstreams, who must not take a client's mistake for ours. Another edge, to
+  // which this may be a client's, takes 508 for a refusal of this request alone.
+  if (!http::can_go_on(passed)) {
+    throw http::StatusError(508, "CDN-Loop names more nodes than any chain has, or is no text");
+  }
   const std::shared_ptr<const InForce> now = in_force();
   const oci::Route route = oci::parse_route(request.path);
   const Activity::InProgress in_progress(monitor_.activity(), exchange, kind_of(route));

@@ -48,6 +48,11 @@ bool has_a_name(const base::UniqueFd& file) {
   return ::fstat(file.get(), &facts) != 0 || facts.st_nlink != 0;
 }
 
+// Of one upstream: if it is wrong, that is not another's fault.
+std::string size_key(const BlobName& name) {
+  return name.upstream->name() + ' ' + name.digest.str();
+}
+
 }  // namespace
 
 struct Fills::FirstAnswer {
@@ -201,7 +206,7 @@ base::Task<Ending> Fills::fill_blob(Fill& fill, Worker& worker,
   if (no) co_return std::move(*no);
 
   Run first{Download(worker, fill.name, stopping_)};
-  std::optional<uint64_t> size = known_size(fill.name.digest, worker.loop.now());
+  std::optional<uint64_t> size = known_size(fill.name, worker.loop.now());
   if (!size) {
     std::optional<Ending> failed = co_await open_first(fill, first.download);
     if (failed) co_return std::move(*failed);
@@ -210,9 +215,10 @@ base::Task<Ending> Fills::fill_blob(Fill& fill, Worker& worker,
   if (!unstorable) unstorable = co_await open_writer(fill, *size);
   if (unstorable) {
     // The readers go on without the store; for that they need to know the size.
-    if (!fill.progress.size()) fill.progress.start(*size, {});
+    fill.no_ranges = true;
+    if (!fill.progress.size()) fill.progress.start(*size);
     if (first.download.is_open()) {
-      sizes_.update(fill.name.digest.str(), worker.loop.now(),
+      sizes_.update(size_key(fill.name), worker.loop.now(),
                     [&](uint64_t& known) { known = *size; });
       // Only if who started the fill holds it on.
       if (answer.use_count() > 1) answer->download.emplace(std::move(first.download));
@@ -224,24 +230,28 @@ base::Task<Ending> Fills::fill_blob(Fill& fill, Worker& worker,
 
 // As a partial blob of a former process tells it, or the answer for a blob that could not be stored
 // a moment ago; else the first answer is to tell it.
-std::optional<uint64_t> Fills::known_size(const oci::Digest& digest, base::TimePoint now) const {
-  const std::optional<uint64_t> partial = store_.partial_size(digest);
-  return partial ? partial : sizes_.find(digest.str(), now);
+std::optional<uint64_t> Fills::known_size(const BlobName& name, base::TimePoint now) const {
+  const std::optional<uint64_t> partial = store_.partial_size(name.digest);
+  return partial ? partial : sizes_.find(size_key(name), now);
 }
 
 // Takes the blob from the store if it is there after all. An Ending if the store cannot be read.
 base::Task<std::optional<Ending>> Fills::open_stored(Fill& fill) {
+  std::shared_ptr<const cache::Blob> blob;
   try {
     co_await pool_.run([&] {
-      fill.blob = store_.open(fill.name.digest);
-      if (fill.blob) fill.file = fill.blob->duplicate();
+      blob = store_.open(fill.name.digest);
+      if (!blob) return;
+      fill.file = blob->duplicate();
+      const std::lock_guard lock(fill.writer_mutex);
+      fill.blob = blob;
     });
   } catch (const base::IoError& e) {
-    fill.blob.reset();
     co_return Ending{Outcome::storage_failed, e.what(), ""};
   }
-  if (fill.blob) {
-    fill.progress.start(fill.blob->size(), {{0, fill.blob->size()}});
+  if (blob) {
+    fill.no_ranges = true;  // or they would be written into it
+    fill.progress.start(blob->size(), {{0, blob->size()}});
     fill.progress.verify();
   }
   co_return std::nullopt;
@@ -273,8 +283,7 @@ base::Task<std::optional<Ending>> Fills::open_writer(Fill& fill, uint64_t size) 
     co_return Ending{Outcome::storage_failed, e.what(), ""};
   }
   if (!present) co_return std::move(present.error());
-  fill.progress.start(size, present->doubtful ? present->spans : std::vector<Span>());
-  for (const Span& span : present->spans) fill.progress.publish(span);
+  fill.progress.start(size, present->spans, present->doubtful);
   co_return std::nullopt;
 }
 

@@ -31,8 +31,8 @@ namespace proxy {
 class Download;
 class PassThrough;
 
-// Shared between its runs and its readers. Everything but `progress` and the constants is touched
-// by the fill's own tasks only.
+// Shared between its runs and its readers. What is neither constant nor guarded nor atomic is
+// touched by the fill's own tasks only.
 struct Fill {
   Fill(BlobName blob, base::TimePoint now, std::shared_ptr<const std::string> bytes)
       : name(std::move(blob)), began(now), given(std::move(bytes)) {}
@@ -42,12 +42,13 @@ struct Fill {
   const std::shared_ptr<const std::string> given;  // the whole blob, of a fill that fetches nothing
   Progress progress;
   base::UniqueFd file;  // set before progress.start(), constant from then on
-  // Once stored: readers of the fill hold it, and so the store does not evict what they read.
-  std::shared_ptr<const cache::Blob> blob;
 
   // Guarded by writer_mutex. A fill that has let go of the store for another process goes on
   // without a writer: the bytes go into `file` alone, which has no name any more.
   std::mutex writer_mutex;
+  // Once stored: readers of the fill hold it, and so the store does not evict what they read. Needs
+  // no lock after the fill's end.
+  std::shared_ptr<const cache::Blob> blob;
   std::shared_ptr<cache::BlobStore> store;  // as long as there is a writer
   std::unique_ptr<cache::BlobWriter> writer;
   bool lost = false;    // the file still has its name, so it may be another process's now
@@ -131,7 +132,7 @@ class Fills {
                        std::shared_ptr<FirstAnswer> answer);
   base::Task<Ending> fill_blob(Fill& fill, Worker& worker,
                                const std::shared_ptr<FirstAnswer>& answer);
-  std::optional<uint64_t> known_size(const oci::Digest& digest, base::TimePoint now) const;
+  std::optional<uint64_t> known_size(const BlobName& name, base::TimePoint now) const;
   base::Task<std::optional<Ending>> open_stored(Fill& fill);
   base::Task<std::optional<Ending>> open_first(Fill& fill, Download& download);
   base::Task<std::optional<Ending>> open_writer(Fill& fill, uint64_t size);

@@ -8,6 +8,7 @@ namespace proxy {
 
 PassThrough& FillSource::past_the_store() {
   if (!past_the_store_) past_the_store_ = fills_.pass_through(joined_);
+  past_the_store_->has_sent(sent_end_);
   return *past_the_store_;
 }
 
@@ -38,7 +39,9 @@ base::Task<void> FillSource::send(http::ResponseWriter& response, uint64_t offse
                  << ", being fetched, is passed through to a client: " << e.what();
       bad = true;
     }
-    offset += bad ? response.body_bytes() - before : step;
+    const uint64_t sent = bad ? response.body_bytes() - before : step;
+    offset += sent;
+    if (sent > 0) sent_end_ = std::max(sent_end_, offset);
     if (bad) {
       co_await past_the_store().send(response, offset, end - offset);
       co_return;

@@ -27,6 +27,7 @@ class FillSource : public http::ContentSource {
 
   Fills& fills_;
   const Fills::Joined joined_;
+  uint64_t sent_end_ = 0;                        // of what was sent from the fill's file
   std::unique_ptr<PassThrough> past_the_store_;  // once it is needed
 };
 

@@ -82,7 +82,12 @@ std::string cache_status(const Document& document) {
     case Document::From::hit:
       return "hit";
     case Document::From::miss:
-      text = document.collapsed ? "fwd=uri-miss; collapsed" : "fwd=uri-miss; stored";
+      text = "fwd=uri-miss";
+      if (document.collapsed) {
+        text += "; collapsed";
+      } else if (document.blob) {
+        text += "; stored";
+      }
       break;
     case Document::From::revalidated:
       text = document.collapsed ? "fwd=stale; collapsed" : "fwd=stale; fwd-status=304";
@@ -107,7 +112,9 @@ base::Task<void> Manifests::serve(http::Exchange& exchange, Routing::Destination
   co_await http::serve_content(exchange, content(exchange.request, name, *document, source.size()),
                                source);
   const bool pulled = exchange.request.is("GET") && exchange.response.status() == 200;
-  if (pulled && from.upstream->config().image.prefetch) warmer_.prefetch(name, *document);
+  // What could not be kept is a sign that its blobs could not be, either.
+  if (pulled && document->blob && from.upstream->config().image.prefetch)
+    warmer_.prefetch(name, *document);
 }
 
 base::Task<void> Manifests::serve_tags(http::Exchange& exchange, Routing::Destination from,

@@ -18,6 +18,11 @@ PassThrough::PassThrough(base::ThreadPool& pool, std::shared_ptr<Fill> fill, Dow
       download_(std::move(download)) {}
 
 base::Task<std::optional<Ending>> PassThrough::open(uint64_t offset, uint64_t length) {
+  // Nothing is sent of it, so nothing would be verified.
+  const oci::Digest& digest = fill_->name.digest;
+  if (size_ == 0 && oci::Hasher(digest.algorithm()).digest() != digest) {
+    co_return Ending{Outcome::digest_mismatch, "an empty answer is not the blob", ""};
+  }
   if (fill_->file) co_return std::nullopt;  // it may well begin with what is there
   const Span span{offset, offset + length};
   std::optional<Ending> failed =
@@ -90,6 +95,9 @@ base::Task<std::string_view> PassThrough::next(uint64_t at, uint64_t end) {
                  << ": nothing more is read from its partial blob: " << e.what();
       file_good_ = false;
     }
+    if (!file_good_ && at < sent_end_ && !fill_->progress.verified()) {
+      throw http::ConnectionError("what was sent cannot be read again, and so not be verified");
+    }
     if (file_good_) co_return from_file_;
   }
   const uint64_t gap = file_good_ ? fill_->progress.gap_end(at) : size_;
@@ -114,7 +122,11 @@ base::Task<std::optional<Ending>> PassThrough::open_transfer(Span span) {
     Upstream& upstream = *fill_->name.upstream;
     const base::TimePoint deadline =
         base::EventLoop::current()->after(upstream.config().queue_timeout);
-    std::optional<Slot> slot = co_await upstream.passing_slots().take(deadline);
+    std::optional<Slot> slot = upstream.passing_slots().try_take();
+    if (!slot) {
+      download_.close();  // who waits here holds no request of the upstream's
+      slot = co_await upstream.passing_slots().take(deadline);
+    }
     if (!slot) {
       co_return Ending{Outcome::busy, upstream.name() + ": too many are being passed through", ""};
     }

@@ -5,12 +5,13 @@
 // failed, which is hashed as it is sent; the rest comes from the upstream, once for every client.
 // The last block is kept in memory until the digest is right, as in a fill, so no client can finish
 // a wrong blob; a response that needs nothing of the last block fetches only what it sends. A
-// client costs one request, unless it wants several parts: the first one goes on with the answer
-// that told the fill the size.
+// client costs one request, the first one goes on with the answer that told the fill the size; but
+// two for several parts, or for a range that this answer does not bring.
 //
 // Belongs to one request, on its loop.
 #pragma once
 
+#include <algorithm>
 #include <memory>
 #include <optional>
 #include <string>
@@ -32,6 +33,10 @@ class PassThrough : public http::ContentSource {
   // Has the upstream begin with what sending these bytes will need first. An Ending if it does not.
   base::Task<std::optional<Ending>> open(uint64_t offset, uint64_t length);
 
+  // The client has bytes of the fill's file, somewhere before this one, that were not verified when
+  // they were sent: what is hashed must be the same.
+  void has_sent(uint64_t end) { sent_end_ = std::max(sent_end_, end); }
+
   // http::ConnectionError, which resets the client, if the bytes cannot be had or are wrong.
   base::Task<void> send(http::ResponseWriter& response, uint64_t offset, uint64_t length) override;
 
@@ -48,6 +53,7 @@ class PassThrough : public http::ContentSource {
   const uint64_t size_;
   const uint64_t closed_;  // where the last block begins
   bool file_good_;         // there is one, and it can be read
+  uint64_t sent_end_ = 0;  // see has_sent()
   Download download_;
   uint64_t at_ = 0;           // where its transfer stands, if one is open
   std::string from_file_;     // what next() read there

@@ -12,14 +12,15 @@ uint64_t last_block(uint64_t size) {
   return size == 0 ? 0 : (size - 1) / cache::kBlockSize * cache::kBlockSize;
 }
 
-void Progress::start(uint64_t size, const std::vector<Span>& doubtful) {
+void Progress::start(uint64_t size, const std::vector<Span>& present, bool doubtful) {
   {
     const std::lock_guard lock(mutex_);
     CHECK(!size_) << "a fill starts once";
+    // At once, or a reader who knows the size would have fetched anew what is there.
     size_ = size;
-    doubtful_ = doubtful;
+    for (const Span& span : present) insert_locked(span);
+    if (doubtful) doubtful_ = present;
   }
-  for (const Span& span : doubtful) publish(span);
   changed_.notify();
 }
 
@@ -46,17 +47,22 @@ void Progress::publish(Span bytes) {
   if (bytes.size() == 0) return;
   {
     const std::lock_guard lock(mutex_);
-    // Merge with every span it touches, so that present() is one look-up.
-    auto it = spans_.upper_bound(bytes.begin);
-    if (it != spans_.begin() && std::prev(it)->second >= bytes.begin) --it;
-    while (it != spans_.end() && it->first <= bytes.end) {
-      bytes.begin = std::min(bytes.begin, it->first);
-      bytes.end = std::max(bytes.end, it->second);
-      it = spans_.erase(it);
-    }
-    spans_[bytes.begin] = bytes.end;
+    insert_locked(bytes);
   }
   changed_.notify();
+}
+
+// Merged with every span it touches, so that present() is one look-up.
+void Progress::insert_locked(Span bytes) {
+  if (bytes.size() == 0) return;
+  auto it = spans_.upper_bound(bytes.begin);
+  if (it != spans_.begin() && std::prev(it)->second >= bytes.begin) --it;
+  while (it != spans_.end() && it->first <= bytes.end) {
+    bytes.begin = std::min(bytes.begin, it->first);
+    bytes.end = std::max(bytes.end, it->second);
+    it = spans_.erase(it);
+  }
+  spans_[bytes.begin] = bytes.end;
 }
 
 void Progress::release(Span claim) {
@@ -128,6 +134,11 @@ void Progress::verify() {
     verified_ = true;
   }
   changed_.notify();
+}
+
+bool Progress::verified() const {
+  const std::lock_guard lock(mutex_);
+  return verified_;
 }
 
 void Progress::end(Ending ending) {

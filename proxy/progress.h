@@ -78,10 +78,10 @@ class Claim {
 
 class Progress {
  public:
-  // The size is known. `doubtful` bytes are there from before the machine's last start: unverified,
-  // and a power cut may have spoilt them, so they stay closed to readers until the digest is
-  // verified. Once.
-  void start(uint64_t size, const std::vector<Span>& doubtful);
+  // The size is known, and which bytes are there. They are doubtful if they are from before the
+  // machine's last start: a power cut may have spoilt them, so they stay closed to readers until
+  // the digest is verified. Once.
+  void start(uint64_t size, const std::vector<Span>& present = {}, bool doubtful = false);
   std::optional<uint64_t> size() const;
 
   // Claims for one run the bytes from `begin` on that nobody has or fetches, up to `limit`. Empty
@@ -108,6 +108,7 @@ class Progress {
 
   // The digest is right: the last block opens.
   void verify();
+  bool verified() const;
   // The fill is over. Wakes everyone.
   void end(Ending ending);
   Ending ending() const;
@@ -125,6 +126,7 @@ class Progress {
  private:
   friend class Claim;
   void release(Span claim);
+  void insert_locked(Span bytes);
   uint64_t present_locked(uint64_t offset) const;
   uint64_t gap_end_locked(uint64_t offset) const;
   bool claimed_locked(uint64_t offset) const;
@@ -132,7 +134,7 @@ class Progress {
   mutable std::mutex mutex_;
   std::optional<uint64_t> size_;         // guarded by mutex_, like all below
   std::map<uint64_t, uint64_t> spans_;   // begin → end; disjoint, never adjacent
-  std::vector<Span> doubtful_;           // what start() was given
+  std::vector<Span> doubtful_;           // of what start() was given
   std::map<uint64_t, uint64_t> claims_;  // begin → end; disjoint
   bool closed_ = false;
   bool verified_ = false;

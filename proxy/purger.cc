@@ -133,6 +133,8 @@ base::Task<void> Purger::expire(DocumentName name, int64_t now) {
   const base::Duration lifetime = name.upstream->config().image.tag_lifetime;
   const int64_t old = now - std::chrono::duration_cast<std::chrono::seconds>(lifetime).count();
   co_await pool_.run([&] {
+    // What is being asked now may bring an answer from before the event.
+    documents_.purge([&](const DocumentName& each) { return each.key() == name.key(); });
     const Store::Held held = store_.held();
     std::optional<cache::Reference> reference = held.references->find(name.key());
     if (!reference || reference->validated_at <= old) return;

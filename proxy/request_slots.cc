@@ -8,6 +8,13 @@ Slot::~Slot() {
   if (slots_ != nullptr) slots_->give_back();
 }
 
+std::optional<Slot> RequestSlots::try_take() {
+  const std::lock_guard lock(mutex_);
+  if (stopped_ || counts_.in_flight >= limit_) return std::nullopt;
+  ++counts_.in_flight;
+  return Slot(*this);
+}
+
 base::Task<std::optional<Slot>> RequestSlots::take(base::TimePoint deadline) {
   const auto waiter = std::make_shared<Waiter>();
   const base::Signal::Ticket ticket = waiter->granted.ticket();

@@ -40,6 +40,8 @@ class RequestSlots {
 
   // nullopt: the queue is full, the deadline passed, or stop() was called.
   base::Task<std::optional<Slot>> take(base::TimePoint deadline);
+  // nullopt: who comes now would have to wait.
+  std::optional<Slot> try_take();
   // Nobody waits any more, and nobody gets a slot.
   void stop();
 

@@ -52,7 +52,7 @@ class Upstream {
   RetryBudget& retries() { return retries_; }
   RequestSlots& slots() { return slots_; }
   // Of those, for clients that are passed through, who may be as slow as they like: half, so that
-  // they never take them all from fills.
+  // they never take them all from fills (as long as there is more than one).
   RequestSlots& passing_slots() { return passing_slots_; }
   Tokens& tokens() { return tokens_; }
 

@@ -61,6 +61,20 @@ TEST_F(AdminEventsTest, ATagThatMovedIsAskedForAnew) {
   EXPECT_EQ(get("/v2/app/manifests/1").body, two.manifest);
 }
 
+TEST_F(AdminEventsTest, AnAnswerFromBeforeThePushIsNotRemembered) {
+  const std::string tag = "/v2/app/manifests/1";
+  serve_image(one, "1");
+  upstream.script(tag, {test::step::stall("asked")});
+  start();
+  std::thread client([&] { EXPECT_EQ(get(tag).body, one.manifest); });
+  upstream.wait_stalled("asked");
+  told({push(two, "1")});
+  upstream.release("asked");
+  client.join();
+  serve_image(two, "1");
+  EXPECT_EQ(get(tag).body, two.manifest);
+}
+
 TEST_F(AdminEventsTest, ADeleteOfABlobOrManifestPurgesIt) {
   serve_image(one, "1");
   start();

@@ -110,6 +110,19 @@ TEST_P(FillReadErrorTest, IsPassedThrough) {
   EXPECT_TRUE(answer.body == blob_.bytes);
 }
 
+// Of another URL the rest might come whole, and be the rest of other bytes.
+TEST_F(DiskTest, WhatWasSentOfAFillAndCannotBeReadAgainIsAReset) {
+  const TestBlob blob(random_bytes(4 * kMiB, 5));
+  upstream.serve_blob(blob.path, blob.bytes);
+  upstream.script(blob.path, {test::step::send_upto(3 * kMiB), test::step::stall("unverified")});
+  start();
+  std::atomic<int> reads = 0;
+  const InjectedFault not_in_memory("serve.resident", EIO);
+  const InjectedFault fault("serve.read", [&](std::string_view) { return ++reads > 20 ? EIO : 0; });
+  EXPECT_FALSE(get(blob.path).complete);
+  upstream.release("unverified");
+}
+
 TEST_F(DiskTest, ManyReadersOfABadCopyShareOneFill) {
   start_with_blob();
   std::filesystem::resize_file(layout_.blob(blob_.digest), kMiB);

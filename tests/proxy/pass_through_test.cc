@@ -131,13 +131,16 @@ TEST_F(PassThroughTest, AskedWhetherItChangedItSendsNothing) {
 // Clients that are passed through are as slow as they like. Of two requests they have one.
 TEST_F(EdgeTest, WhoIsPassedThroughLeavesRequestsToFills) {
   const TestBlob large(random_bytes(3 * kMiB));
+  const TestBlob too(random_bytes(3 * kMiB, 2));
   const TestBlob small(random_bytes(1000));
   upstream.serve_blob(large.path, large.bytes);
+  upstream.serve_blob(too.path, too.bytes);
   upstream.serve_blob(small.path, small.bytes);
   upstream.script(large.path, {test::step::send_upto(kMiB), test::step::stall("slow")});
   EdgeConfig few = config();
   few.cache.capacity = 2 * kMiB;
   few.upstreams[0].max_requests = 2;
+  few.upstreams[0].queue_timeout = std::chrono::hours(1);
   few.admin.address = "127.0.0.1:0";
   few.admin.token = "the-token";
   start(std::move(few));
@@ -150,7 +153,8 @@ TEST_F(EdgeTest, WhoIsPassedThroughLeavesRequestsToFills) {
   };
   std::thread one([&] { EXPECT_TRUE(get(large.path).body == large.bytes); });
   upstream.wait_stalled("slow");
-  std::thread other([&] { EXPECT_TRUE(get(large.path).body == large.bytes); });
+  // It has the answer that told that it does not fit, and gives it up to wait.
+  std::thread other([&] { EXPECT_TRUE(get(too.path).body == too.bytes); });
   while (passed_waiting() < 1) std::this_thread::yield();
   EXPECT_EQ(get(small.path).body, small.bytes);
   upstream.release("slow");

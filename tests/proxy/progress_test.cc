@@ -9,6 +9,14 @@ namespace {
 
 constexpr uint64_t kBlock = cache::kBlockSize;
 
+TEST(Progress, WhatWasThereIsNobodysToFetch) {
+  Progress progress;
+  progress.start(4 * kBlock, {{0, kBlock}, {kBlock, 2 * kBlock}});
+  EXPECT_FALSE(progress.claim(0, kBlock));
+  EXPECT_EQ(progress.readable(0).bytes, 2 * kBlock);
+  EXPECT_TRUE(progress.claim(2 * kBlock, 3 * kBlock));
+}
+
 TEST(Progress, PublishedBytesMergeIntoOneRun) {
   Progress progress;
   progress.start(10 * kBlock, {});
@@ -56,7 +64,7 @@ TEST(Progress, UnverifiedBytesCloseWhenTheFillFails) {
 
 TEST(Progress, VerifiedBytesStayOpenWhenStoringFails) {
   Progress progress;
-  progress.start(3 * kBlock, {{0, 3 * kBlock}});
+  progress.start(3 * kBlock, {{0, 3 * kBlock}}, true);
   progress.verify();
   progress.end({Outcome::storage_failed, "EIO", ""});
   EXPECT_EQ(progress.readable(0).bytes, 3 * kBlock);
@@ -64,7 +72,7 @@ TEST(Progress, VerifiedBytesStayOpenWhenStoringFails) {
 
 TEST(Progress, WhatAnEarlierFillLeftIsClosedUntilVerified) {
   Progress progress;
-  progress.start(8 * kBlock, {{2 * kBlock, 3 * kBlock}});
+  progress.start(8 * kBlock, {{2 * kBlock, 3 * kBlock}}, true);
   progress.publish({0, 2 * kBlock});
   progress.publish({3 * kBlock, 4 * kBlock});
   EXPECT_EQ(progress.readable(0).bytes, 2 * kBlock);
@@ -76,7 +84,7 @@ TEST(Progress, WhatAnEarlierFillLeftIsClosedUntilVerified) {
 
 TEST(Progress, ClaimsStopAtWhatOthersHaveOrFetch) {
   Progress progress;
-  progress.start(10 * kBlock, {{5 * kBlock, 6 * kBlock}});
+  progress.start(10 * kBlock, {{5 * kBlock, 6 * kBlock}}, true);
   const Claim far = progress.claim(8 * kBlock, 20 * kBlock);
   ASSERT_TRUE(far);
   EXPECT_EQ(far.span().end, 10 * kBlock);

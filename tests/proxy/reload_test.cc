@@ -174,6 +174,19 @@ TEST_F(ReloadTest, WithoutTheCacheBlobsArePassedThrough) {
   EXPECT_EQ(client.get(blob.path).headers.get("Cache-Status"), "edge-1; hit");
 }
 
+// Nothing is sent of it, so there is nothing to hold back.
+TEST_F(ReloadTest, WithoutTheCacheAnEmptyAnswerIsNoBlob) {
+  const TestBlob empty("");
+  upstream.serve_blob(blob.path, "");
+  upstream.serve_blob(empty.path, "");
+  start();
+  test::RawClient client(edge->port());
+  EXPECT_EQ(client.get("/v2/").status, 200);
+  edge->release();
+  EXPECT_EQ(client.get(blob.path).status, 502);
+  EXPECT_EQ(client.get(empty.path).status, 200);
+}
+
 TEST_F(ReloadTest, AFillGoesOnWithoutTheCacheAndIsKeptIfThatComesBack) {
   using namespace test::step;
   for (const size_t size : {size_t{5'000}, size_t{3} << 20}) {  // in memory, and in a file

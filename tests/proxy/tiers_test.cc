@@ -98,12 +98,32 @@ TEST_F(TiersTest, RequestThatComesBackIsRefused) {
   EXPECT_EQ(upstream.requests().size(), 0U);
 }
 
-TEST_F(TiersTest, ALongWayIsAClientsMistakeAndNotAskedAbout) {
+TEST_F(TiersTest, ALongWayIsRefusedAndNotAskedAbout) {
   start();
   test::FetchOptions passed;
   passed.headers.set("CDN-Loop", std::string(5000, 'a'));
-  expect_error(test::fetch(edge->port(), TestBlob("x").path, passed), 400, "UNKNOWN");
+  expect_error(test::fetch(edge->port(), TestBlob("x").path, passed), 508, "UNAVAILABLE");
   EXPECT_EQ(upstream.requests().size(), 0U);
+}
+
+// What the edge lets pass and the shield does not, because the edge has added its name.
+TEST_F(TiersTest, AWayThatGetsTooLongIsRefusedToItsClientAlone) {
+  const TestBlob blob(random_bytes(1000));
+  upstream.serve_blob(blob.path, blob.bytes);
+  Edge shield(named("shield", upstream.url()));
+  shield.start();
+  EdgeConfig config = named("edge-1", "http://127.0.0.1:" + std::to_string(shield.port()));
+  config.admin.address = "127.0.0.1:0";
+  config.admin.token = "the-token";
+  start(std::move(config));
+  test::FetchOptions passed;
+  passed.headers.set("CDN-Loop", std::string(1020, 'a'));
+  expect_error(test::fetch(edge->port(), blob.path, passed), 502, "UNAVAILABLE");
+  EXPECT_EQ(get(blob.path).body, blob.bytes);
+  test::FetchOptions admin;
+  admin.headers.set("Authorization", "Bearer the-token");
+  const auto stats = nlohmann::json::parse(test::fetch(edge->admin_port(), "/stats", admin).body);
+  EXPECT_EQ(stats["upstreams"][0]["urls"][0]["failures"], 0) << "the shield is well";
 }
 
 // An upstream refuses a loop that a client has made up: nobody else is refused with it.
