@@ -141,6 +141,7 @@ TEST_F(EdgeTest, WhoIsPassedThroughLeavesRequestsToFills) {
   few.cache.capacity = 2 * kMiB;
   few.upstreams[0].max_requests = 2;
   few.upstreams[0].queue_timeout = std::chrono::hours(1);
+  few.upstreams[0].client.stall_timeout = std::chrono::hours(1);
   few.admin.address = "127.0.0.1:0";
   few.admin.token = "the-token";
   start(std::move(few));
