@@ -75,6 +75,17 @@ base::Task<void> send_multipart(Exchange& exchange, const ContentInfo& info,
 
 }  // namespace
 
+base::Task<FileSent> send_file(ResponseWriter& response, int fd, uint64_t offset, uint64_t length) {
+  const uint64_t before = response.body_bytes();
+  FileSent sent{.bytes = length, .error = ""};
+  try {
+    co_await response.write_file(fd, offset, length);
+  } catch (const FileError& e) {
+    sent = {response.body_bytes() - before, e.what()};
+  }
+  co_return sent;
+}
+
 base::Task<void> FileSource::send(ResponseWriter& response, uint64_t offset, uint64_t length) {
   co_await response.write_file(fd_, offset, length);
 }

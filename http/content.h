@@ -19,6 +19,13 @@ class ContentSource {
   virtual base::Task<void> send(ResponseWriter& response, uint64_t offset, uint64_t length) = 0;
 };
 
+// ResponseWriter::write_file for a source that can send the rest from elsewhere.
+struct FileSent {
+  uint64_t bytes = 0;
+  std::string error;  // why the file cannot be read; empty: all was sent
+};
+base::Task<FileSent> send_file(ResponseWriter& response, int fd, uint64_t offset, uint64_t length);
+
 // A file that is all there. Does not own the descriptor.
 class FileSource : public ContentSource {
  public:

@@ -29,19 +29,13 @@ base::Task<void> DocumentSource::send_document(http::ResponseWriter& response, u
       co_await response.write(bytes->substr(offset, length));
       co_return;
     }
-    const uint64_t before = response.body_bytes();
-    bool bad = false;
-    try {
-      co_await response.write_file(document_.blob->fd(), offset, length);
-    } catch (const http::FileError& e) {
-      LOG(ERROR) << document_.reference.digest.str()
-                 << " is served on from the upstream: " << e.what();
-      bad = true;
-    }
-    if (!bad) co_return;
-    const uint64_t sent = response.body_bytes() - before;
-    offset += sent;
-    length -= sent;
+    const http::FileSent sent =
+        co_await http::send_file(response, document_.blob->fd(), offset, length);
+    if (sent.error.empty()) co_return;
+    LOG(ERROR) << document_.reference.digest.str()
+               << " is served on from the upstream: " << sent.error;
+    offset += sent.bytes;
+    length -= sent.bytes;
     co_await replace();
   }
 }

@@ -10,19 +10,12 @@ base::Task<void> HitSource::send(http::ResponseWriter& response, uint64_t offset
     co_return;
   }
   if (!fill_) {
-    const uint64_t before = response.body_bytes();
-    bool bad = false;
-    try {
-      co_await response.write_file(blob_->fd(), offset, length);
-    } catch (const http::FileError& e) {
-      LOG(ERROR) << "a hit of " << name_.digest.str()
-                 << " is served on from the upstream: " << e.what();
-      bad = true;
-    }
-    if (!bad) co_return;
-    const uint64_t sent = response.body_bytes() - before;
-    offset += sent;
-    length -= sent;
+    const http::FileSent sent = co_await http::send_file(response, blob_->fd(), offset, length);
+    if (sent.error.empty()) co_return;
+    LOG(ERROR) << "a hit of " << name_.digest.str()
+               << " is served on from the upstream: " << sent.error;
+    offset += sent.bytes;
+    length -= sent.bytes;
     co_await begin_fill();
   }
   co_await fill_->send(response, offset, length);
@@ -30,13 +23,16 @@ base::Task<void> HitSource::send(http::ResponseWriter& response, uint64_t offset
 
 base::Task<void> HitSource::begin_fill() {
   co_await pool_.run([&] { store_.report_bad(name_.digest, *blob_); });
-  Fills::Joined joined = fills_.join(name_);
-  const std::optional<uint64_t> size = co_await fills_.size(*joined.fill);
-  if (size != blob_->size()) {
-    throw http::ConnectionError("a bad copy cannot be fetched again: " +
-                                joined.fill->progress.ending().why);
+  while (!fill_) {
+    Fills::Joined joined = fills_.join(name_);
+    const std::optional<uint64_t> size = co_await fills_.size(*joined.fill);
+    const Ending ending = joined.fill->progress.ending();
+    if (!size && Fills::another_may_do(*joined.fill, ending, name_)) continue;
+    if (size != blob_->size()) {
+      throw http::ConnectionError("a bad copy cannot be fetched again: " + ending.why);
+    }
+    fill_.emplace(fills_, std::move(joined));
   }
-  fill_.emplace(fills_, std::move(joined));
 }
 
 }  // namespace proxy

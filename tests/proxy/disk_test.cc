@@ -5,6 +5,7 @@
 #include <filesystem>
 #include <latch>
 #include <memory>
+#include <thread>
 
 #include "base/fault_point.h"
 #include "cache/layout.h"
@@ -121,6 +122,30 @@ TEST_F(DiskTest, WhatWasSentOfAFillAndCannotBeReadAgainIsAReset) {
   const InjectedFault fault("serve.read", [&](std::string_view) { return ++reads > 20 ? EIO : 0; });
   EXPECT_FALSE(get(blob.path).complete);
   upstream.release("unverified");
+}
+
+TEST_F(DiskTest, ABadCopyIsFetchedInItsOwnNameWhereAnothersHasNone) {
+  const TestBlob elsewhere(blob_.bytes, "elsewhere");
+  upstream.script(elsewhere.path, {test::step::stall("asked")});  // and then 404
+  start_with_blob();
+  std::atomic<int> reads = 0;
+  std::latch other_asks(1);
+  const InjectedFault not_in_memory("serve.resident", EIO);
+  const InjectedFault fault("serve.read", [&](std::string_view) {
+    const int read = ++reads;
+    if (read == 1) other_asks.wait();
+    return read <= 2 ? EIO : 0;
+  });
+  std::thread client([&] { EXPECT_TRUE(get(blob_.path).body == blob_.bytes); });
+  while (reads < 1) std::this_thread::yield();
+  std::thread other([&] { EXPECT_FALSE(get(elsewhere.path).complete); });
+  upstream.wait_stalled("asked");
+  other_asks.count_down();
+  // Most likely the client waits for the other's fill by now.
+  while (get("/v2/").status != 200 || reads < 2) std::this_thread::yield();
+  upstream.release("asked");
+  client.join();
+  other.join();
 }
 
 TEST_F(DiskTest, ManyReadersOfABadCopyShareOneFill) {
