@@ -1,9 +1,6 @@
 #include "proxy/fill.h"
 
-#include <fcntl.h>
 #include <glog/logging.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <chrono>
@@ -32,22 +29,6 @@ constexpr base::Duration kRangePause = std::chrono::seconds(5);
 
 uint64_t align_down(uint64_t offset) { return offset / cache::kBlockSize * cache::kBlockSize; }
 
-std::vector<Span> present_spans(const cache::BlobWriter& writer) {
-  std::vector<Span> spans;
-  for (uint64_t block = 0; block < writer.blocks(); ++block) {
-    if (!writer.has(block)) continue;
-    const uint64_t begin = block * cache::kBlockSize;
-    spans.push_back({begin, std::min(begin + cache::kBlockSize, writer.size())});
-  }
-  return spans;
-}
-
-// Somebody else may open it. True if that cannot be told.
-bool has_a_name(const base::UniqueFd& file) {
-  struct stat facts{};
-  return ::fstat(file.get(), &facts) != 0 || facts.st_nlink != 0;
-}
-
 // Of one upstream: if it is wrong, that is not another's fault.
 std::string size_key(const BlobName& name) {
   return name.upstream->name() + ' ' + name.digest.str();
@@ -59,12 +40,6 @@ struct Fills::FirstAnswer {
   std::optional<Download> download;
 };
 
-// What an earlier fill left.
-struct Fills::Present {
-  std::vector<Span> spans;
-  bool doubtful = false;  // a power cut may have spoilt it
-};
-
 // One run: the front one, or that of a range.
 struct Fills::Run {
   Download download;
@@ -72,7 +47,11 @@ struct Fills::Run {
 };
 
 Fills::Fills(Workers& workers, base::ThreadPool& pool, Store& store)
-    : workers_(workers), pool_(pool), store_(store), sizes_(kSizeLifetime, kMostSizes) {}
+    : workers_(workers),
+      pool_(pool),
+      store_(store),
+      current_store_([this] { return letting_go_ ? nullptr : store_.get(); }),
+      sizes_(kSizeLifetime, kMostSizes) {}
 
 Fills::Joined Fills::join(const BlobName& name, bool by_ranges) {
   return join(name, by_ranges, nullptr);
@@ -124,7 +103,7 @@ base::Task<std::variant<std::shared_ptr<const cache::Blob>, Ending>> Fills::keep
   while (true) {
     const Joined joined = join(name, false, bytes);
     Ending ending = co_await ended(joined.fill);
-    if (joined.fill->blob) co_return joined.fill->blob;
+    if (auto blob = joined.fill->file.blob()) co_return blob;
     if (ending.outcome == Outcome::verified) {
       co_return Ending{Outcome::no_space, "it was purged, or another process has the cache now",
                        ""};
@@ -144,11 +123,7 @@ std::vector<std::shared_ptr<Fill>> Fills::all() const {
 
 bool Fills::purge(const oci::Digest& digest) {
   const std::shared_ptr<Fill> fill = find(digest);
-  if (!fill) return false;
-  const std::lock_guard lock(fill->writer_mutex);
-  if (fill->blob || fill->purged) return false;
-  fill->purged = true;
-  return true;
+  return fill && fill->file.purge();
 }
 
 // ---- the fill itself ------------------------------------------------------------------------
@@ -186,7 +161,7 @@ base::Task<void> Fills::run(std::shared_ptr<Fill> fill, Worker* worker,
   Fill* f = fill.get();
   const bool discard =
       ending.outcome == Outcome::digest_mismatch || ending.outcome == Outcome::storage_failed;
-  co_await pool_.run([this, f, discard] { leave(*f, discard); });
+  co_await pool_.run([f, discard] { f->file.leave(discard); });
   {
     const std::lock_guard lock(mutex_);
     fills_.erase(fill->name.digest);
@@ -241,10 +216,7 @@ base::Task<std::optional<Ending>> Fills::open_stored(Fill& fill) {
   try {
     co_await pool_.run([&] {
       blob = store_.open(fill.name.digest);
-      if (!blob) return;
-      fill.file = blob->duplicate();
-      const std::lock_guard lock(fill.writer_mutex);
-      fill.blob = blob;
+      if (blob) fill.file.hold(blob);
     });
   } catch (const base::IoError& e) {
     co_return Ending{Outcome::storage_failed, e.what(), ""};
@@ -276,9 +248,9 @@ base::Task<std::optional<Ending>> Fills::open_first(Fill& fill, Download& downlo
 }
 
 base::Task<std::optional<Ending>> Fills::open_writer(Fill& fill, uint64_t size) {
-  std::expected<Present, Ending> present;
+  std::expected<FillFile::Present, Ending> present;
   try {
-    present = co_await pool_.run([&] { return begin_storing(fill, size); });
+    present = co_await pool_.run([&] { return fill.file.begin(current_store_, size); });
   } catch (const base::IoError& e) {
     co_return Ending{Outcome::storage_failed, e.what(), ""};
   }
@@ -287,86 +259,9 @@ base::Task<std::optional<Ending>> Fills::open_writer(Fill& fill, uint64_t size) 
   co_return std::nullopt;
 }
 
-// Opens the file that the bytes go to and says what of them is there.
-std::expected<Fills::Present, Ending> Fills::begin_storing(Fill& fill, uint64_t size) {
-  const std::lock_guard lock(fill.writer_mutex);
-  const std::shared_ptr<cache::BlobStore> store = store_.get();
-  if (!store || letting_go_) {
-    return std::unexpected(Ending{Outcome::no_space, "another process has the cache now", ""});
-  }
-  auto writer = store->write(fill.name.digest, size, fill.name.upstream->name());
-  if (!writer && writer.error() == cache::NoWriter::no_space) {
-    return std::unexpected(
-        Ending{Outcome::no_space,
-               "no room for " + std::to_string(size) +
-                   " bytes beside what is in use, in the cache or in the upstream's quota",
-               ""});
-  }
-  if (!writer) {
-    return std::unexpected(Ending{Outcome::storage_failed, "nothing can be stored now", ""});
-  }
-  fill.store = store;
-  fill.writer = std::move(*writer);
-  fill.file.reset(::fcntl(fill.writer->fd(), F_DUPFD_CLOEXEC, 0));
-  if (!fill.file) throw base::IoError("dup");
-  return Present{present_spans(*fill.writer), !fill.writer->of_this_boot()};
-}
-
-// Gives the writer up; what is there stays behind as a partial blob, unless it is to be discarded.
-void Fills::leave(Fill& fill, bool discard) {
-  const std::lock_guard lock(fill.writer_mutex);
-  if (fill.writer && (discard || fill.purged)) {
-    fill.writer->discard();
-  }
-  fill.writer.reset();
-  fill.store.reset();
-}
-
-// The files that lose their names here have their room already, since it is allocated when a writer
-// begins, so they do not grow; they take no more than the budget had for them, and each goes with
-// its fill, the last with this process. The successor's budget does not know of them. Its floor of
-// free disk does: it asks the disk.
 void Fills::let_go_of_store() {
   letting_go_ = true;
-  for (const std::shared_ptr<Fill>& fill : all()) {
-    const std::lock_guard lock(fill->writer_mutex);
-    if (!fill->writer) continue;
-    if (!fill->blob) {
-      fill->writer->discard();
-      fill->lost = has_a_name(fill->file);
-      LOG_IF(ERROR, fill->lost) << fill->name.digest.str() << " goes on without its file, whose "
-                                << "name cannot be removed";
-    }
-    fill->writer.reset();
-    fill->store.reset();
-  }
-}
-
-// Of a fill that has let go of a store which is there again, because the process that was to take
-// over has failed. Hashed once more: what is read here was hashed as it came, and not from the
-// disk.
-void Fills::write_again(Fill& fill) {
-  std::shared_ptr<cache::BlobStore> store = store_.get();
-  if (!store || letting_go_) return;
-  const uint64_t size = *fill.progress.size();
-  auto writer = store->write(fill.name.digest, size, fill.name.upstream->name());
-  if (!writer) return;
-  oci::Hasher hasher(fill.name.digest.algorithm());
-  std::string bytes;
-  for (uint64_t block = 0; block < (*writer)->blocks(); ++block) {
-    const uint64_t at = block * cache::kBlockSize;
-    bytes.resize(std::min(cache::kBlockSize, size - at));
-    if (base::read_at(fill.file.get(), at, bytes.data(), bytes.size()) != bytes.size()) break;
-    hasher.update(bytes);
-    (*writer)->write(at, bytes);
-    (*writer)->mark(block);
-  }
-  if (hasher.digest() != fill.name.digest) {
-    (*writer)->discard();
-    return;
-  }
-  fill.store = std::move(store);
-  fill.writer = std::move(*writer);
+  for (const std::shared_ptr<Fill>& fill : all()) fill->file.let_go();
 }
 
 base::Task<Ending> Fills::store_given(Fill& fill, Worker& worker) {
@@ -394,7 +289,7 @@ base::Task<Ending> Fills::fetch_front(Fill& fill, Worker& worker, Run run) {
       const uint64_t length = std::min(there, cache::kBlockSize);
       co_await pool_.run([&] {
         std::string block(length, '\0');
-        if (base::read_at(fill.file.get(), at, block.data(), length) != length) {
+        if (base::read_at(fill.file.fd(), at, block.data(), length) != length) {
           throw base::IoError(EIO, "partial blob " + fill.name.digest.str() + " is too short");
         }
         hasher.update(block);
@@ -424,12 +319,7 @@ base::Task<Ending> Fills::finish(Fill& fill, Worker& worker, const oci::Digest& 
   base::crash_point("fill.verified");
   // Readers get their last block now; making the blob durable is not their business.
   fill.progress.verify();
-  co_await pool_.run([&] {
-    const std::lock_guard lock(fill.writer_mutex);
-    if (fill.purged) return;
-    if (!fill.writer) write_again(fill);
-    if (fill.writer) fill.blob = fill.writer->commit();
-  });
+  co_await pool_.run([&] { fill.file.commit(current_store_); });
   co_return Ending{Outcome::verified, "", ""};
 }
 
@@ -495,26 +385,11 @@ base::Task<std::optional<Ending>> Fills::fetch(Fill& fill, Run& run, Claim& clai
 
 // One write, on the pool: to the file, to the readers, to the digest, to the block map.
 void Fills::store_bytes(Fill& fill, uint64_t offset, std::string_view bytes, oci::Hasher* hasher) {
-  const uint64_t end = offset + bytes.size();
-  {
-    const std::lock_guard lock(fill.writer_mutex);
-    if (fill.lost) throw base::IoError(ENOSPC, "another process has the cache now");
-    if (fill.writer) {
-      fill.writer->write(offset, bytes);
-    } else {
-      base::write_at(fill.file.get(), offset, bytes);
-    }
-  }
-  fill.progress.publish({offset, end});
+  const Span span{offset, offset + bytes.size()};
+  fill.file.write(offset, bytes);
+  fill.progress.publish(span);
   if (hasher != nullptr) hasher->update(bytes);
-  {
-    const std::lock_guard lock(fill.writer_mutex);
-    for (uint64_t begin = align_down(offset); fill.writer && begin < end;
-         begin += cache::kBlockSize) {
-      const Span block{begin, std::min(begin + cache::kBlockSize, fill.writer->size())};
-      if (fill.progress.covers(block)) fill.writer->mark(begin / cache::kBlockSize);
-    }
-  }
+  fill.file.mark(fill.progress, span);
   base::crash_point("fill.block_written");
 }
 

@@ -8,7 +8,6 @@
 #pragma once
 
 #include <atomic>
-#include <expected>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -17,9 +16,8 @@
 #include <vector>
 
 #include "base/thread_pool.h"
-#include "base/unique_fd.h"
-#include "cache/blob_writer.h"
 #include "http/content.h"
+#include "proxy/fill_file.h"
 #include "proxy/progress.h"
 #include "proxy/short_memory.h"
 #include "proxy/store.h"
@@ -31,28 +29,19 @@ namespace proxy {
 class Download;
 class PassThrough;
 
-// Shared between its runs and its readers. What is neither constant nor guarded nor atomic is
-// touched by the fill's own tasks only.
+// Shared between its runs, its readers and who purges it.
 struct Fill {
   Fill(BlobName blob, base::TimePoint now, std::shared_ptr<const std::string> bytes)
-      : name(std::move(blob)), began(now), given(std::move(bytes)) {}
+      : name(std::move(blob)),
+        began(now),
+        given(std::move(bytes)),
+        file(name.digest, name.upstream->name()) {}
 
   const BlobName name;
   const base::TimePoint began;
   const std::shared_ptr<const std::string> given;  // the whole blob, of a fill that fetches nothing
   Progress progress;
-  base::UniqueFd file;  // set before progress.start(), constant from then on
-
-  // Guarded by writer_mutex. A fill that has let go of the store for another process goes on
-  // without a writer: the bytes go into `file` alone, which has no name any more.
-  std::mutex writer_mutex;
-  // Once stored: readers of the fill hold it, and so the store does not evict what they read. Needs
-  // no lock after the fill's end.
-  std::shared_ptr<const cache::Blob> blob;
-  std::shared_ptr<cache::BlobStore> store;  // as long as there is a writer
-  std::unique_ptr<cache::BlobWriter> writer;
-  bool lost = false;    // the file still has its name, so it may be another process's now
-  bool purged = false;  // what it brings is not kept, but its readers get it
+  FillFile file;
 
   std::atomic<UrlSet> sources = 0;      // whose bytes are in it
   std::atomic<bool> no_ranges = false;  // the upstream gives none: only the front run fetches
@@ -136,16 +125,12 @@ class Fills {
   base::Task<std::optional<Ending>> open_stored(Fill& fill);
   base::Task<std::optional<Ending>> open_first(Fill& fill, Download& download);
   base::Task<std::optional<Ending>> open_writer(Fill& fill, uint64_t size);
-  struct Present;
-  std::expected<Present, Ending> begin_storing(Fill& fill, uint64_t size);
   base::Task<Ending> store_given(Fill& fill, Worker& worker);
   base::Task<Ending> fetch_front(Fill& fill, Worker& worker, Run run);
   Claim claim_range(Fill& fill, uint64_t offset, uint64_t end);
   base::Task<void> fetch_range(std::shared_ptr<Fill> fill, Worker* worker, Claim claim);
   base::Task<std::optional<Ending>> fetch(Fill& fill, Run& run, Claim& claim);
-  void leave(Fill& fill, bool discard);
   void store_bytes(Fill& fill, uint64_t offset, std::string_view bytes, oci::Hasher* hasher);
-  void write_again(Fill& fill);
   base::Task<Ending> finish(Fill& fill, Worker& worker, const oci::Digest& found);
   Ending wrong_bytes(Fill& fill, Worker& worker, const oci::Digest& found);
 
@@ -153,10 +138,11 @@ class Fills {
   base::ThreadPool& pool_;
   Store& store_;
   std::atomic<bool> stopping_ = false;
+  std::atomic<bool> letting_go_ = false;
+  const FillFile::CurrentStore current_store_;
   // Of blobs that could not be stored, so that nobody is asked for them again only to learn them.
   // Whether there is room by now, the store is asked each time.
   ShortMemory<uint64_t> sizes_;
-  std::atomic<bool> letting_go_ = false;
 
   mutable std::mutex mutex_;
   std::unordered_map<oci::Digest, std::shared_ptr<Fill>> fills_;  // guarded by mutex_

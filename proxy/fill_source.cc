@@ -30,19 +30,13 @@ base::Task<void> FillSource::send(http::ResponseWriter& response, uint64_t offse
       co_return;
     }
     const uint64_t step = std::min(ready, end - offset);
-    const uint64_t before = response.body_bytes();
-    bool bad = false;
-    try {
-      co_await response.write_file(joined_.fill->file.get(), offset, step);
-    } catch (const http::FileError& e) {
+    const http::FileSent sent =
+        co_await http::send_file(response, joined_.fill->file.fd(), offset, step);
+    offset += sent.bytes;
+    if (sent.bytes > 0) sent_end_ = std::max(sent_end_, offset);
+    if (!sent.error.empty()) {
       LOG(ERROR) << joined_.fill->name.digest.str()
-                 << ", being fetched, is passed through to a client: " << e.what();
-      bad = true;
-    }
-    const uint64_t sent = bad ? response.body_bytes() - before : step;
-    offset += sent;
-    if (sent > 0) sent_end_ = std::max(sent_end_, offset);
-    if (bad) {
+                 << ", being fetched, is passed through to a client: " << sent.error;
       co_await past_the_store().send(response, offset, end - offset);
       co_return;
     }

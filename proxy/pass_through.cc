@@ -14,7 +14,7 @@ PassThrough::PassThrough(base::ThreadPool& pool, std::shared_ptr<Fill> fill, Dow
       fill_(std::move(fill)),
       size_(*fill_->progress.size()),
       closed_(last_block(size_)),
-      file_good_(fill_->file.get() >= 0),
+      file_good_(fill_->file.fd() >= 0),
       download_(std::move(download)) {}
 
 base::Task<std::optional<Ending>> PassThrough::open(uint64_t offset, uint64_t length) {
@@ -23,7 +23,7 @@ base::Task<std::optional<Ending>> PassThrough::open(uint64_t offset, uint64_t le
   if (size_ == 0 && oci::Hasher(digest.algorithm()).digest() != digest) {
     co_return Ending{Outcome::digest_mismatch, "an empty answer is not the blob", ""};
   }
-  if (fill_->file) co_return std::nullopt;  // it may well begin with what is there
+  if (fill_->file.fd() >= 0) co_return std::nullopt;  // it may well begin with what is there
   const Span span{offset, offset + length};
   std::optional<Ending> failed =
       co_await open_transfer(span.end <= closed_ ? span : Span{0, size_});
@@ -89,7 +89,7 @@ base::Task<std::string_view> PassThrough::next(uint64_t at, uint64_t end) {
     co_await end_transfer();
     from_file_.resize(std::min({there, end - at, cache::kBlockSize}));
     try {
-      co_await http::read_file(pool_, fill_->file.get(), at, from_file_.data(), from_file_.size());
+      co_await http::read_file(pool_, fill_->file.fd(), at, from_file_.data(), from_file_.size());
     } catch (const http::FileError& e) {
       LOG(ERROR) << fill_->name.digest.str()
                  << ": nothing more is read from its partial blob: " << e.what();
