@@ -21,7 +21,6 @@ namespace cache {
 namespace {
 
 constexpr unsigned kBlocksPerSave = 16;
-constexpr uint64_t kMapLimit = 1 << 20;
 
 }  // namespace
 
@@ -73,7 +72,7 @@ void BlobWriter::Impl::open_file() {
   if (!file) throw base::IoError(ENOENT, "create " + path.string());
   fd = file.get();
 
-  const auto bytes = base::read_file(store.layout.partial_map(digest), kMapLimit);
+  const auto bytes = base::read_file(store.layout.partial_map(digest), BlockMap::kMaxEncoded);
   std::optional<BlockMap> saved = BlockMap::decode(bytes.value_or(""));
   if (saved && saved->size() == map.size() && file_size(fd) == map.size()) {
     // The boot stays that of the oldest blocks.

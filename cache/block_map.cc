@@ -27,11 +27,7 @@ std::string checksum(std::string_view bytes) {
 
 size_t bytes_of_bits(uint64_t size) { return (blocks_of(size) + 7) / 8; }
 
-void append_text(std::string& out, std::string_view text) {
-  if (text.size() > kMaxText) text = {};
-  append_u32(out, static_cast<uint32_t>(text.size()));
-  out += text;
-}
+std::string_view kept(std::string_view text) { return text.size() > kMaxText ? "" : text; }
 
 // Takes a text off the front; nullopt if it is not all there.
 std::optional<std::string> take_text(std::string_view& bytes) {
@@ -72,8 +68,8 @@ std::string BlockMap::encode() const {
   append_u32(out, kVersion);
   append_u32(out, kBlockSize);
   append_u64(out, size_);
-  append_text(out, boot_);
-  append_text(out, account_);
+  append_text(out, kept(boot_));
+  append_text(out, kept(account_));
   out += bits_;
   out += checksum(out);
   return out;

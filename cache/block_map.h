@@ -20,6 +20,9 @@ uint64_t partial_on_disk(uint64_t size);
 
 class BlockMap {
  public:
+  // Longer encodings are not read: this one belongs to a partial blob of 8 TiB.
+  static constexpr uint64_t kMaxEncoded = 1 << 20;
+
   // No block is there. `boot` is the machine's, under which all its blocks will have been written.
   explicit BlockMap(uint64_t size, std::string boot = "", std::string account = "");
 

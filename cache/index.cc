@@ -23,7 +23,7 @@
 namespace cache {
 namespace {
 
-constexpr uint32_t kFormat = 2;
+constexpr uint32_t kIndexFormat = 2;
 constexpr std::string_view kFormatKey = "format";
 constexpr std::string_view kIncompleteKey = "incomplete";
 constexpr size_t kRecordSize = 33;
@@ -49,7 +49,7 @@ using lmdb::get;
 using lmdb::put;
 using lmdb::Transaction;
 
-constexpr const char* kTable = "cache index";
+constexpr const char* kIndexTable = "cache index";
 
 std::string encode_key(const oci::Digest& digest) {
   return static_cast<char>(digest.algorithm()) + std::string(digest.bytes());
@@ -175,7 +175,7 @@ struct Index::Environment {
     open_databases(transaction.get(), 0);
     const auto format = get(transaction.get(), meta, kFormatKey);
     if (!format || format->size() != 4) throw lmdb::Error{MDB_CORRUPTED};
-    if (read_u32(*format, 0) != kFormat) throw OtherFormat{read_u32(*format, 0)};
+    if (read_u32(*format, 0) != kIndexFormat) throw OtherFormat{read_u32(*format, 0)};
     Content content;
     content.complete = !get(transaction.get(), meta, kIncompleteKey);
     for_each(transaction.get(), blobs, [&](std::string_view key, std::string_view record) {
@@ -242,11 +242,11 @@ std::expected<Index::Opened, std::string> Index::open(const std::filesystem::pat
     Content content = environment->read();
     return Opened{std::unique_ptr<Index>(new Index(std::move(environment))), std::move(content)};
   } catch (const lmdb::Error& error) {
-    if (!error.unreadable()) throw error.io_error(kTable);
+    if (!error.unreadable()) throw error.io_error(kIndexTable);
     return std::unexpected(mdb_strerror(error.code));
   } catch (const OtherFormat& other) {
     return std::unexpected("its format is " + std::to_string(other.format) +
-                           ", that of this program " + std::to_string(kFormat));
+                           ", that of this program " + std::to_string(kIndexFormat));
   }
 }
 
@@ -265,13 +265,13 @@ std::unique_ptr<Index> Index::create(const std::filesystem::path& directory,
         put(txn, environment->tombstones, encode_key(digest), "");
       }
       std::string format;
-      append_u32(format, kFormat);
+      append_u32(format, kIndexFormat);
       put(txn, environment->meta, kFormatKey, format);
       if (!content.complete) put(txn, environment->meta, kIncompleteKey, "");
     });
     return std::unique_ptr<Index>(new Index(std::move(environment)));
   } catch (const lmdb::Error& error) {
-    throw error.io_error(kTable);
+    throw error.io_error(kIndexTable);
   }
 }
 
@@ -313,7 +313,7 @@ std::optional<base::IoError> Index::write(const std::vector<Pending*>& batch) {
     free_bytes_ = free > kFreeAnyway ? free - kFreeAnyway : 0;
     return std::nullopt;
   } catch (const lmdb::Error& error) {
-    return error.io_error(kTable);
+    return error.io_error(kIndexTable);
   } catch (const base::IoError& error) {
     return error;
   }
@@ -328,7 +328,7 @@ std::optional<std::string> Index::content(const oci::Digest& digest) const {
     const auto bytes = get(transaction.get(), environment_->contents, encode_key(digest));
     return bytes ? std::optional<std::string>(*bytes) : std::nullopt;
   } catch (const lmdb::Error& error) {
-    throw error.io_error(kTable);
+    throw error.io_error(kIndexTable);
   }
 }
 

@@ -1,4 +1,5 @@
-// Little-endian integers in byte strings, for the records the cache keeps on disk. Pure.
+// Little-endian integers in byte strings, for the records the cache keeps on disk, and
+// texts behind their lengths. Pure.
 #pragma once
 
 #include <cstdint>
@@ -13,6 +14,10 @@ void append_little_endian(std::string& out, Integer value) {
 }
 inline void append_u32(std::string& out, uint32_t value) { append_little_endian(out, value); }
 inline void append_u64(std::string& out, uint64_t value) { append_little_endian(out, value); }
+inline void append_text(std::string& out, std::string_view text) {
+  append_u32(out, static_cast<uint32_t>(text.size()));
+  out += text;
+}
 
 // REQUIRES: the integer lies inside the bytes.
 template <typename Integer>

@@ -13,9 +13,6 @@
 namespace cache {
 namespace {
 
-// A map of this length belongs to a partial blob of 8 TiB.
-constexpr uint64_t kMapLimit = 1 << 20;
-
 Index::Opened open_index(const Layout& layout) {
   auto opened = Index::open(layout.index());
   if (opened) return std::move(*opened);
@@ -32,8 +29,8 @@ Index::Opened open_index(const Layout& layout) {
 std::optional<Recovered::Partial> resumable(const Layout& layout, const oci::Digest& digest) {
   const std::optional<FileFacts> data = file_facts(layout.partial(digest));
   const std::optional<FileFacts> map_file = file_facts(layout.partial_map(digest));
-  if (!data || !map_file || map_file->size > kMapLimit) return std::nullopt;
-  const auto bytes = base::read_file(layout.partial_map(digest), kMapLimit);
+  if (!data || !map_file || map_file->size > BlockMap::kMaxEncoded) return std::nullopt;
+  const auto bytes = base::read_file(layout.partial_map(digest), BlockMap::kMaxEncoded);
   const auto map = BlockMap::decode(bytes.value_or(""));
   if (!map || map->size() != data->size || map->marked() == 0) return std::nullopt;
   return Recovered::Partial{digest, data->size, data->allocated, map_file->modified * 1'000'000,

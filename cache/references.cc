@@ -18,7 +18,7 @@
 namespace cache {
 namespace {
 
-constexpr char kFormat = 2;
+constexpr char kValueFormat = 2;
 constexpr size_t kTimeAt = 1;
 constexpr size_t kUsedAt = 9;
 constexpr size_t kTextsAt = 17;
@@ -28,7 +28,7 @@ constexpr int64_t kUsePrecision = 3600;
 constexpr size_t kMostUses = 4096;
 // Of addresses, not of bytes on disk. More than the capacity needs.
 constexpr size_t kMapSize = size_t{1} << 30;
-constexpr const char* kTable = "table of references";
+constexpr const char* kReferencesTable = "table of references";
 
 using lmdb::check;
 using lmdb::Transaction;
@@ -37,13 +37,8 @@ std::string key_of(std::string_view name) {
   return std::string(oci::Digest::of(oci::Algorithm::sha256, name).bytes());
 }
 
-void append_text(std::string& out, std::string_view text) {
-  append_u32(out, static_cast<uint32_t>(text.size()));
-  out += text;
-}
-
 std::string encode(std::string_view name, const Reference& reference, int64_t used_at) {
-  std::string out(1, kFormat);
+  std::string out(1, kValueFormat);
   append_u64(out, static_cast<uint64_t>(reference.validated_at));
   append_u64(out, static_cast<uint64_t>(used_at));
   append_text(out, name);
@@ -58,7 +53,7 @@ std::string encode(std::string_view name, const Reference& reference, int64_t us
 
 // The texts of a value; nullopt if it is of another format or cut.
 std::optional<std::vector<std::string_view>> texts_of(std::string_view bytes) {
-  if (bytes.size() < kTextsAt || bytes.front() != kFormat) return std::nullopt;
+  if (bytes.size() < kTextsAt || bytes.front() != kValueFormat) return std::nullopt;
   std::vector<std::string_view> texts;
   bytes.remove_prefix(kTextsAt);
   while (!bytes.empty()) {
@@ -166,8 +161,9 @@ References::References(const std::filesystem::path& directory, Classify classify
     load_lists();
     return;
   } catch (const lmdb::Error& error) {
-    if (!error.unreadable()) throw error.io_error(kTable);
-    LOG(ERROR) << error.io_error(kTable).what() << "; it begins anew in " << directory.string();
+    if (!error.unreadable()) throw error.io_error(kReferencesTable);
+    LOG(ERROR) << error.io_error(kReferencesTable).what() << "; it begins anew in "
+               << directory.string();
   }
   environment_.reset();
   remove_file(directory / "data.mdb");
@@ -175,7 +171,7 @@ References::References(const std::filesystem::path& directory, Classify classify
   try {
     environment_ = std::make_unique<Environment>(directory);
   } catch (const lmdb::Error& error) {
-    throw error.io_error(kTable);
+    throw error.io_error(kReferencesTable);
   }
 }
 
@@ -187,7 +183,7 @@ References::~References() {
     environment_->note_uses(transaction, uses);
     environment_->commit(transaction);
   } catch (const lmdb::Error& error) {
-    LOG(ERROR) << "which references were used is lost: " << error.io_error(kTable).what();
+    LOG(ERROR) << "which references were used is lost: " << error.io_error(kReferencesTable).what();
   }
 }
 
@@ -222,7 +218,7 @@ std::optional<Reference> References::find(std::string_view name) const {
     if (!named || named->name != name) return std::nullopt;
     return std::move(named->reference);
   } catch (const lmdb::Error& error) {
-    throw error.io_error(kTable);
+    throw error.io_error(kReferencesTable);
   }
 }
 
@@ -234,7 +230,7 @@ std::optional<Reference> References::use(std::string_view name, int64_t now) {
     named = environment_->find(transaction, key);
     if (!named || named->name != name) return std::nullopt;
   } catch (const lmdb::Error& error) {
-    throw error.io_error(kTable);
+    throw error.io_error(kReferencesTable);
   }
   if (now - named->used_at >= kUsePrecision) {
     const std::lock_guard lock(uses_mutex_);
@@ -282,7 +278,7 @@ void References::put(std::string_view name, const Reference& reference) {
       siblings.push_back(key);
     }
   } catch (const lmdb::Error& error) {
-    throw error.io_error(kTable);
+    throw error.io_error(kReferencesTable);
   }
 }
 
@@ -308,7 +304,7 @@ size_t References::remove(std::span<const std::string> names) {
     }
     return removed;
   } catch (const lmdb::Error& error) {
-    throw error.io_error(kTable);
+    throw error.io_error(kReferencesTable);
   }
 }
 
@@ -319,7 +315,7 @@ void References::for_each(
         Transaction(environment_->env, MDB_RDONLY),
         [&](std::string_view, const Named& named) { visit(named.name, named.reference); });
   } catch (const lmdb::Error& error) {
-    throw error.io_error(kTable);
+    throw error.io_error(kReferencesTable);
   }
 }
 
@@ -327,7 +323,7 @@ size_t References::size() const {
   try {
     return environment_->entries(Transaction(environment_->env, MDB_RDONLY));
   } catch (const lmdb::Error& error) {
-    throw error.io_error(kTable);
+    throw error.io_error(kReferencesTable);
   }
 }
 

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "base/ascii.h"
 #include "base/base64.h"
 
 namespace http {
@@ -21,8 +22,6 @@ std::optional<std::string_view> credentials_of(const Request& request, std::stri
   return field;
 }
 
-bool control(char c) { return static_cast<unsigned char>(c) < 0x20 || c == 0x7f; }
-
 }  // namespace
 
 bool has_authorization(const Request& request) { return request.headers.has("Authorization"); }
@@ -30,7 +29,7 @@ bool has_authorization(const Request& request) { return request.headers.has("Aut
 std::optional<UserPassword> basic_credentials(const Request& request) {
   const auto encoded = credentials_of(request, "Basic");
   const auto text = encoded ? base::decode_base64(*encoded, base::Base64::standard) : std::nullopt;
-  if (!text || std::ranges::any_of(*text, control)) return std::nullopt;
+  if (!text || std::ranges::any_of(*text, base::is_control)) return std::nullopt;
   const size_t colon = text->find(':');
   if (colon == std::string::npos) return std::nullopt;
   return UserPassword{text->substr(0, colon), text->substr(colon + 1)};

@@ -16,23 +16,21 @@ constexpr long kReceiveBytes = 256 << 10;  // what curl asks the socket for at o
 constexpr long kKeepAliveIdleSeconds = 30;
 constexpr long kKeepAliveIntervalSeconds = 10;
 
-using Kind = TransferError::Kind;
-
 // Options are set with constants and memory that is there: a refusal is a mistake in this file.
 template <typename T>
 void set(CURL* easy, CURLoption option, T value) {
   CHECK_EQ(curl_easy_setopt(easy, option, value), CURLE_OK) << "curl option " << option;
 }
 
-Kind kind_of(CURLcode code) {
+TransferError::Kind kind_of(CURLcode code) {
   switch (code) {
     case CURLE_URL_MALFORMAT:
     case CURLE_COULDNT_RESOLVE_PROXY:
     case CURLE_COULDNT_RESOLVE_HOST:
     case CURLE_COULDNT_CONNECT:
-      return Kind::unreachable;
+      return TransferError::Kind::unreachable;
     case CURLE_OPERATION_TIMEDOUT:
-      return Kind::timed_out;
+      return TransferError::Kind::timed_out;
     case CURLE_SSL_CONNECT_ERROR:
     case CURLE_PEER_FAILED_VERIFICATION:
     case CURLE_SSL_ENGINE_NOTFOUND:
@@ -47,9 +45,9 @@ Kind kind_of(CURLcode code) {
     case CURLE_SSL_INVALIDCERTSTATUS:
     case CURLE_SSL_CLIENTCERT:
     case CURLE_USE_SSL_FAILED:
-      return Kind::tls;
+      return TransferError::Kind::tls;
     default:
-      return Kind::broken;
+      return TransferError::Kind::broken;
   }
 }
 
@@ -67,8 +65,10 @@ CurlTransfer::CurlTransfer(CurlMulti& multi, const ClientRequest& request)
       may_connect_(request.may_connect) {
   CHECK(easy_ != nullptr);
   CHECK(is_head_ || request.method == "GET" || request.method == "POST") << request.method;
-  if (multi_.aborted) throw TransferError(Kind::broken, "the client has been shut down");
-  if (!sendable(request.url)) throw TransferError(Kind::unreachable, "malformed URL");
+  if (multi_.aborted)
+    throw TransferError(TransferError::Kind::broken, "the client has been shut down");
+  if (!sendable(request.url))
+    throw TransferError(TransferError::Kind::unreachable, "malformed URL");
   configure(request);
   multi_.transfers.insert(this);
   CHECK_EQ(curl_multi_add_handle(multi_.handle, easy_.get()), CURLM_OK);
@@ -86,7 +86,7 @@ void CurlTransfer::configure(const ClientRequest& request) {
   const ClientOptions& options = multi_.options;
   for (const Headers::Field& field : request.headers) {
     if (!sendable(field.name) || !sendable(field.value)) {
-      throw TransferError(Kind::broken, "malformed request header");
+      throw TransferError(TransferError::Kind::broken, "malformed request header");
     }
     // curl's notation: "Name;" is a field with an empty value, "Name:" would leave the field out.
     const std::string line =
@@ -280,32 +280,35 @@ void CurlTransfer::arm() {
   timer_ = multi_.loop.add_timer(deadline_, [this] {
     timer_.reset();
     if (multi_.loop.now() < deadline_) return arm();
-    finish(TransferError(Kind::timed_out, expected_));
+    finish(TransferError(TransferError::Kind::timed_out, expected_));
   });
 }
 
 void CurlTransfer::ended(CURLcode code) {
-  if (!head_.error().empty()) return finish(TransferError(Kind::broken, head_.error()));
+  if (!head_.error().empty())
+    return finish(TransferError(TransferError::Kind::broken, head_.error()));
   if (code != CURLE_OK && !refused_address_.empty()) {
-    return finish(TransferError(Kind::unreachable,
+    return finish(TransferError(TransferError::Kind::unreachable,
                                 "the address " + refused_address_ + " is one it may not go to"));
   }
   if (code != CURLE_OK) {
     const std::string why = curl_error_[0] != '\0' ? &curl_error_[0] : curl_easy_strerror(code);
     return finish(TransferError(kind_of(code), why));
   }
-  if (!head_done_) return finish(TransferError(Kind::broken, "the response has no head"));
+  if (!head_done_)
+    return finish(TransferError(TransferError::Kind::broken, "the response has no head"));
   const std::optional<uint64_t> length = content_length();
   const bool has_body = !is_head_ && status() != 204 && status() != 304;
   if (has_body && length && received_ != *length) {
-    return finish(TransferError(Kind::broken, "the body has not the length its head says"));
+    return finish(
+        TransferError(TransferError::Kind::broken, "the body has not the length its head says"));
   }
   finish(std::nullopt);
 }
 
 void CurlTransfer::abort() {
   arriving_.clear();
-  finish(TransferError(Kind::broken, "the client has been shut down"));
+  finish(TransferError(TransferError::Kind::broken, "the client has been shut down"));
 }
 
 void CurlTransfer::finish(std::optional<TransferError> error) {

@@ -14,11 +14,10 @@ namespace {
 
 constexpr size_t kReadBytes = 64 << 10;
 // Read by one connection before the loop's other connections have their turn.
-constexpr size_t kTurnBytes = 1 << 20;
+constexpr size_t kReadTurnBytes = 1 << 20;
 // What HPACK may make small counts in full (RFC 9113 §6.5.2).
 constexpr size_t kFieldOverhead = 32;
 // More fields than any client sends; each costs an allocation or two.
-constexpr size_t kMaxFields = 128;
 
 // The authority a request names, as its Host (RFC 9113 §8.3.1). StatusError if there are two.
 void set_host(const std::string& authority, Request& request) {
@@ -135,7 +134,7 @@ base::Task<void> Http2Connection::read_frames() {
     start_requests();
     set_timer();
     read_in_turn += n;
-    if (read_in_turn >= kTurnBytes) {
+    if (read_in_turn >= kReadTurnBytes) {
       read_in_turn = 0;
       co_await loop_.yield();
     }

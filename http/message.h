@@ -10,6 +10,9 @@
 
 namespace http {
 
+// A message with more fields is refused, a request with 431 (RFC 6585 §5).
+constexpr size_t kMaxFields = 128;
+
 // Header fields in order. Names compare case-insensitively and are kept as given.
 class Headers {
  public:

@@ -10,7 +10,7 @@ namespace {
 
 // Digits only. A number too large for 64 bits becomes the largest one: it is beyond any end all the
 // same (CVE-2017-7529 was such an overflow).
-std::optional<uint64_t> parse_number(std::string_view text) {
+std::optional<uint64_t> saturated_number(std::string_view text) {
   constexpr uint64_t kMax = std::numeric_limits<uint64_t>::max();
   if (text.empty()) return std::nullopt;
   uint64_t value = 0;
@@ -29,14 +29,14 @@ Spec parse_spec(std::string_view spec, uint64_t size, ByteRange& range) {
   const size_t dash = spec.find('-');
   if (dash == std::string_view::npos) return Spec::malformed;
   const std::string_view left = spec.substr(0, dash);
-  const std::optional<uint64_t> right = parse_number(spec.substr(dash + 1));
+  const std::optional<uint64_t> right = saturated_number(spec.substr(dash + 1));
   if (left.empty()) {
     if (!right) return Spec::malformed;
     const uint64_t length = std::min(*right, size);
     range = {size - length, length};
     return length == 0 ? Spec::beyond : Spec::valid;
   }
-  const std::optional<uint64_t> first = parse_number(left);
+  const std::optional<uint64_t> first = saturated_number(left);
   if (!first || (!right && dash + 1 != spec.size())) return Spec::malformed;
   if (right && *right < *first) return Spec::backwards;
   if (*first >= size) return Spec::beyond;
@@ -48,7 +48,6 @@ Spec parse_spec(std::string_view spec, uint64_t size, ByteRange& range) {
 }  // namespace
 
 RangeSelection parse_range(std::string_view field, uint64_t size) {
-  using Kind = RangeSelection::Kind;
   constexpr std::string_view kUnit = "bytes=";
   field = trim(field);
   if (!iequals(field.substr(0, kUnit.size()), kUnit)) return {};
@@ -81,11 +80,12 @@ RangeSelection parse_range(std::string_view field, uint64_t size) {
     }
   }
   if (specs == 0) return {};
-  if (backwards) return {Kind::unsatisfiable, {}};
+  if (backwards) return {RangeSelection::Kind::unsatisfiable, {}};
   // Nothing of an empty representation can be selected, but clients that send "bytes=0-" with every
   // request want it; Go's server answers them with the whole, too.
-  if (selection.ranges.empty()) return {size == 0 ? Kind::whole : Kind::unsatisfiable, {}};
-  selection.kind = Kind::partial;
+  if (selection.ranges.empty())
+    return {size == 0 ? RangeSelection::Kind::whole : RangeSelection::Kind::unsatisfiable, {}};
+  selection.kind = RangeSelection::Kind::partial;
   return selection;
 }
 

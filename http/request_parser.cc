@@ -20,11 +20,8 @@ using boost::beast::error_code;
 using boost::beast::string_view;
 
 // More fields than any client sends; each costs an allocation or two.
-constexpr size_t kMaxFields = 128;
 
 std::string_view view(string_view text) { return {text.data(), text.size()}; }
-
-bool control(char c) { return static_cast<unsigned char>(c) < 0x20 || c == 0x7f; }
 
 }  // namespace
 
@@ -101,7 +98,7 @@ class RequestParser::Guarded : public beast::basic_parser<true> {
 
   void on_chunk_header_impl(std::uint64_t, string_view extension, error_code& ec) override {
     const std::string_view text = view(extension);
-    if (std::any_of(text.begin(), text.end(), control)) refuse(ec);
+    if (std::any_of(text.begin(), text.end(), base::is_control)) refuse(ec);
   }
 
   size_t on_chunk_body_impl(std::uint64_t, string_view data, error_code&) override {

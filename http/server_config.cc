@@ -25,14 +25,14 @@ constexpr const char* kGoodSecret = "at least 16 characters; openssl rand -hex 3
 }
 
 void read_address_limits(const base::Section& section, ServerLimits& limits) {
-  constexpr int64_t kMost = 1'000'000;
+  constexpr int64_t kMostPerAddress = 1'000'000;
   limits.max_connections_per_address =
-      static_cast<size_t>(section.integer("connections", 0, 0, kMost));
-  const int64_t requests = section.integer("requests", 0, 0, kMost);
+      static_cast<size_t>(section.integer("connections", 0, 0, kMostPerAddress));
+  const int64_t requests = section.integer("requests", 0, 0, kMostPerAddress);
   limits.request_rate_per_address.per_second = static_cast<double>(requests);
   // A second's worth at once, unless it is said otherwise.
   limits.request_rate_per_address.burst =
-      section.integer("burst", std::max<int64_t>(requests, 1), 1, kMost);
+      section.integer("burst", std::max<int64_t>(requests, 1), 1, kMostPerAddress);
   limits.unlimited = read_networks(section, "except");
 }
 

@@ -76,10 +76,6 @@ bool valid_key_id(std::string_view id) {
   return !id.empty() && id.size() <= 64 && id.find_first_not_of(kAllowed) == id.npos;
 }
 
-int64_t unix_time(std::chrono::system_clock::time_point time) {
-  return std::chrono::floor<std::chrono::seconds>(time.time_since_epoch()).count();
-}
-
 std::string sign_path(const SigningKey& key, std::string_view path, int64_t expires,
                       const std::optional<Network>& network) {
   const std::string time = std::to_string(expires);

@@ -36,9 +36,6 @@ struct SigningKey {
 // 1 to 64 letters, digits and "-_.".
 bool valid_key_id(std::string_view id);
 
-// Unix time, as permissions have it.
-int64_t unix_time(std::chrono::system_clock::time_point time);
-
 // The parameter that permits GET of this path until then, to clients of this network if there is
 // one. It can be put into a query as it is.
 std::string sign_path(const SigningKey& key, std::string_view path, int64_t expires,

@@ -29,7 +29,7 @@ constexpr int kForever = -1;         // for opening the storage: an end is seen 
 constexpr const char* kEnd = "end";  // of the sockets; an address never is that
 constexpr const char* kRelease = "release";
 constexpr const char* kReleased = "released";
-constexpr const char* kReady = "ready";
+constexpr const char* kReadyMessage = "ready";
 
 base::UniqueFd make_socket() {
   base::UniqueFd fd(::socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0));
@@ -187,7 +187,7 @@ bool TakeoverPoint::hand_over(const base::UniqueFd& peer) {
   try {
     old_.release();
     send_message(peer, kReleased);
-    taken = receive(peer, kForever) == kReady;
+    taken = receive(peer, kForever) == kReadyMessage;
   } catch (const std::exception& e) {
     LOG(ERROR) << "takeover: " << e.what();
   }
@@ -253,7 +253,7 @@ void Takeover::release() {
 
 void Takeover::ready() {
   try {
-    send_message(peer_, kReady);
+    send_message(peer_, kReadyMessage);
   } catch (const base::IoError& e) {
     LOG(WARNING) << "the process to follow has ended by itself: " << e.what();
   }

@@ -22,7 +22,7 @@ namespace http {
 namespace {
 
 // Sent by one connection before the loop's other connections have their turn.
-constexpr size_t kTurnBytes = 2 << 20;
+constexpr size_t kSendTurnBytes = 2 << 20;
 // How far ahead of sendfile the page cache is looked at, and how densely: the kernel reads ahead in
 // pieces of at least this size.
 constexpr uint64_t kResidencyWindow = 1 << 20;
@@ -438,7 +438,7 @@ bool Transport::pause_is_due(size_t sent) {
   sent_in_turn_ += sent;
   const bool shared = together_ != nullptr && together_->limited();
   if (shared) send_again_at_ = together_->spend(sent, loop_.now());
-  return shared || sent_in_turn_ >= kTurnBytes;
+  return shared || sent_in_turn_ >= kSendTurnBytes;
 }
 
 base::Task<void> Transport::pause() {

@@ -9,6 +9,7 @@
 #include "base/log.h"
 #include "http/credentials.h"
 #include "oci/digest.h"
+#include "proxy/json_member.h"
 #include "proxy/known_names.h"
 #include "proxy/status_page.h"
 
@@ -82,14 +83,6 @@ base::Task<nlohmann::json> read_object(http::Exchange& exchange) {
   nlohmann::json json = nlohmann::json::parse(body, nullptr, /*allow_exceptions=*/false);
   if (!json.is_object()) throw http::StatusError(400, "the body is not a JSON object");
   co_return json;
-}
-
-// A text of the object; empty if it is not there.
-std::string text(const nlohmann::json& object, const char* key) {
-  const auto found = object.find(key);
-  if (found == object.end()) return "";
-  if (!found->is_string()) throw http::StatusError(400, std::string(key) + " must be a text");
-  return found->get<std::string>();
 }
 
 bool same(std::string_view a, std::string_view b) {
@@ -202,7 +195,7 @@ base::Task<void> Admin::inspect(http::Exchange& exchange, std::string digest_tex
 }
 
 base::Task<void> Admin::pin(http::Exchange& exchange, const nlohmann::json& what) {
-  const oci::Digest digest = parse_digest(text(what, "digest"));
+  const oci::Digest digest = parse_digest(text_member(what, "digest"));
   const auto pinned = what.find("pinned");
   if (pinned == what.end() || !pinned->is_boolean()) {
     throw http::StatusError(400, "\"pinned\" must be true or false");
@@ -216,9 +209,9 @@ base::Task<void> Admin::pin(http::Exchange& exchange, const nlohmann::json& what
 }
 
 base::Task<void> Admin::purge(http::Exchange& exchange, const nlohmann::json& what) {
-  const std::string digest = text(what, "digest");
-  const std::string repository = text(what, "repository");
-  const std::string upstream = text(what, "upstream");
+  const std::string digest = text_member(what, "digest");
+  const std::string repository = text_member(what, "repository");
+  const std::string upstream = text_member(what, "upstream");
   Purged purged;
   std::string named;
   if (!digest.empty()) {

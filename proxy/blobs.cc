@@ -5,10 +5,12 @@
 #include <algorithm>
 #include <chrono>
 
+#include "base/unix_time.h"
 #include "http/range.h"
 #include "http/signed_url.h"
 #include "oci/error.h"
 #include "proxy/edge.h"
+#include "proxy/error_answer.h"
 #include "proxy/fill_source.h"
 #include "proxy/hit_source.h"
 
@@ -19,47 +21,6 @@ namespace {
 // that fails can still be answered with an error instead of a reset; clients give up on a head
 // after 30 seconds (containerd).
 constexpr auto kHeadDelay = std::chrono::seconds(10);
-
-int64_t unix_now() {
-  return std::chrono::duration_cast<std::chrono::seconds>(
-             std::chrono::system_clock::now().time_since_epoch())
-      .count();
-}
-
-// What the client is told of each ending. 4xx only for what is about the blob; what is about the
-// edge or its upstreams is 5xx, which clients retry elsewhere.
-struct ErrorAnswer {
-  int status;
-  oci::ErrorCode code;
-  std::string_view detail;
-};
-ErrorAnswer answer_for(Outcome outcome) {
-  using oci::ErrorCode;
-  switch (outcome) {
-    case Outcome::absent:
-      return {404, ErrorCode::blob_unknown, "the origin has no such blob"};
-    case Outcome::refused:
-      return {502, ErrorCode::unavailable, "the origin refused this cache's request"};
-    case Outcome::throttled:
-      return {429, ErrorCode::too_many_requests, "the origin limits this cache's requests"};
-    case Outcome::busy:
-      return {503, ErrorCode::unavailable, "too many requests to the origin are waiting"};
-    case Outcome::unreachable:
-      return {502, ErrorCode::unavailable, "the origin did not give the blob"};
-    case Outcome::digest_mismatch:
-      return {502, ErrorCode::unavailable, "the origin's bytes do not match the digest"};
-    case Outcome::no_space:
-      return {503, ErrorCode::unavailable, "the cache has no room for the blob"};
-    case Outcome::storage_failed:
-      return {503, ErrorCode::unavailable, "the cache's storage failed"};
-    case Outcome::cancelled:
-      return {503, ErrorCode::unavailable, "the cache is shutting down"};
-    case Outcome::filling:
-    case Outcome::verified:
-      break;
-  }
-  LOG(FATAL) << "no answer for a fill that did not fail";
-}
 
 base::TimePoint now() { return base::EventLoop::current()->now(); }
 
@@ -97,7 +58,7 @@ base::Task<void> Blobs::serve(http::Exchange& exchange, Routing::Destination fro
 base::Task<void> Blobs::serve_hit(http::Exchange& exchange, BlobName name,
                                   std::shared_ptr<const cache::Blob> blob) {
   http::ContentInfo info = content(exchange.request, name.digest, blob->size(), "hit");
-  const int64_t age = std::max<int64_t>(0, unix_now() - blob->stored_at());
+  const int64_t age = std::max<int64_t>(0, base::unix_now() - blob->stored_at());
   info.headers.set("Age", std::to_string(age));
   HitSource source(pool_, store_, fills_, std::move(name), std::move(blob));
   co_await http::serve_content(exchange, std::move(info), source);
@@ -167,7 +128,7 @@ base::Task<void> Blobs::serve_miss(http::Exchange& exchange, BlobName name) {
 }
 
 base::Task<void> Blobs::serve_ending(http::Exchange& exchange, BlobName name, Ending ending) {
-  const ErrorAnswer answer = answer_for(ending.outcome);
+  const ErrorAnswer answer = blob_error(ending.outcome);
   http::Response response = error_response(
       name_, answer.status,
       oci::error_json({{answer.code, oci::detail_string(std::string(answer.detail) + ": " +

@@ -21,7 +21,6 @@ namespace proxy {
 namespace {
 
 using nlohmann::json;
-using Reply = AdminClient::Reply;
 
 // Runs a command's work and turns what it throws into a message and an exit code.
 int guarded(const std::function<int()>& work) {
@@ -37,7 +36,7 @@ int guarded(const std::function<int()>& work) {
 }
 
 // The exit code of a reply that is not what was asked for, after saying why.
-int refused(const Reply& reply) {
+int refused(const AdminClient::Reply& reply) {
   std::cerr << reply.body.value("error", "status " + std::to_string(reply.status)) << "\n";
   if (reply.status == 404) return kExitNotHeld;
   return reply.status == 400 || reply.status == 409 ? http::kExitUsage : http::kExitFailure;
@@ -47,8 +46,6 @@ double number(const json& from, const std::string& pointer) {
   const json::json_pointer at(pointer);
   return from.contains(at) && from[at].is_number() ? from[at].get<double>() : 0;
 }
-
-std::string percent(double ratio) { return fmt::format("{:.1f} %", 100 * ratio); }
 
 void print_upstream(const json& upstream) {
   const double quota = number(upstream, "/quota_bytes");
@@ -71,10 +68,10 @@ void print_stats(const json& stats) {
   };
   line("edge", fmt::format("{} {}, up {}", stats.value("name", ""), stats.value("version", ""),
                            human_time(number(stats, "/uptime_seconds"))));
-  line("hit ratio",
-       fmt::format("{} of requests, {} of bytes; {} of requests in the last minute",
-                   percent(number(stats, "/hit_ratio")), percent(number(stats, "/byte_hit_ratio")),
-                   percent(number(stats, "/last_minute/hit_ratio"))));
+  line("hit ratio", fmt::format("{} of requests, {} of bytes; {} of requests in the last minute",
+                                human_percent(number(stats, "/hit_ratio")),
+                                human_percent(number(stats, "/byte_hit_ratio")),
+                                human_percent(number(stats, "/last_minute/hit_ratio"))));
   line("to clients", fmt::format("{}/s, {:.1f} requests/s",
                                  human_bytes(number(stats, "/last_minute/sent_bytes_per_second")),
                                  number(stats, "/last_minute/requests_per_second")));
@@ -158,7 +155,7 @@ void print_top(const json& stats, const json& before) {
 int command_stats(const CommandOptions& options) {
   return guarded([&] {
     AdminClient client(options);
-    const Reply reply = client.get("/stats");
+    const AdminClient::Reply reply = client.get("/stats");
     if (reply.status != 200) return refused(reply);
     if (options.json) {
       std::cout << reply.body.dump(2) << "\n";
@@ -172,7 +169,7 @@ int command_stats(const CommandOptions& options) {
 int command_inspect(const CommandOptions& options, const std::string& digest) {
   return guarded([&] {
     AdminClient client(options);
-    const Reply reply = client.get("/blobs/" + digest);
+    const AdminClient::Reply reply = client.get("/blobs/" + digest);
     if (reply.status != 200) return refused(reply);
     if (options.json) {
       std::cout << reply.body.dump(2) << "\n";
@@ -186,7 +183,7 @@ int command_inspect(const CommandOptions& options, const std::string& digest) {
 int command_pin(const CommandOptions& options, const std::string& digest, bool pinned) {
   return guarded([&] {
     AdminClient client(options);
-    const Reply reply = client.post("/pin", {{"digest", digest}, {"pinned", pinned}});
+    const AdminClient::Reply reply = client.post("/pin", {{"digest", digest}, {"pinned", pinned}});
     if (reply.status != 200) return refused(reply);
     if (options.json) std::cout << reply.body.dump(2) << "\n";
     return http::kExitOk;
@@ -204,7 +201,7 @@ int command_purge(const CommandOptions& options, const PurgeTarget& target) {
       return http::kExitUsage;
     }
     AdminClient client(options);
-    const Reply reply = client.post("/purge", what);
+    const AdminClient::Reply reply = client.post("/purge", what);
     if (reply.status != 200) return refused(reply);
     if (options.json) {
       std::cout << reply.body.dump(2) << "\n";
@@ -225,7 +222,7 @@ int command_warm(const CommandOptions& options, const WarmTarget& target) {
       if (!target.platforms.empty()) what["platforms"] = target.platforms;
       if (!target.upstream.empty()) what["upstream"] = target.upstream;
       WarmProgress progress(!options.json && ::isatty(STDOUT_FILENO) == 1);
-      const Reply reply = client.post("/warm", what, [&](const json& line) {
+      const AdminClient::Reply reply = client.post("/warm", what, [&](const json& line) {
         const WarmProgress::Text text = progress.add(line);
         std::cout << (options.json ? line.dump() + "\n" : text.out) << std::flush;
         if (!options.json) std::cerr << text.error << std::flush;
@@ -243,7 +240,7 @@ int command_top(const CommandOptions& options) {
     const bool once = options.json || ::isatty(STDOUT_FILENO) == 0;
     json before;
     while (true) {
-      const Reply reply = client.get("/stats");
+      const AdminClient::Reply reply = client.get("/stats");
       if (reply.status != 200) return refused(reply);
       if (options.json) {
         std::cout << reply.body.dump(2) << "\n";

@@ -2,7 +2,6 @@
 #pragma once
 
 #include <chrono>
-#include <ctime>
 #include <filesystem>
 #include <functional>
 #include <optional>
@@ -11,6 +10,7 @@
 
 #include "base/log.h"
 #include "base/service_manager.h"
+#include "base/unix_time.h"
 #include "cache/blob_store.h"
 #include "http/access_log.h"
 #include "http/server.h"
@@ -54,7 +54,7 @@ struct EdgeConfig {
   base::Clock* clock = &base::Clock::system();
   // The wall clock, in Unix seconds: the age of what a tag led to, and what signatures
   // are held against. Not in the file.
-  std::function<int64_t()> unix_time = [] { return static_cast<int64_t>(std::time(nullptr)); };
+  std::function<int64_t()> unix_time = base::unix_now;
 };
 
 EdgeConfig read_edge_config(const std::filesystem::path& path);

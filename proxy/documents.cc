@@ -11,7 +11,7 @@
 namespace proxy {
 namespace {
 
-int64_t seconds(base::Duration duration) {
+int64_t whole_seconds(base::Duration duration) {
   return std::chrono::duration_cast<std::chrono::seconds>(duration).count();
 }
 
@@ -82,12 +82,13 @@ std::optional<Documents::Kept> Documents::look_up(const DocumentName& name) cons
 bool Documents::fresh(const DocumentName& name, const Kept& kept) {
   if (!kept.blob) return false;
   if (name.digest()) return true;
-  return kept.age >= 0 && kept.age < seconds(name.upstream->config().image.tag_lifetime);
+  return kept.age >= 0 && kept.age < whole_seconds(name.upstream->config().image.tag_lifetime);
 }
 
 bool Documents::stale_allowed(const DocumentName& name, const Kept& kept) {
   const ImagesConfig& config = name.upstream->config().image;
-  return kept.blob && kept.age < seconds(config.tag_lifetime) + seconds(config.stale_if_error);
+  return kept.blob &&
+         kept.age < whole_seconds(config.tag_lifetime) + whole_seconds(config.stale_if_error);
 }
 
 Document Documents::stale(Kept kept, std::string why) {

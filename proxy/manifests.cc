@@ -4,6 +4,7 @@
 #include "oci/error.h"
 #include "oci/manifest.h"
 #include "proxy/edge.h"
+#include "proxy/error_answer.h"
 
 namespace proxy {
 namespace {
@@ -12,39 +13,6 @@ using oci::ErrorCode;
 
 // Longer queries of lists are nobody's.
 constexpr size_t kMaxQuery = 1024;
-
-struct ErrorAnswer {
-  int status;
-  ErrorCode code;
-  std::string_view detail;
-};
-
-// What is not there is called so by the route: GET of referrers has nothing to be unknown but a
-// name, and clients that are told NAME_UNKNOWN there do not look under the tag (oras-go).
-ErrorCode unknown(DocumentName::Kind kind) {
-  return kind == DocumentName::Kind::tags ? ErrorCode::name_unknown : ErrorCode::manifest_unknown;
-}
-
-ErrorAnswer answer_for(DocumentName::Kind kind, Outcome outcome) {
-  switch (outcome) {
-    case Outcome::absent:
-      return {404, unknown(kind), "the upstream has no such thing"};
-    case Outcome::refused:
-      return {404, unknown(kind), "the upstream refuses it to this cache"};
-    case Outcome::throttled:
-      return {429, ErrorCode::too_many_requests, "the upstream limits this cache's requests"};
-    case Outcome::busy:
-      return {503, ErrorCode::unavailable, "too many requests to the upstream are waiting"};
-    case Outcome::unreachable:
-      return {502, ErrorCode::unavailable, "the upstream did not give it"};
-    case Outcome::digest_mismatch:
-      return {502, ErrorCode::unavailable, "the upstream's bytes do not match the digest"};
-    case Outcome::cancelled:
-      return {503, ErrorCode::unavailable, "the cache is shutting down"};
-    default:
-      return {503, ErrorCode::unavailable, "the cache's storage failed"};
-  }
-}
 
 // A malformed digest is the client's mistake; a malformed tag just names nothing.
 oci::Reference require_reference(const std::string& text) {
@@ -176,7 +144,7 @@ base::Task<void> Manifests::serve_list(http::Exchange& exchange, const DocumentN
 
 base::Task<void> Manifests::serve_ending(http::Exchange& exchange, const DocumentName& name,
                                          Ending ending) {
-  const ErrorAnswer answer = answer_for(name.kind, ending.outcome);
+  const ErrorAnswer answer = document_error(name.kind, ending.outcome);
   http::Response response = error_response(
       name_, answer.status,
       oci::error_json(

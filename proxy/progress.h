@@ -19,7 +19,7 @@
 
 namespace proxy {
 
-// How a fill ended. Each has its answer to the client in blobs.cc.
+// How a fill ended. Each has its answer to the client in error_answer.cc.
 enum class Outcome {
   filling,
   verified,         // every byte is there and the digest is right

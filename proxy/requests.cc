@@ -6,6 +6,7 @@
 #include <chrono>
 
 #include "base/base64.h"
+#include "base/unix_time.h"
 #include "http/challenge.h"
 #include "http/retry_after.h"
 #include "oci/name.h"
@@ -17,12 +18,6 @@ namespace {
 constexpr auto kShortRest = std::chrono::seconds(1);
 constexpr uint64_t kSmall = 64 << 10;
 constexpr size_t kMostTokenBytes = 256 << 10;
-
-int64_t unix_now() {
-  return std::chrono::duration_cast<std::chrono::seconds>(
-             std::chrono::system_clock::now().time_since_epoch())
-      .count();
-}
 
 bool is_redirect(int status) {
   return status == 301 || status == 302 || status == 303 || status == 307 || status == 308;
@@ -148,7 +143,8 @@ base::Task<Requests::Fetched> Requests::fetch(size_t url, http::ClientRequest re
                      ""};
   }
   const auto field = response->headers().get("Retry-After");
-  std::optional<base::Duration> wait = http::parse_retry_after(field.value_or(""), unix_now());
+  std::optional<base::Duration> wait =
+      http::parse_retry_after(field.value_or(""), base::unix_now());
   if (wait) wait = std::min(*wait, upstream_.config().retry_after_max);
   Ending ending{Outcome::throttled, base(url) + ": status " + std::to_string(status), ""};
   if (status == 429) {

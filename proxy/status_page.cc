@@ -68,8 +68,6 @@ std::string escape(std::string_view text) {
   return safe;
 }
 
-std::string percent(double ratio) { return fmt::format("{:.1f} %", 100 * ratio); }
-
 std::string card(std::string_view label, const std::string& figure, const std::string& note) {
   return fmt::format(
       "<div class=\"card\"><span class=\"dim\">{}</span><b>{}</b><span "
@@ -94,15 +92,15 @@ std::string cards(const Status& status) {
                                           status.cache.unlinked_bytes);
   const auto capacity = static_cast<double>(status.cache.capacity);
   std::string out = "<div class=\"cards\">\n";
-  out +=
-      card("Hit ratio", percent(status.rate.hit_ratio),
-           "of requests in the last minute; since the start " + percent(hit_ratio(status.totals)) +
-               ", of bytes " + percent(byte_hit_ratio(status.totals)));
+  out += card("Hit ratio", human_percent(status.rate.hit_ratio),
+              "of requests in the last minute; since the start " +
+                  human_percent(hit_ratio(status.totals)) + ", of bytes " +
+                  human_percent(byte_hit_ratio(status.totals)));
   out += card("To clients", human_bytes(status.rate.sent_bytes) + "/s",
               fmt::format("{:.1f} requests/s", status.rate.requests));
   out += card("From upstreams", human_bytes(status.rate.received_bytes) + "/s",
               fmt::format("{} fills now", status.fills.size()));
-  out += card("Cache", capacity > 0 ? percent(used / capacity) : "0 %",
+  out += card("Cache", capacity > 0 ? human_percent(used / capacity) : "0 %",
               human_bytes(used) + " of " + human_bytes(capacity) +
                   (capacity > 0 ? bar(used / capacity) : ""));
   out += card("Blobs", std::to_string(status.cache.blobs),
@@ -205,6 +203,8 @@ std::string human_bytes(double bytes) {
   if (unit == 0 || bytes >= 99.95) return fmt::format("{:.0f} {}", bytes, units[unit]);
   return fmt::format("{:.{}f} {}", bytes, bytes >= 9.995 ? 1 : 2, units[unit]);
 }
+
+std::string human_percent(double ratio) { return fmt::format("{:.1f} %", 100 * ratio); }
 
 std::string human_time(double seconds) {
   if (seconds < 9.95) return fmt::format("{:.1f}s", seconds);

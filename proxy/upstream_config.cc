@@ -41,9 +41,9 @@ void read_credentials(const base::Section& section, UpstreamConfig& config) {
 }
 
 size_t count(const base::Section& section, std::string_view key, size_t fallback, size_t min) {
-  constexpr int64_t kMost = 1'000'000;
-  return static_cast<size_t>(
-      section.integer(key, static_cast<int64_t>(fallback), static_cast<int64_t>(min), kMost));
+  constexpr int64_t kMostCounted = 1'000'000;
+  return static_cast<size_t>(section.integer(key, static_cast<int64_t>(fallback),
+                                             static_cast<int64_t>(min), kMostCounted));
 }
 
 void read_failover(const base::Section& section, UpstreamConfig& config) {

@@ -21,7 +21,7 @@ double number(const json& line, const char* key) {
   return found != line.end() && found->is_number() ? found->get<double>() : 0;
 }
 
-std::string text(const json& line, const char* key) {
+std::string text_of(const json& line, const char* key) {
   const auto found = line.find(key);
   return found != line.end() && found->is_string() ? found->get<std::string>() : "";
 }
@@ -48,13 +48,13 @@ std::string WarmProgress::bar() const {
 }
 
 WarmProgress::Text WarmProgress::image(const json& line) {
-  image_ = text(line, "image");
+  image_ = text_of(line, "image");
   blobs_ = 0;
   bytes_ = ended_bytes_ = 0;
   all_blobs_ = static_cast<uint64_t>(number(line, "blobs"));
   all_bytes_ = number(line, "bytes");
   if (line.contains("error")) {
-    return {terminal_ ? kClearLine : "", image_ + ": " + text(line, "error") + "\n"};
+    return {terminal_ ? kClearLine : "", image_ + ": " + text_of(line, "error") + "\n"};
   }
   return {lasting(fmt::format("{}: {}, {} in {}", image_,
                               counted(static_cast<uint64_t>(number(line, "manifests")), "manifest"),
@@ -64,25 +64,25 @@ WarmProgress::Text WarmProgress::image(const json& line) {
 }
 
 WarmProgress::Text WarmProgress::blob(const json& line) {
-  const std::string result = text(line, "result");
+  const std::string result = text_of(line, "result");
   if (result == "failed") {
     return {terminal_ ? kClearLine : "",
-            fmt::format("{} failed: {}\n", text(line, "digest"), text(line, "error"))};
+            fmt::format("{} failed: {}\n", text_of(line, "digest"), text_of(line, "error"))};
   }
   ++blobs_;
   ended_bytes_ += number(line, "size");
   bytes_ = std::max(bytes_, ended_bytes_);
   if (terminal_) return {bar(), ""};
-  return {
-      fmt::format("{:<8}{} {}\n", result, text(line, "digest"), human_bytes(number(line, "size"))),
-      ""};
+  return {fmt::format("{:<8}{} {}\n", result, text_of(line, "digest"),
+                      human_bytes(number(line, "size"))),
+          ""};
 }
 
 WarmProgress::Text WarmProgress::end(const json& line) {
   const double failed = number(line, "failed");
   const double failed_images = number(line, "failed_images");
   good_ = failed == 0 && failed_images == 0 && !line.contains("error");
-  const std::string error = text(line, "error");
+  const std::string error = text_of(line, "error");
   return {lasting(fmt::format("{}: {} fetched ({}), {} held already, {} failed",
                               counted(static_cast<uint64_t>(number(line, "images")), "image"),
                               counted(static_cast<uint64_t>(number(line, "fetched")), "blob"),
@@ -91,7 +91,7 @@ WarmProgress::Text WarmProgress::end(const json& line) {
 }
 
 WarmProgress::Text WarmProgress::add(const json& line) {
-  const std::string event = text(line, "event");
+  const std::string event = text_of(line, "event");
   if (event == "image") return image(line);
   if (event == "blob") return blob(line);
   if (event == "end") return end(line);

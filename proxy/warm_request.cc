@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "http/body.h"
+#include "proxy/json_member.h"
 
 namespace proxy {
 namespace {
@@ -10,13 +11,6 @@ namespace {
 using nlohmann::json;
 
 [[noreturn]] void refuse(const std::string& why) { throw http::StatusError(400, why); }
-
-std::string text(const json& from, const std::string& key) {
-  const auto found = from.find(key);
-  if (found == from.end()) return "";
-  if (!found->is_string()) refuse("\"" + key + "\" must be a text");
-  return found->get<std::string>();
-}
 
 // As Docker tells a registry from the first component of a repository.
 bool names_registry(std::string_view component) {
@@ -93,7 +87,7 @@ std::shared_ptr<Upstream> upstream_named(const Routing& routing, const std::stri
 }
 
 WarmRequest parse_warm_request(const json& json, const Routing& routing) {
-  std::string image = text(json, "image");
+  std::string image = text_member(json, "image");
   WarmRequest request;
   std::optional<std::string> reference = cut(image, image.find('@'));
   std::optional<std::string> tag = cut(image, tag_colon(image));
@@ -108,7 +102,7 @@ WarmRequest parse_warm_request(const json& json, const Routing& routing) {
     if (!request.reference) refuse("not a tag or digest: " + *reference);
   }
 
-  const Routing::Destination to = find_repository(routing, image, text(json, "upstream"));
+  const Routing::Destination to = find_repository(routing, image, text_member(json, "upstream"));
   request.upstream = to.upstream;
   request.repository = to.repository;
 

@@ -114,10 +114,7 @@ certificate() {
 build() {
   local preset=$1
   shift
-  if command -v ccache >/dev/null; then
-    export CMAKE_CXX_COMPILER_LAUNCHER=ccache
-    export CCACHE_SLOPPINESS=${CCACHE_SLOPPINESS:-pch_defines,time_macros}  # for precompiled headers
-  fi
+  if command -v ccache >/dev/null; then export CMAKE_CXX_COMPILER_LAUNCHER=ccache; fi
   cmake --preset "$preset" --log-level=WARNING >/dev/null
   cmake --build "build/$preset" ${1:+--target "$@"}
 }

@@ -2,6 +2,7 @@
 
 #include <chrono>
 
+#include "base/unix_time.h"
 #include "http/content.h"
 #include "http/signed_url.h"
 #include "origin/api/notify.h"
@@ -18,9 +19,8 @@ base::Task<void> serve(const Context& context, http::Exchange& exchange,
       co_await context.pool.run([&] { return context.storage.blobs.open(repository, digest); });
   if (!blob) throw oci::Error(ErrorCode::blob_unknown, digest.str());
 
-  const auto elsewhere =
-      redirect_url(context.config.redirect, exchange.request, repository, digest, blob->size,
-                   http::unix_time(std::chrono::system_clock::now()));
+  const auto elsewhere = redirect_url(context.config.redirect, exchange.request, repository, digest,
+                                      blob->size, base::unix_now());
   if (elsewhere) {
     blob_pulled(context, exchange.request, repository, digest, blob->size);
     http::Response answer = context.response(context.config.redirect.status);

@@ -14,23 +14,13 @@
 #include <tuple>
 
 #include "base/base64.h"
+#include "origin/auth/openssl_owned.h"
 
 namespace origin::auth {
 namespace {
 
 constexpr int kMinRsaBits = 2048;
 constexpr int kMaxRsaBits = 8192;
-
-struct Deleter {
-  void operator()(BIGNUM* p) const { BN_free(p); }
-  void operator()(ECDSA_SIG* p) const { ECDSA_SIG_free(p); }
-  void operator()(EVP_MD_CTX* p) const { EVP_MD_CTX_free(p); }
-  void operator()(EVP_PKEY_CTX* p) const { EVP_PKEY_CTX_free(p); }
-  void operator()(OSSL_PARAM_BLD* p) const { OSSL_PARAM_BLD_free(p); }
-  void operator()(OSSL_PARAM* p) const { OSSL_PARAM_free(p); }
-};
-template <typename T>
-using Owned = std::unique_ptr<T, Deleter>;
 
 struct Curve {
   std::string_view jose;     // "crv"

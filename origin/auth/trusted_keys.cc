@@ -10,23 +10,15 @@
 
 #include "base/base64.h"
 #include "base/durable_file.h"
+#include "origin/auth/openssl_owned.h"
 
 namespace origin::auth {
 namespace {
 
-constexpr uint64_t kMaxFile = 16 << 20;
-
-struct Deleter {
-  void operator()(BIO* p) const { BIO_free(p); }
-  void operator()(X509* p) const { X509_free(p); }
-  void operator()(X509_STORE_CTX* p) const { X509_STORE_CTX_free(p); }
-  void operator()(STACK_OF(X509) * p) const { sk_X509_pop_free(p, X509_free); }
-};
-template <typename T>
-using Owned = std::unique_ptr<T, Deleter>;
+constexpr uint64_t kMaxKeyFile = 16 << 20;
 
 std::string read(const std::filesystem::path& path) {
-  auto text = base::read_file(path, kMaxFile);
+  auto text = base::read_file(path, kMaxKeyFile);
   if (!text) throw std::runtime_error("there is no such file");
   return std::move(*text);
 }

@@ -21,7 +21,7 @@ using std::chrono::steady_clock;
 
 constexpr auto kRenewAfter = UploadLease::kLeaseTime / 10;
 constexpr uint64_t kMaxHostId = 128;
-constexpr int kMaxAttempts = 10;
+constexpr int kLeaseAttempts = 10;
 
 // This host, until it starts anew.
 const std::string& host_id() {
@@ -76,7 +76,7 @@ bool replace(const std::filesystem::path& file, const base::UniqueFd& old, bool 
 }  // namespace
 
 std::expected<UploadLease, UploadUnavailable> UploadLease::take(const std::filesystem::path& file) {
-  for (int attempt = 0; attempt < kMaxAttempts; ++attempt) {
+  for (int attempt = 0; attempt < kLeaseAttempts; ++attempt) {
     if (base::UniqueFd fd = make_lease(file)) return UploadLease(file, std::move(fd), false);
     const base::UniqueFd old = open_shared(file, O_RDWR);
     if (!old) {

@@ -9,38 +9,38 @@
 namespace cache {
 namespace {
 
-oci::Digest blob(const std::string& name) { return test::digest_of(name); }
+using test::digest_of;
 
 TEST(GhostQueueTest, AGhostIsTakenOnce) {
   GhostQueue ghosts;
-  ghosts.add(blob("a"), 10);
-  EXPECT_FALSE(ghosts.take(blob("b")));
-  EXPECT_TRUE(ghosts.take(blob("a")));
-  EXPECT_FALSE(ghosts.take(blob("a")));
+  ghosts.add(digest_of("a"), 10);
+  EXPECT_FALSE(ghosts.take(digest_of("b")));
+  EXPECT_TRUE(ghosts.take(digest_of("a")));
+  EXPECT_FALSE(ghosts.take(digest_of("a")));
 }
 
 TEST(GhostQueueTest, ForgetsTheOldest) {
   GhostQueue ghosts;
-  for (const char* name : {"a", "b", "c"}) ghosts.add(blob(name), 2);
-  EXPECT_FALSE(ghosts.take(blob("a")));
-  EXPECT_TRUE(ghosts.take(blob("b")));
-  EXPECT_TRUE(ghosts.take(blob("c")));
+  for (const char* name : {"a", "b", "c"}) ghosts.add(digest_of(name), 2);
+  EXPECT_FALSE(ghosts.take(digest_of("a")));
+  EXPECT_TRUE(ghosts.take(digest_of("b")));
+  EXPECT_TRUE(ghosts.take(digest_of("c")));
 }
 
 TEST(GhostQueueTest, WhatIsAddedAgainIsNewAgain) {
   GhostQueue ghosts;
-  ghosts.add(blob("a"), 3);
-  ghosts.add(blob("b"), 3);
-  ghosts.add(blob("a"), 3);
-  ghosts.add(blob("c"), 2);
-  EXPECT_FALSE(ghosts.take(blob("b")));
-  EXPECT_TRUE(ghosts.take(blob("a")));
+  ghosts.add(digest_of("a"), 3);
+  ghosts.add(digest_of("b"), 3);
+  ghosts.add(digest_of("a"), 3);
+  ghosts.add(digest_of("c"), 2);
+  EXPECT_FALSE(ghosts.take(digest_of("b")));
+  EXPECT_TRUE(ghosts.take(digest_of("a")));
 }
 
 TEST(GhostQueueTest, MayBeToldToRememberNothing) {
   GhostQueue ghosts;
-  ghosts.add(blob("a"), 0);
-  EXPECT_FALSE(ghosts.take(blob("a")));
+  ghosts.add(digest_of("a"), 0);
+  EXPECT_FALSE(ghosts.take(digest_of("a")));
 }
 
 }  // namespace

@@ -76,13 +76,13 @@ TEST(AddressLimits, ManyAddressesHardlyHinderOthers) {
 
 // ---- the server
 
-base::Task<void> who(Exchange& e) {
+base::Task<void> name_client(Exchange& e) {
   Response response{.body = e.request.client};
   co_await e.response.send(std::move(response));
 }
 
 TEST(PerAddress, MoreConnectionsAreClosedAtOnce) {
-  TestServer server(who, {.limits = {.max_connections_per_address = 2}, .loops = 2});
+  TestServer server(name_client, {.limits = {.max_connections_per_address = 2}, .loops = 2});
   std::list<RawClient> open;
   for (int i = 0; i < 2; ++i) {
     open.emplace_back(server.port());
@@ -99,9 +99,10 @@ TEST(PerAddress, MoreConnectionsAreClosedAtOnce) {
 
 TEST(PerAddress, MoreRequestsAreToldWhenToComeAgain) {
   base::ManualClock clock;
-  TestServer server(who, {.limits = {.request_rate_per_address = {.per_second = 0.5, .burst = 2}},
-                          .clock = &clock,
-                          .loops = 2});
+  TestServer server(name_client,
+                    {.limits = {.request_rate_per_address = {.per_second = 0.5, .burst = 2}},
+                     .clock = &clock,
+                     .loops = 2});
   RawClient one(server.port());
   RawClient other(server.port());
   EXPECT_EQ(one.get("/").status, 200);
@@ -116,9 +117,10 @@ TEST(PerAddress, MoreRequestsAreToldWhenToComeAgain) {
 }
 
 TEST(PerAddress, ListedNetworksHaveNoLimits) {
-  TestServer server(who, {.limits = {.max_connections_per_address = 1,
-                                     .request_rate_per_address = {.per_second = 0.001, .burst = 1},
-                                     .unlimited = {*Network::parse("127.0.0.0/8")}}});
+  TestServer server(name_client,
+                    {.limits = {.max_connections_per_address = 1,
+                                .request_rate_per_address = {.per_second = 0.001, .burst = 1},
+                                .unlimited = {*Network::parse("127.0.0.0/8")}}});
   std::list<RawClient> open;
   for (int i = 0; i < 3; ++i) {
     open.emplace_back(server.port());
@@ -127,9 +129,10 @@ TEST(PerAddress, ListedNetworksHaveNoLimits) {
 }
 
 TEST(PerAddress, BehindATrustedProxyTheClientCounts) {
-  TestServer server(who, {.limits = {.max_connections_per_address = 1,
-                                     .request_rate_per_address = {.per_second = 0.001, .burst = 1},
-                                     .trusted_proxies = {*Network::parse("127.0.0.1")}}});
+  TestServer server(name_client,
+                    {.limits = {.max_connections_per_address = 1,
+                                .request_rate_per_address = {.per_second = 0.001, .burst = 1},
+                                .trusted_proxies = {*Network::parse("127.0.0.1")}}});
   RawClient proxy(server.port());
   EXPECT_EQ(proxy.get("/", "X-Forwarded-For: 192.0.2.1\r\n").body, "192.0.2.1");
   EXPECT_EQ(proxy.get("/", "X-Forwarded-For: 192.0.2.1\r\n").status, 429);
@@ -139,7 +142,7 @@ TEST(PerAddress, BehindATrustedProxyTheClientCounts) {
 }
 
 TEST(PerAddress, AFieldOfAnybodyElseChangesNothing) {
-  TestServer server(who,
+  TestServer server(name_client,
                     {.limits = {.request_rate_per_address = {.per_second = 0.001, .burst = 1}}});
   RawClient client(server.port());
   EXPECT_EQ(client.get("/", "X-Forwarded-For: 192.0.2.1\r\n").body, "127.0.0.1");
@@ -147,7 +150,7 @@ TEST(PerAddress, AFieldOfAnybodyElseChangesNothing) {
 }
 
 TEST(PerAddress, OtherLimitsAreInForceAtOnce) {
-  TestServer server(who);
+  TestServer server(name_client);
   RawClient client(server.port());
   for (int i = 0; i < 3; ++i) EXPECT_EQ(client.get("/").status, 200);
   ServerLimits limits;

@@ -13,6 +13,7 @@
 
 #include "base/durable_file.h"
 #include "base/signal.h"
+#include "tests/http/handlers.h"
 #include "tests/support/raw_client.h"
 #include "tests/support/temp_dir.h"
 #include "tests/support/test_server.h"
@@ -38,14 +39,6 @@ base::Task<void> echo(Exchange& e) {
   Response response{.status = 200, .body = std::move(body)};
   co_await e.response.send(std::move(response));
 }
-
-// Never looks at the request body.
-base::Task<void> deaf(Exchange& e) {
-  Response response{.status = 200, .body = "deaf"};
-  co_await e.response.send(std::move(response));
-}
-
-const std::string kGet = "GET /a HTTP/1.1\r\nHost: h\r\n\r\n";
 
 TEST(Connection, KeepsAlive) {
   TestServer server(echo);

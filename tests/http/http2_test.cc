@@ -15,6 +15,7 @@
 #include "base/signal.h"
 #include "base/unique_fd.h"
 #include "http/tls.h"
+#include "tests/http/handlers.h"
 #include "tests/support/certificates.h"
 #include "tests/support/raw_client.h"
 #include "tests/support/temp_dir.h"
@@ -48,12 +49,6 @@ base::Task<void> describe(Exchange& e) {
   if (e.request.path == "/missing") response.status = 404;
   if (e.request.path == "/empty") response.status = 204;
   if (e.request.path == "/unchanged") response.status = 304;
-  co_await e.response.send(std::move(response));
-}
-
-// Never looks at the request body.
-base::Task<void> deaf(Exchange& e) {
-  Response response{.body = "deaf"};
   co_await e.response.send(std::move(response));
 }
 
@@ -92,39 +87,6 @@ base::Task<void> send_unbounded(Exchange& e) {
   co_await e.response.write("world");
   co_await e.response.finish();
 }
-
-// Holds exchanges until the test lets them go.
-class Hold {
- public:
-  Handler handler() {
-    return [this](Exchange& e) { return wait(&e, this); };
-  }
-  void wait_for_entered(size_t count) {
-    for (size_t seen = entered_; seen < count; seen = entered_) entered_.wait(seen);
-  }
-  void release() {
-    released_ = true;
-    changed_.notify();
-  }
-  size_t entered() const { return entered_; }
-
- private:
-  static base::Task<void> wait(Exchange* e, Hold* hold) {
-    ++hold->entered_;
-    hold->entered_.notify_all();
-    while (true) {
-      const base::Signal::Ticket ticket = hold->changed_.ticket();
-      if (hold->released_) break;
-      co_await hold->changed_.wait(ticket);
-    }
-    Response response{.body = "held"};
-    co_await e->response.send(std::move(response));
-  }
-
-  base::Signal changed_;
-  std::atomic<bool> released_ = false;
-  std::atomic<size_t> entered_ = 0;
-};
 
 // --- Clients -----------------------------------------------------------------------------------
 

@@ -9,6 +9,7 @@
 #include <thread>
 
 #include "http/bandwidth.h"
+#include "tests/http/handlers.h"
 #include "tests/support/raw_client.h"
 #include "tests/support/test_server.h"
 
@@ -19,8 +20,6 @@ using namespace std::chrono_literals;
 using test::End;
 using test::RawClient;
 using test::TestServer;
-
-const std::string kGet = "GET /a HTTP/1.1\r\nHost: h\r\n\r\n";
 
 // A peer of which 100 bytes are asked in 10 seconds.
 class PaceTest : public ::testing::Test {
@@ -84,7 +83,7 @@ TEST(Bandwidth, IsSharedByAllWhoSend) {
 // ---- the server
 
 // Writes for ever; tells when that fails.
-base::Task<void> write_forever(Exchange* e, std::promise<void>* failed) {
+base::Task<void> write_until_reset(Exchange* e, std::promise<void>* failed) {
   const std::string block(64 << 10, 'x');
   bool over = false;
   co_await e->response.begin(200, {}, uint64_t{1} << 40);
@@ -102,7 +101,7 @@ base::Task<void> write_forever(Exchange* e, std::promise<void>* failed) {
 TEST(SlowClient, ThatTakesAHundredBytesASecondIsReset) {
   base::ManualClock clock;
   std::promise<void> failed;
-  TestServer server([&](Exchange& e) { return write_forever(&e, &failed); }, {.clock = &clock});
+  TestServer server([&](Exchange& e) { return write_until_reset(&e, &failed); }, {.clock = &clock});
   RawClient client(server.port(), 4096);
   client.send(kGet);
   std::future<void> over = failed.get_future();

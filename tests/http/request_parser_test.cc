@@ -19,7 +19,7 @@ struct Case {
   std::string outcome;
 };
 
-const std::string kGet = "GET / HTTP/1.1\r\nHost: h\r\n";
+const std::string kGetHead = "GET / HTTP/1.1\r\nHost: h\r\n";
 const std::string kPost = "POST /u HTTP/1.1\r\nHost: h\r\n";
 const std::string kChunked = kPost + "Transfer-Encoding: chunked\r\n\r\n";
 using namespace std::string_literals;
@@ -27,31 +27,32 @@ using namespace std::string_literals;
 const std::vector<Case>& cases() {
   static const std::vector<Case> all = {
       // What must work.
-      {"plain get", kGet + "\r\n", "GET /|"},
+      {"plain get", kGetHead + "\r\n", "GET /|"},
       {"http 1.0 without host", "GET /a HTTP/1.0\r\n\r\n", "GET /a|"},
-      {"pipelined", kGet + "\r\n" + kPost + "Content-Length: 2\r\n\r\nhi" + kGet + "\r\n",
+      {"pipelined", kGetHead + "\r\n" + kPost + "Content-Length: 2\r\n\r\nhi" + kGetHead + "\r\n",
        "GET /| POST /u|hi GET /|"},
       {"content length", kPost + "Content-Length: 5\r\n\r\nhello", "POST /u|hello"},
       {"content length zero", kPost + "Content-Length: 0\r\n\r\n", "POST /u|"},
-      {"get with body", kGet + "Content-Length: 5\r\n\r\nhello", "GET /|hello"},
+      {"get with body", kGetHead + "Content-Length: 5\r\n\r\nhello", "GET /|hello"},
       {"body not all there", kPost + "Content-Length: 6\r\n\r\nhello", "…"},
-      {"head not all there", kGet, "…"},
+      {"head not all there", kGetHead, "…"},
       {"chunked", kChunked + "5\r\nhello\r\n6\r\n world\r\n0\r\n\r\n", "POST /u|hello world"},
       {"chunked, upper case hex", kChunked + "A\r\n0123456789\r\n0\r\n\r\n", "POST /u|0123456789"},
-      {"chunked, then next", kChunked + "1\r\nx\r\n0\r\n\r\n" + kGet + "\r\n", "POST /u|x GET /|"},
+      {"chunked, then next", kChunked + "1\r\nx\r\n0\r\n\r\n" + kGetHead + "\r\n",
+       "POST /u|x GET /|"},
       {"chunk extension", kChunked + "1;a=b;c=\"d e\"\r\nx\r\n0;z\r\n\r\n", "POST /u|x"},
       {"trailer dropped", kChunked + "1\r\nx\r\n0\r\nChecksum: 1\r\n\r\n", "POST /u|x"},
       {"coding name in other case", kPost + "transfer-encoding: Chunked\r\n\r\n0\r\n\r\n",
        "POST /u|"},
-      {"empty line before the request", "\r\n" + kGet + "\r\n", "GET /|"},
+      {"empty line before the request", "\r\n" + kGetHead + "\r\n", "GET /|"},
       {"space around value", "GET / HTTP/1.1\r\nHost: \t h \t \r\n\r\n", "GET /|"},
       {"no space before value", "GET / HTTP/1.1\r\nHost:h\r\n\r\n", "GET /|"},
-      {"high bytes in value", kGet + "X: \xc3\xa4\r\n\r\n", "GET /|"},
+      {"high bytes in value", kGetHead + "X: \xc3\xa4\r\n\r\n", "GET /|"},
       {"escapes", "GET /a%20b%2Fc%00d%41 HTTP/1.1\r\nHost: h\r\n\r\n", "GET /a b%2Fc%00dA|"},
       {"options *", "OPTIONS * HTTP/1.1\r\nHost: h\r\n\r\n", "OPTIONS *|"},
       {"absolute form, same host", "GET http://h/x?y HTTP/1.1\r\nHost: h\r\n\r\n", "GET /x|"},
       {"absolute form, no path", "GET http://h HTTP/1.1\r\nHost: h\r\n\r\n", "GET /|"},
-      {"upgrade ignored", kGet + "Connection: upgrade\r\nUpgrade: h2c\r\n\r\n", "GET /|"},
+      {"upgrade ignored", kGetHead + "Connection: upgrade\r\nUpgrade: h2c\r\n\r\n", "GET /|"},
       {"host with port", "GET / HTTP/1.1\r\nHost: [::1]:5000\r\n\r\n", "GET /|"},
 
       // Two lengths.
@@ -121,22 +122,22 @@ const std::vector<Case>& cases() {
       // Lines.
       {"bare line feeds", "GET / HTTP/1.1\nHost: h\n\n", "400"},
       {"one bare line feed", "GET / HTTP/1.1\r\nHost: h\nX: y\r\n\r\n", "400"},
-      {"bare line feed at the end", kGet + "\n", "400"},
-      {"bare carriage return in value", kGet + "X: a\rb\r\n\r\n", "400"},
-      {"carriage returns before line feed", kGet + "X: a\r\r\n\r\n", "400"},
-      {"folded field", kGet + "X: a\r\n b\r\n\r\n", "400"},
-      {"folded field, tab", kGet + "X: a\r\n\tb\r\n\r\n", "400"},
+      {"bare line feed at the end", kGetHead + "\n", "400"},
+      {"bare carriage return in value", kGetHead + "X: a\rb\r\n\r\n", "400"},
+      {"carriage returns before line feed", kGetHead + "X: a\r\r\n\r\n", "400"},
+      {"folded field", kGetHead + "X: a\r\n b\r\n\r\n", "400"},
+      {"folded field, tab", kGetHead + "X: a\r\n\tb\r\n\r\n", "400"},
       {"folded, value on the second line", kPost + "Content-Length:\r\n 5\r\n\r\nhello", "400"},
       {"space before the first field", "GET / HTTP/1.1\r\n Host: h\r\n\r\n", "400"},
-      {"null in value", kGet + "X: a\0b\r\n\r\n"s, "400"},
-      {"null in name", kGet + "X\0: b\r\n\r\n"s, "400"},
-      {"delete in value", kGet + "X: a\x7f\r\n\r\n", "400"},
-      {"escape byte in value", kGet + "X: a\x1b[0m\r\n\r\n", "400"},
-      {"no colon", kGet + "Xab\r\n\r\n", "400"},
-      {"no name", kGet + ": a\r\n\r\n", "400"},
-      {"bracket in name", kGet + "X[: a\r\n\r\n", "400"},
-      {"high byte in name", kGet + "X\xc3: a\r\n\r\n", "400"},
-      {"two empty lines first", "\r\n\r\n" + kGet + "\r\n", "400"},
+      {"null in value", kGetHead + "X: a\0b\r\n\r\n"s, "400"},
+      {"null in name", kGetHead + "X\0: b\r\n\r\n"s, "400"},
+      {"delete in value", kGetHead + "X: a\x7f\r\n\r\n", "400"},
+      {"escape byte in value", kGetHead + "X: a\x1b[0m\r\n\r\n", "400"},
+      {"no colon", kGetHead + "Xab\r\n\r\n", "400"},
+      {"no name", kGetHead + ": a\r\n\r\n", "400"},
+      {"bracket in name", kGetHead + "X[: a\r\n\r\n", "400"},
+      {"high byte in name", kGetHead + "X\xc3: a\r\n\r\n", "400"},
+      {"two empty lines first", "\r\n\r\n" + kGetHead + "\r\n", "400"},
 
       // Request line.
       {"space in target", "GET /a b HTTP/1.1\r\nHost: h\r\n\r\n", "400"},
@@ -177,9 +178,9 @@ const std::vector<Case>& cases() {
 
       // Sizes.
       {"long request line", "GET /" + std::string(2000, 'a'), "431"},
-      {"long field", kGet + "X: " + std::string(2000, 'a'), "431"},
+      {"long field", kGetHead + "X: " + std::string(2000, 'a'), "431"},
       {"many fields",
-       kGet +
+       kGetHead +
            [] {
              std::string fields;
              for (int i = 0; i < 200; ++i) fields += "a:\r\n";
@@ -214,7 +215,7 @@ TEST(RequestParser, TheTableHoldsEnoughBadRequests) {
 // A refused request must not be taken for a good one when its connection is a pipeline.
 TEST(RequestParser, RefusesAfterGoodRequests) {
   EXPECT_EQ(
-      parse_all(kGet + "\r\n" + kPost + "Content-Length: 1\r\nContent-Length: 2\r\n\r\nxx", 7),
+      parse_all(kGetHead + "\r\n" + kPost + "Content-Length: 1\r\nContent-Length: 2\r\n\r\nxx", 7),
       "GET /| 400");
 }
 

@@ -14,6 +14,7 @@
 
 #include "base/error.h"
 #include "base/signal.h"
+#include "tests/http/handlers.h"
 #include "tests/support/raw_client.h"
 #include "tests/support/temp_dir.h"
 #include "tests/support/test_server.h"
@@ -26,40 +27,6 @@ using test::End;
 using test::RawClient;
 using test::RawResponse;
 using test::TestServer;
-
-const std::string kGet = "GET /a HTTP/1.1\r\nHost: h\r\n\r\n";
-
-// Holds exchanges until the test lets them go.
-class Hold {
- public:
-  Handler handler() {
-    return [this](Exchange& e) { return wait(&e, this); };
-  }
-  void wait_for_entered(size_t count) {
-    while (entered_ < count) entered_.wait(entered_);
-  }
-  void release() {
-    released_ = true;
-    changed_.notify();
-  }
-
- private:
-  static base::Task<void> wait(Exchange* e, Hold* hold) {
-    ++hold->entered_;
-    hold->entered_.notify_all();
-    while (true) {
-      const base::Signal::Ticket ticket = hold->changed_.ticket();
-      if (hold->released_) break;
-      co_await hold->changed_.wait(ticket);
-    }
-    Response response{.body = "held"};
-    co_await e->response.send(std::move(response));
-  }
-
-  base::Signal changed_;
-  std::atomic<bool> released_ = false;
-  std::atomic<size_t> entered_ = 0;
-};
 
 base::Task<void> who(Exchange& e) {
   Response response{.body = e.request.peer.address + (e.request.peer.tls ? " tls" : " plain")};
@@ -208,7 +175,7 @@ TEST(Drain, ClosesWhatIsIdleAndLetsTheRestEnd) {
 }
 
 // Writes to a client that reads nothing.
-base::Task<void> write_forever(Exchange* e, std::promise<void>* begun) {
+base::Task<void> write_to_the_deaf(Exchange* e, std::promise<void>* begun) {
   const std::string block(1 << 20, 'x');
   co_await e->response.begin(200, {}, uint64_t{1} << 40);
   begun->set_value();
@@ -259,7 +226,7 @@ TEST(Drain, ResetsWhatIsLeftAtTheDeadline) {
   base::ManualClock clock;
   std::promise<void> begun;
   bool told = false;
-  TestServer server([&](Exchange& e) { return write_forever(&e, &begun); },
+  TestServer server([&](Exchange& e) { return write_to_the_deaf(&e, &begun); },
                     {.limits = {.send_timeout = 24h}, .clock = &clock});
   RawClient client(server.port());
   client.send(kGet);

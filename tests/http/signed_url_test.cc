@@ -9,8 +9,8 @@ namespace {
 
 using enum SignatureVerdict;
 
-constexpr int64_t kNow = 1'764'080'000;
-constexpr int64_t kExpires = kNow + 1200;
+constexpr int64_t kIssued = 1'764'080'000;
+constexpr int64_t kExpires = kIssued + 1200;
 const SigningKey kNew{"2026-11", "0123456789abcdef0123456789abcdef"};
 const SigningKey kOld{"2026-10", "fedcba9876543210fedcba9876543210"};
 const std::vector<SigningKey> kKeys = {kNew, kOld};
@@ -24,7 +24,7 @@ Request request_for(const std::string& target) {
 }
 
 SignatureVerdict verdict(const std::string& target, const std::string& client = "192.0.2.7",
-                         int64_t now = kNow) {
+                         int64_t now = kIssued) {
   return verify_signature(kKeys, request_for(target), client, now);
 }
 
@@ -45,8 +45,9 @@ TEST(SignedUrl, TheFormatStays) {
 TEST(SignedUrl, AnyOfTheKeysIsGoodUntilItIsGone) {
   for (const SigningKey& key : kKeys) EXPECT_EQ(verdict(signed_url(key)), good) << key.id;
   const std::vector<SigningKey> one = {kNew};
-  EXPECT_EQ(verify_signature(one, request_for(signed_url(kOld)), "192.0.2.7", kNow), unknown_key);
-  EXPECT_EQ(verify_signature({}, request_for(signed_url(kNew)), "192.0.2.7", kNow), unknown_key);
+  EXPECT_EQ(verify_signature(one, request_for(signed_url(kOld)), "192.0.2.7", kIssued),
+            unknown_key);
+  EXPECT_EQ(verify_signature({}, request_for(signed_url(kNew)), "192.0.2.7", kIssued), unknown_key);
 }
 
 TEST(SignedUrl, TheSecretDecidesAndNotTheIdAlone) {

@@ -22,6 +22,7 @@ inline std::string bcrypt(const std::string& password) {
 inline std::string basic(const std::string& user, const std::string& password) {
   return "Basic " + base::encode_base64(user + ":" + password, base::Base64::standard);
 }
+inline const std::string kAnn = basic("ann", "secret");
 
 class AuthTest : public RegistryTest {
  protected:

@@ -13,8 +13,6 @@ using ::testing::AnyOf;
 using ::testing::HasSubstr;
 using ::testing::Not;
 
-const std::string kAnn = basic("ann", "secret");
-
 TEST(Bcrypt, TheThreeVersionsAndWhatIsNone) {
   // Of crypt_blowfish's own test vectors: the password is "U*U".
   const std::string rest = "$05$CCCCCCCCCCCCCCCCCCCCC.E5YPO9kmyuRGyh0XouQYb4YMJKvyOeW";

@@ -13,7 +13,6 @@ namespace {
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 
-const std::string kAnn = basic("ann", "secret");
 const std::string kBob = basic("bob", "word");
 
 class RulesTest : public AuthTest {

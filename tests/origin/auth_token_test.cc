@@ -17,10 +17,6 @@ namespace {
 using ::testing::HasSubstr;
 using ::testing::Not;
 
-std::string base64url(std::string_view bytes) {
-  return base::encode_base64(bytes, base::Base64::url);
-}
-
 int64_t now() { return std::time(nullptr); }
 
 // Good claims, of which single members can be replaced.

@@ -7,7 +7,6 @@
 namespace origin {
 namespace {
 
-constexpr std::string_view kManifestType = "application/vnd.oci.image.manifest.v1+json";
 constexpr std::string_view kIndexType = "application/vnd.oci.image.index.v1+json";
 
 nlohmann::json descriptor(const std::string& type, const oci::Digest& digest) {
@@ -73,7 +72,7 @@ std::string image(const oci::Digest& config, const std::vector<oci::Digest>& lay
     array.push_back(descriptor("application/vnd.oci.image.layer.v1.tar", layer));
   }
   const auto config_json = descriptor("application/vnd.oci.image.config.v1+json", config);
-  return R"({"schemaVersion":2,"mediaType":")" + std::string(kManifestType) + R"(","config":)" +
+  return R"({"schemaVersion":2,"mediaType":")" + kManifestType + R"(","config":)" +
          config_json.dump() + R"(,"layers":)" + array.dump() + more_fields + "}";
 }
 

@@ -11,6 +11,8 @@
 
 namespace origin {
 
+inline const std::string kManifestType = "application/vnd.oci.image.manifest.v1+json";
+
 oci::Digest sha256(std::string_view bytes);
 oci::Digest sha512(std::string_view bytes);
 

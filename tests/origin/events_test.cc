@@ -26,7 +26,6 @@ using ::testing::MatchesRegex;
 
 constexpr char kUuid[] = "[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}";
 constexpr char kOctets[] = "application/octet-stream";
-constexpr char kManifestType[] = "application/vnd.oci.image.manifest.v1+json";
 
 // "push", "pull", … in the order in which they came.
 std::vector<std::string> actions(const std::vector<EventSink::Received>& received) {
@@ -245,8 +244,8 @@ TEST_F(EventsTest, WhatAnEndpointIgnores) {
     ++kinds[event.at("action").get<std::string>() + ' ' +
             event.at("target").at("mediaType").get<std::string>()];
   }
-  EXPECT_EQ(kinds[std::string("push ") + kManifestType], 2);
-  EXPECT_EQ(kinds[std::string("pull ") + kManifestType], 1);
+  EXPECT_EQ(kinds["push " + kManifestType], 2);
+  EXPECT_EQ(kinds["pull " + kManifestType], 1);
   EXPECT_EQ(kinds[std::string("push ") + kOctets], 1);
 }
 

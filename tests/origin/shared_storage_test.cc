@@ -24,8 +24,6 @@ using Strings = std::vector<std::string>;
 
 std::string blob(const std::string& bytes) { return "/v2/a/blobs/" + sha256(bytes).str(); }
 std::string manifest(const std::string& reference) { return "/v2/a/manifests/" + reference; }
-std::string digest_of(const std::string& bytes) { return sha256(bytes).str(); }
-
 int status(uint16_t port, const std::string& method, const std::string& target) {
   return call(port, method, target).status;
 }
@@ -103,14 +101,14 @@ TEST_F(SharedStorageTest, WhatWasMissingIsThereOnceTheOtherReplicaHasIt) {
   const std::string bytes = image(config, {sha256("layer")});
   for (const char* method : {"GET", "HEAD"}) {
     EXPECT_EQ(status(b_, method, blob("layer")), 404);
-    EXPECT_EQ(status(b_, method, manifest(digest_of(bytes))), 404);
+    EXPECT_EQ(status(b_, method, manifest(sha256(bytes).str())), 404);
     EXPECT_EQ(status(b_, method, manifest("tag")), 404);
   }
   push_blob(a_, "a", "layer");
   EXPECT_EQ(status(b_, "HEAD", blob("layer")), 200);
   EXPECT_EQ(get(b_, blob("layer")), "layer");
-  EXPECT_EQ(push_manifest(a_, "a", digest_of(bytes), bytes).status, 201);
-  EXPECT_EQ(get(b_, manifest(digest_of(bytes))), bytes);
+  EXPECT_EQ(push_manifest(a_, "a", sha256(bytes).str(), bytes).status, 201);
+  EXPECT_EQ(get(b_, manifest(sha256(bytes).str())), bytes);
   EXPECT_EQ(status(b_, "HEAD", manifest("tag")), 404);
   EXPECT_EQ(push_manifest(a_, "a", "tag", bytes).status, 201);
   EXPECT_EQ(status(b_, "HEAD", manifest("tag")), 200);
@@ -144,15 +142,15 @@ TEST_F(SharedStorageTest, BytesThatWereLostAreThereOnceTheyArePushedAgain) {
 
 TEST_F(SharedStorageTest, WhatWasMissingCanBeUsedInAPush) {
   EXPECT_EQ(status(b_, "HEAD", blob("layer")), 404);
-  EXPECT_EQ(status(b_, "HEAD", "/v2/b/blobs/" + digest_of("layer")), 404);
+  EXPECT_EQ(status(b_, "HEAD", "/v2/b/blobs/" + sha256("layer").str()), 404);
   EXPECT_EQ(status(b_, "HEAD", blob("{}")), 404);
   push_blob(a_, "a", "{}");
   push_blob(a_, "a", "layer");
   const std::string bytes = image(sha256("{}"), {sha256("layer")});
   EXPECT_EQ(push_manifest(b_, "a", "tag", bytes).status, 201);
   EXPECT_EQ(get(a_, manifest("tag")), bytes);
-  EXPECT_EQ(status(b_, "POST", "/v2/b/blobs/uploads/?from=a&mount=" + digest_of("layer")), 201);
-  EXPECT_EQ(get(a_, "/v2/b/blobs/" + digest_of("layer")), "layer");
+  EXPECT_EQ(status(b_, "POST", "/v2/b/blobs/uploads/?from=a&mount=" + sha256("layer").str()), 201);
+  EXPECT_EQ(get(a_, "/v2/b/blobs/" + sha256("layer").str()), "layer");
 }
 
 TEST_F(SharedStorageTest, AMovedTagIsSeenMovedAtOnce) {
@@ -161,7 +159,7 @@ TEST_F(SharedStorageTest, AMovedTagIsSeenMovedAtOnce) {
     const std::string bytes = push_image(ports.at(i % 2), "a", "tag", std::to_string(i));
     for (const uint16_t port : ports) {
       EXPECT_EQ(call(port, "HEAD", manifest("tag")).header("Docker-Content-Digest"),
-                digest_of(bytes));
+                sha256(bytes).str());
       EXPECT_EQ(get(port, manifest("tag")), bytes);
     }
   }
@@ -190,16 +188,17 @@ TEST_F(SharedStorageTest, WhatOneDeletesIsGoneForTheOther) {
     const std::string bytes = push_image(a_, "a", "tag", "layer");
     EXPECT_EQ(push_manifest(a_, "a", "other", bytes).status, 201);
     for (const std::string& target :
-         {manifest("other"), manifest("tag"), manifest(digest_of(bytes)), blob("layer")}) {
+         {manifest("other"), manifest("tag"), manifest(sha256(bytes).str()), blob("layer")}) {
       EXPECT_EQ(status(b_, "GET", target), 200);
     }
     EXPECT_EQ(status(a_, "DELETE", manifest("other")), 202);
     EXPECT_EQ(status(b_, "GET", manifest("other")), 404);
     EXPECT_EQ(status(b_, "DELETE", manifest("other")), 404);
     EXPECT_EQ(get(b_, manifest("tag")), bytes);
-    EXPECT_EQ(status(a_, "DELETE", manifest(digest_of(bytes))), 202);
+    EXPECT_EQ(status(a_, "DELETE", manifest(sha256(bytes).str())), 202);
     EXPECT_EQ(status(a_, "DELETE", blob("layer")), 202);
-    for (const std::string& target : {manifest("tag"), manifest(digest_of(bytes)), blob("layer")}) {
+    for (const std::string& target :
+         {manifest("tag"), manifest(sha256(bytes).str()), blob("layer")}) {
       for (const char* method : {"GET", "HEAD", "DELETE"}) {
         EXPECT_EQ(status(b_, method, target), 404) << method << ' ' << target;
       }
@@ -209,7 +208,7 @@ TEST_F(SharedStorageTest, WhatOneDeletesIsGoneForTheOther) {
 
 TEST_F(SharedStorageTest, WhatWasMissingCanBeDeleted) {
   const std::string bytes = image(sha256("{}"), {sha256("layer")});
-  const Strings targets{manifest("tag"), manifest(digest_of(bytes)), blob("layer")};
+  const Strings targets{manifest("tag"), manifest(sha256(bytes).str()), blob("layer")};
   push_image(a_, "a", "another", "other layer");
   for (const std::string& target : targets) EXPECT_EQ(status(b_, "DELETE", target), 404);
   push_image(a_, "a", "tag", "layer");
@@ -222,7 +221,7 @@ TEST_F(SharedStorageTest, BothListWhatEitherHasDone) {
   const std::string sbom =
       image(sha256("{}"), {},
             R"(,"artifactType":"text/sbom","subject":{"mediaType":"x","digest":")" +
-                digest_of(subject) + R"(","size":1})");
+                sha256(subject).str() + R"(","size":1})");
   for (const uint16_t port : {a_, b_}) {
     EXPECT_EQ(tags(port), Strings{"one"});
     EXPECT_EQ(catalog(port), Strings{"a"});
@@ -230,14 +229,14 @@ TEST_F(SharedStorageTest, BothListWhatEitherHasDone) {
   }
   push_image(b_, "a", "two", "2");
   push_image(b_, "c/d", "tag", "2");
-  EXPECT_EQ(push_manifest(b_, "a", digest_of(sbom), sbom).status, 201);
+  EXPECT_EQ(push_manifest(b_, "a", sha256(sbom).str(), sbom).status, 201);
   for (const uint16_t port : {a_, b_}) {
     EXPECT_EQ(tags(port), (Strings{"one", "two"}));
     EXPECT_EQ(catalog(port), (Strings{"a", "c/d"}));
     EXPECT_EQ(referrers(port, sha256(subject)), Strings{"text/sbom"});
   }
   EXPECT_EQ(status(a_, "DELETE", manifest("two")), 202);
-  EXPECT_EQ(status(a_, "DELETE", manifest(digest_of(sbom))), 202);
+  EXPECT_EQ(status(a_, "DELETE", manifest(sha256(sbom).str())), 202);
   for (const uint16_t port : {a_, b_}) {
     EXPECT_EQ(tags(port), Strings{"one"});
     EXPECT_EQ(referrers(port, sha256(subject)), Strings{});
@@ -276,7 +275,7 @@ TEST_F(SharedStorageTest, AnUploadGoesOnWhereItWasNotKnown) {
     }
   }
   EXPECT_EQ(status(b_, "GET", blob(bytes)), 404);
-  EXPECT_EQ(status(a_, "PUT", url + "&digest=" + digest_of(bytes)), 201);
+  EXPECT_EQ(status(a_, "PUT", url + "&digest=" + sha256(bytes).str()), 201);
   EXPECT_EQ(get(b_, blob(bytes)), bytes);
   EXPECT_EQ(status(b_, "GET", url), 404);
 }
@@ -296,7 +295,7 @@ TEST_F(SharedStorageTest, AnUploadThatOneIsWritingIsNotWrittenByTheOther) {
   url = location(call(b_, "GET", url.substr(0, url.find('?'))));
   const auto patch = call(b_, "PATCH", url, "two");
   EXPECT_EQ(patch.status, 202) << patch.body;
-  EXPECT_EQ(status(a_, "PUT", location(patch) + "&digest=" + digest_of("onetwo")), 201);
+  EXPECT_EQ(status(a_, "PUT", location(patch) + "&digest=" + sha256("onetwo").str()), 201);
   EXPECT_EQ(get(b_, blob("onetwo")), "onetwo");
 }
 
@@ -305,7 +304,7 @@ TEST_F(SharedStorageTest, AnUploadThatTheOtherEndedIsOver) {
     std::string url = location(call(a_, "POST", "/v2/a/blobs/uploads/"));
     url = location(call(b_, "PATCH", url, "bytes"));
     EXPECT_EQ(status(b_, "GET", url), 204);
-    EXPECT_LT(status(a_, end, url + "&digest=" + digest_of("bytes")), 300);
+    EXPECT_LT(status(a_, end, url + "&digest=" + sha256("bytes").str()), 300);
     for (const char* method : {"GET", "PATCH", "DELETE"}) {
       EXPECT_EQ(status(b_, method, url), 404) << method << " after " << end;
     }

@@ -18,10 +18,6 @@ namespace {
 namespace fs = std::filesystem;
 using Strings = std::vector<std::string>;
 
-oci::Digest digest_of(std::string_view bytes) {
-  return oci::Digest::of(oci::Algorithm::sha256, bytes);
-}
-
 class StorageTest : public ::testing::Test {
  protected:
   Upload open(const std::string& id) {
@@ -33,8 +29,8 @@ class StorageTest : public ::testing::Test {
     const std::string id = storage_.uploads.create(repository);
     auto upload = storage_.uploads.open(repository, id);
     upload->append(bytes);
-    EXPECT_TRUE(upload->commit(digest_of(bytes), storage_.blobs));
-    return digest_of(bytes);
+    EXPECT_TRUE(upload->commit(sha256(bytes), storage_.blobs));
+    return sha256(bytes);
   }
   // As if the holder had been silent for long.
   static void expire(const fs::path& lease) {
@@ -61,7 +57,7 @@ class StorageTest : public ::testing::Test {
 };
 
 TEST_F(StorageTest, PathsAreThoseOfDistribution) {
-  const oci::Digest d = digest_of("hello");
+  const oci::Digest d = sha256("hello");
   const fs::path tree = dir_.path() / "docker/registry/v2";
   const std::string hex = d.hex();
   EXPECT_EQ(layout_.blob(d), tree / "blobs/sha256" / hex.substr(0, 2) / hex / "data");
@@ -80,14 +76,14 @@ TEST_F(StorageTest, PathsAreThoseOfDistribution) {
 TEST_F(StorageTest, AGarbledLinkIsAbsent) {
   const fs::path path = dir_.path() / "x/link";
   EXPECT_EQ(read_link(path), std::nullopt);
-  for (const std::string& bad : {std::string(), digest_of("a").str() + "\n", std::string("sha256:"),
-                                 std::string(5000, 'x')}) {
+  for (const std::string& bad :
+       {std::string(), sha256("a").str() + "\n", std::string("sha256:"), std::string(5000, 'x')}) {
     write(path, bad);
     EXPECT_EQ(read_link(path), std::nullopt) << bad;
   }
-  write_link(path, digest_of("a"));
-  EXPECT_EQ(read_link(path), digest_of("a"));
-  EXPECT_EQ(content(path), digest_of("a").str());
+  write_link(path, sha256("a"));
+  EXPECT_EQ(read_link(path), sha256("a"));
+  EXPECT_EQ(content(path), sha256("a").str());
   EXPECT_TRUE(remove_file(path));
   EXPECT_FALSE(remove_file(path));
 }
@@ -116,7 +112,7 @@ TEST_F(StorageTest, AnUploadGoesOnFromTheSavedHash) {
   Upload second = open(id);
   EXPECT_EQ(second.size(), 6U);
   second.append("world");
-  EXPECT_FALSE(second.commit(digest_of("hello world"), storage_.blobs));
+  EXPECT_FALSE(second.commit(sha256("hello world"), storage_.blobs));
 }
 
 TEST_F(StorageTest, AnUploadWithoutASavedHashIsReadAgain) {
@@ -126,7 +122,7 @@ TEST_F(StorageTest, AnUploadWithoutASavedHashIsReadAgain) {
     if (garbled) write(layout_.upload_hash_state("a", id, 6), "rubbish");
     Upload second = open(id);
     second.append("world");
-    EXPECT_TRUE(second.commit(digest_of("hello world"), storage_.blobs)) << garbled;
+    EXPECT_TRUE(second.commit(sha256("hello world"), storage_.blobs)) << garbled;
   }
 }
 
@@ -140,7 +136,7 @@ TEST_F(StorageTest, AnUploadHasOneWriterAtATime) {
   }
   Upload writer = open(id);
   writer.append("x");
-  EXPECT_TRUE(writer.commit(digest_of("x"), storage_.blobs));
+  EXPECT_TRUE(writer.commit(sha256("x"), storage_.blobs));
   const auto after = storage_.uploads.open("a", id);
   ASSERT_FALSE(after.has_value());
   EXPECT_EQ(after.error(), UploadUnavailable::unknown);
@@ -181,7 +177,7 @@ TEST_F(StorageTest, AWriterThatWasTakenForDeadReachesNothing) {
     heir.append("wo");
     late.append("WO");
     EXPECT_THROW(late.save(), base::IoError);
-    EXPECT_THROW(late.commit(digest_of("hello WO"), storage_.blobs), base::IoError);
+    EXPECT_THROW(late.commit(sha256("hello WO"), storage_.blobs), base::IoError);
     heir.append("rld");
     heir.save();
   }
@@ -190,11 +186,11 @@ TEST_F(StorageTest, AWriterThatWasTakenForDeadReachesNothing) {
   other.update("HELLO WORLD");
   write(layout_.upload_hash_state("a", id, 11), other.save());
   Upload last = open(id);
-  EXPECT_TRUE(last.commit(digest_of("hello world"), storage_.blobs));
+  EXPECT_TRUE(last.commit(sha256("hello world"), storage_.blobs));
   base::write_at(late_fd.get(), 0, "late");
-  EXPECT_THROW(late.commit(digest_of("hello WO"), storage_.blobs), base::IoError);
-  EXPECT_EQ(content(layout_.blob(digest_of("hello world"))), "hello world");
-  EXPECT_FALSE(fs::exists(layout_.blob(digest_of("hello WO"))));
+  EXPECT_THROW(late.commit(sha256("hello WO"), storage_.blobs), base::IoError);
+  EXPECT_EQ(content(layout_.blob(sha256("hello world"))), "hello world");
+  EXPECT_FALSE(fs::exists(layout_.blob(sha256("hello WO"))));
 }
 
 TEST_F(StorageTest, ACommitOfAnotherWritersFileFailsAndLeavesIt) {
@@ -204,8 +200,8 @@ TEST_F(StorageTest, ACommitOfAnotherWritersFileFailsAndLeavesIt) {
   lose_lease(id);
   Upload heir = open(id);
   heir.append(" and more");
-  EXPECT_THROW(late.commit(digest_of("mine"), storage_.blobs), base::IoError);
-  EXPECT_TRUE(heir.commit(digest_of("mine and more"), storage_.blobs));
+  EXPECT_THROW(late.commit(sha256("mine"), storage_.blobs), base::IoError);
+  EXPECT_TRUE(heir.commit(sha256("mine and more"), storage_.blobs));
 }
 
 TEST_F(StorageTest, BytesThatWereNotHashedDoNotBecomeABlob) {
@@ -213,8 +209,8 @@ TEST_F(StorageTest, BytesThatWereNotHashedDoNotBecomeABlob) {
   Upload writer = open(id);
   writer.append("mine");
   std::ofstream(layout_.upload_data("a", id), std::ios::app) << "theirs";
-  EXPECT_THROW(writer.commit(digest_of("mine"), storage_.blobs), base::IoError);
-  EXPECT_FALSE(fs::exists(layout_.blob(digest_of("mine"))));
+  EXPECT_THROW(writer.commit(sha256("mine"), storage_.blobs), base::IoError);
+  EXPECT_FALSE(fs::exists(layout_.blob(sha256("mine"))));
   EXPECT_EQ(content(layout_.upload_data("a", id)), "minetheirs");
 }
 
@@ -230,9 +226,9 @@ TEST_F(StorageTest, AWrongDigestLeavesTheUpload) {
   const std::string id = storage_.uploads.create("a");
   Upload upload = open(id);
   upload.append("bytes");
-  EXPECT_FALSE(upload.commit(digest_of("other"), storage_.blobs));
-  EXPECT_FALSE(fs::exists(layout_.blob(digest_of("other"))));
-  EXPECT_TRUE(upload.commit(digest_of("bytes"), storage_.blobs));
+  EXPECT_FALSE(upload.commit(sha256("other"), storage_.blobs));
+  EXPECT_FALSE(fs::exists(layout_.blob(sha256("other"))));
+  EXPECT_TRUE(upload.commit(sha256("bytes"), storage_.blobs));
 }
 
 TEST_F(StorageTest, AnUploadForgetsWhatIsTruncated) {
@@ -242,7 +238,7 @@ TEST_F(StorageTest, AnUploadForgetsWhatIsTruncated) {
   upload.append("forget");
   upload.truncate(4);
   EXPECT_EQ(storage_.uploads.status("a", id)->size, 4U);
-  EXPECT_TRUE(upload.commit(digest_of("keep"), storage_.blobs));
+  EXPECT_TRUE(upload.commit(sha256("keep"), storage_.blobs));
 }
 
 TEST_F(StorageTest, ASha512BlobIsStoredAsWhatItIs) {
@@ -274,7 +270,7 @@ TEST_F(StorageTest, AMountIsALink) {
   EXPECT_FALSE(storage_.blobs.mount("b", "c", digest));
   EXPECT_TRUE(storage_.blobs.mount("a", "b", digest));
   EXPECT_TRUE(storage_.blobs.mount(std::nullopt, "c", digest));
-  EXPECT_FALSE(storage_.blobs.mount(std::nullopt, "c", digest_of("unknown")));
+  EXPECT_FALSE(storage_.blobs.mount(std::nullopt, "c", sha256("unknown")));
   EXPECT_TRUE(storage_.blobs.remove("a", digest));
   EXPECT_FALSE(storage_.blobs.remove("a", digest));
   EXPECT_EQ(storage_.blobs.size("a", digest), std::nullopt);
@@ -284,7 +280,7 @@ TEST_F(StorageTest, AMountIsALink) {
 
 TEST_F(StorageTest, TornManifestBytesAreAbsentUntilPushedAgain) {
   const std::string bytes = R"({"schemaVersion":2})";
-  const oci::Digest digest = digest_of(bytes);
+  const oci::Digest digest = sha256(bytes);
   storage_.manifests.put("a", digest, bytes, std::nullopt);
   EXPECT_EQ(storage_.manifests.get("a", digest), bytes);
   EXPECT_EQ(storage_.manifests.get("b", digest), std::nullopt);
@@ -297,8 +293,8 @@ TEST_F(StorageTest, TornManifestBytesAreAbsentUntilPushedAgain) {
 }
 
 TEST_F(StorageTest, TagsMoveAndKeepTheirHistory) {
-  const oci::Digest one = digest_of("1");
-  const oci::Digest two = digest_of("2");
+  const oci::Digest one = sha256("1");
+  const oci::Digest two = sha256("2");
   storage_.tags.put("a", "t", one);
   storage_.tags.put("a", "t", two);
   EXPECT_EQ(storage_.tags.get("a", "t"), two);
@@ -309,9 +305,9 @@ TEST_F(StorageTest, TagsMoveAndKeepTheirHistory) {
 }
 
 TEST_F(StorageTest, TagsAreListedInOrderWithoutThoseThatLeadNowhere) {
-  for (const std::string tag : {"b", "a", "C", "10"}) storage_.tags.put("a", tag, digest_of(tag));
+  for (const std::string tag : {"b", "a", "C", "10"}) storage_.tags.put("a", tag, sha256(tag));
   write(layout_.tag_current_link("a", "empty"), "");
-  write_link(layout_.tag_index_link("a", "unborn", digest_of("x")), digest_of("x"));
+  write_link(layout_.tag_index_link("a", "unborn", sha256("x")), sha256("x"));
   EXPECT_EQ(storage_.tags.list("a", "", 100), (Strings{"10", "C", "a", "b"}));
   EXPECT_EQ(storage_.tags.list("a", "C", 1), (Strings{"a"}));
   EXPECT_EQ(storage_.tags.list("a", "B", 100), (Strings{"C", "a", "b"}));
@@ -320,17 +316,17 @@ TEST_F(StorageTest, TagsAreListedInOrderWithoutThoseThatLeadNowhere) {
 
 TEST_F(StorageTest, OneGarbledLinkDoesNotKeepOtherTagsOfAManifest) {
   write(layout_.tag_current_link("a", "0"), "");
-  storage_.tags.put("a", "1", digest_of("x"));
-  storage_.tags.put("a", "2", digest_of("y"));
-  storage_.tags.put("a", "3", digest_of("x"));
-  storage_.tags.remove_all_of("a", digest_of("x"));
+  storage_.tags.put("a", "1", sha256("x"));
+  storage_.tags.put("a", "2", sha256("y"));
+  storage_.tags.put("a", "3", sha256("x"));
+  storage_.tags.remove_all_of("a", sha256("x"));
   EXPECT_EQ(storage_.tags.list("a", "", 100), (Strings{"2"}));
 }
 
 TEST_F(StorageTest, TheCatalogIsInTheOrderOfPathComponents) {
   for (const std::string name : {"a-b", "a", "a/b", "a/b/c", "b/c"}) add_blob(name, name);
   fs::create_directories(layout_.repository("not/a/repository"));
-  storage_.manifests.put("m", digest_of("{}"), "{}", std::nullopt);
+  storage_.manifests.put("m", sha256("{}"), "{}", std::nullopt);
   const Strings all = {"a", "a/b", "a/b/c", "a-b", "b/c", "m"};
   EXPECT_EQ(storage_.catalog.list("", 100), all);
   for (size_t i = 0; i < all.size(); ++i) {

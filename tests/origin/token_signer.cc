@@ -15,10 +15,6 @@
 namespace origin {
 namespace {
 
-std::string base64url(std::string_view bytes) {
-  return base::encode_base64(bytes, base::Base64::url);
-}
-
 size_t coordinate_bytes(const std::string& kind) {
   return kind == "P-256" ? 32 : kind == "P-384" ? 48 : 66;
 }
@@ -66,6 +62,10 @@ std::string base64_der(X509* certificate) {
 }
 
 }  // namespace
+
+std::string base64url(std::string_view bytes) {
+  return base::encode_base64(bytes, base::Base64::url);
+}
 
 TokenSigner::TokenSigner(const std::string& kind) : kind_(kind) {
   EVP_PKEY* key = kind == "RSA"       ? EVP_RSA_gen(2048)

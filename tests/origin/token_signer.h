@@ -5,8 +5,12 @@
 
 #include <memory>
 #include <string>
+#include <string_view>
 
 namespace origin {
+
+// Without padding.
+std::string base64url(std::string_view bytes);
 
 class TokenSigner {
  public:

@@ -13,8 +13,6 @@
 namespace proxy {
 namespace {
 
-constexpr size_t kMiB = 1 << 20;
-
 class CrashTest : public ::testing::TestWithParam<const char*> {
  protected:
   CrashTest() {

@@ -11,7 +11,6 @@ namespace {
 namespace step = test::step;
 using std::chrono::seconds;
 using Script = test::FakeUpstream::Script;
-constexpr size_t kMiB = 1 << 20;
 
 class CredentialsTest : public EdgeTest {
  protected:

@@ -16,8 +16,6 @@ namespace {
 
 using base::InjectedFault;
 
-constexpr size_t kMiB = 1 << 20;
-
 class DiskTest : public EdgeTest {
  protected:
   DiskTest() : blob_(random_bytes(3 * kMiB + 77)), layout_(directory.path() / "cache") {

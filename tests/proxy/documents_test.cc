@@ -13,9 +13,6 @@ namespace {
 
 using base::InjectedFault;
 
-const std::string kTags = "/v2/app/tags/list";
-constexpr uint64_t kMiB = 1 << 20;
-
 // Of this process, in memory.
 uint64_t resident_bytes() {
   uint64_t total = 0;

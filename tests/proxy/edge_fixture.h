@@ -17,6 +17,8 @@
 
 namespace proxy {
 
+constexpr size_t kMiB = 1 << 20;
+
 inline std::string random_bytes(size_t size, unsigned seed = 1) {
   std::mt19937_64 engine(seed);
   std::string bytes(size, '\0');

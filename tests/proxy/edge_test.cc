@@ -8,8 +8,6 @@
 namespace proxy {
 namespace {
 
-constexpr size_t kMiB = 1 << 20;
-
 TEST_F(EdgeTest, MissIsFilledOnceAndThenAHit) {
   const TestBlob blob(random_bytes(3 * kMiB + 17));
   upstream.serve_blob(blob.path, blob.bytes);

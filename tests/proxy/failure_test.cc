@@ -10,7 +10,6 @@ namespace proxy {
 namespace {
 
 namespace step = test::step;
-constexpr size_t kMiB = 1 << 20;
 constexpr size_t kSize = 3 * kMiB + kMiB / 2;
 const std::vector<uint64_t> kPositions = {0,        1,        4096,         kMiB - 1, kMiB,
                                           kMiB + 1, 2 * kMiB, 3 * kMiB - 1, 3 * kMiB, 3 * kMiB + 1,

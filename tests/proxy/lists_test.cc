@@ -4,8 +4,6 @@
 namespace proxy {
 namespace {
 
-const std::string kTags = "/v2/app/tags/list";
-
 class ListsTest : public MirrorTest {
  protected:
   void serve_json(const std::string& path, const std::string& body, http::Headers headers = {},

@@ -40,6 +40,8 @@ struct TestImage {
   std::string manifest;
 };
 
+inline const std::string kTags = "/v2/app/tags/list";
+
 class MirrorTest : public EdgeTest {
  protected:
   EdgeConfig config() {

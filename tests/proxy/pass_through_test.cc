@@ -10,8 +10,6 @@
 namespace proxy {
 namespace {
 
-constexpr size_t kMiB = 1 << 20;
-
 // A blob that does not fit is served all the same, verified, and not kept.
 class PassThroughTest : public EdgeTest {
  protected:

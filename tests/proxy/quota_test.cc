@@ -10,8 +10,6 @@ namespace {
 
 using testing::HasSubstr;
 
-constexpr uint64_t kMiB = 1 << 20;
-
 class QuotaConfigTest : public ::testing::Test {
  protected:
   // Of the second upstream: further keys.

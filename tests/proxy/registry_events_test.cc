@@ -16,7 +16,7 @@ RegistryEvents parse(const std::string& event) {
   return parsed.value_or(RegistryEvents{});
 }
 
-std::string event(const std::string& action, const std::string& target) {
+std::string event_text(const std::string& action, const std::string& target) {
   return R"({"id":"1","action":")" + action + R"(","target":{)" + target +
          R"(},"request":{"method":"PUT"},"actor":{}})";
 }
@@ -28,7 +28,7 @@ TEST(RegistryEvents, APushOfAManifestIsToldByItsTypeOrItsUrl) {
   for (const std::string& more :
        {std::string(R"("mediaType":"application/vnd.oci.image.index.v1+json")"),
         std::string(R"("mediaType":"application/json","url":"https://r/v2/a/b/manifests/1")")}) {
-    const RegistryEvents parsed = parse(event("push", target + "," + more));
+    const RegistryEvents parsed = parse(event_text("push", target + "," + more));
     ASSERT_EQ(parsed.events.size(), 1U);
     EXPECT_EQ(
         parsed.events[0],
@@ -38,19 +38,20 @@ TEST(RegistryEvents, APushOfAManifestIsToldByItsTypeOrItsUrl) {
 
 TEST(RegistryEvents, APushOrMountOfABlobIsNoManifests) {
   for (const char* action : {"push", "mount"}) {
-    const RegistryEvents parsed =
-        parse(event(action, R"("mediaType":"application/octet-stream","size":3,"fromRepository":"x",
+    const RegistryEvents parsed = parse(
+        event_text(action, R"("mediaType":"application/octet-stream","size":3,"fromRepository":"x",
             "repository":"app","url":"https://r/v2/app/blobs/x",)" +
-                                digest()));
+                               digest()));
     ASSERT_EQ(parsed.events.size(), 1U);
     EXPECT_EQ(parsed.events[0], (RegistryEvent{.repository = "app", .digest = kDigest}));
   }
 }
 
 TEST(RegistryEvents, ADeleteNamesADigestOrATagOrTheRepository) {
-  const RegistryEvents parsed = parse(event("delete", R"("repository":"app",)" + digest()) + "," +
-                                      event("delete", R"("repository":"app","tag":"1")") + "," +
-                                      event("delete", R"("repository":"app")"));
+  const RegistryEvents parsed =
+      parse(event_text("delete", R"("repository":"app",)" + digest()) + "," +
+            event_text("delete", R"("repository":"app","tag":"1")") + "," +
+            event_text("delete", R"("repository":"app")"));
   ASSERT_EQ(parsed.events.size(), 3U);
   EXPECT_EQ(parsed.events[0], (RegistryEvent{Action::remove, "app", kDigest, "", false}));
   EXPECT_EQ(parsed.events[1], (RegistryEvent{Action::remove, "app", std::nullopt, "1", false}));
@@ -59,14 +60,14 @@ TEST(RegistryEvents, ADeleteNamesADigestOrATagOrTheRepository) {
 
 TEST(RegistryEvents, WhatIsOfNoUseIsCountedAndDoesNotHoldUpTheRest) {
   const RegistryEvents parsed =
-      parse(event("pull", R"("repository":"app",)" + digest()) + ",7,null,{}," +
-            event("prune", R"("repository":"app",)" + digest()) + "," +
-            event("push", R"("repository":"app")") + "," +
-            event("push", R"("repository":"../etc",)" + digest()) + "," +
-            event("push", R"("repository":"app","tag":"a b",)" + digest()) + "," +
+      parse(event_text("pull", R"("repository":"app",)" + digest()) + ",7,null,{}," +
+            event_text("prune", R"("repository":"app",)" + digest()) + "," +
+            event_text("push", R"("repository":"app")") + "," +
+            event_text("push", R"("repository":"../etc",)" + digest()) + "," +
+            event_text("push", R"("repository":"app","tag":"a b",)" + digest()) + "," +
             // Not the whole repository: something of it that cannot be here.
-            event("delete", R"("repository":"app","digest":"md5:00")") + "," +
-            event("push", R"("repository":"app",)" + digest()));
+            event_text("delete", R"("repository":"app","digest":"md5:00")") + "," +
+            event_text("push", R"("repository":"app",)" + digest()));
   EXPECT_EQ(parsed.ignored, 9U);
   ASSERT_EQ(parsed.events.size(), 1U);
   EXPECT_EQ(parsed.events[0].repository, "app");

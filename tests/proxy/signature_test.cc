@@ -9,7 +9,6 @@
 namespace proxy {
 namespace {
 
-constexpr size_t kMiB = 1 << 20;
 const http::SigningKey kNew{"new", "0123456789abcdef0123456789abcdef"};
 const http::SigningKey kOld{"old", "fedcba9876543210fedcba9876543210"};
 

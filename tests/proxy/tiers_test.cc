@@ -14,7 +14,6 @@ namespace proxy {
 namespace {
 
 namespace step = test::step;
-constexpr size_t kMiB = 1 << 20;
 
 // A socket that listens on a free port of 127.0.0.1.
 struct Listening {

@@ -16,7 +16,6 @@ namespace {
 
 namespace step = test::step;
 using std::chrono::seconds;
-constexpr size_t kMiB = 1 << 20;
 
 class UpstreamTest : public EdgeTest {
  protected:

@@ -21,7 +21,7 @@ struct Deleter {
 using Key = std::unique_ptr<EVP_PKEY, Deleter>;
 using Certificate = std::unique_ptr<X509, Deleter>;
 
-void require(bool ok, const char* what) {
+void check(bool ok, const char* what) {
   if (!ok) throw std::runtime_error(std::string("test certificate: ") + what);
 }
 
@@ -30,7 +30,7 @@ void add_extension(X509* certificate, X509* issuer, int nid, const std::string& 
   X509V3_set_ctx_nodb(&context);
   X509V3_set_ctx(&context, issuer, certificate, nullptr, nullptr, 0);
   X509_EXTENSION* extension = X509V3_EXT_conf_nid(nullptr, &context, nid, value.c_str());
-  require(extension != nullptr && X509_add_ext(certificate, extension, -1) == 1, value.c_str());
+  check(extension != nullptr && X509_add_ext(certificate, extension, -1) == 1, value.c_str());
   X509_EXTENSION_free(extension);
 }
 
@@ -54,11 +54,11 @@ Certificate make_certificate(const std::string& common_name, EVP_PKEY* key) {
 
 void write_files(const CertificateFiles& files, X509* certificate, EVP_PKEY* key) {
   const std::unique_ptr<FILE, Deleter> out(std::fopen(files.certificate.c_str(), "w"));
-  require(out && PEM_write_X509(out.get(), certificate) == 1, files.certificate.c_str());
+  check(out && PEM_write_X509(out.get(), certificate) == 1, files.certificate.c_str());
   const std::unique_ptr<FILE, Deleter> key_out(std::fopen(files.key.c_str(), "w"));
-  require(key_out &&
-              PEM_write_PrivateKey(key_out.get(), key, nullptr, nullptr, 0, nullptr, nullptr) == 1,
-          files.key.c_str());
+  check(key_out &&
+            PEM_write_PrivateKey(key_out.get(), key, nullptr, nullptr, 0, nullptr, nullptr) == 1,
+        files.key.c_str());
 }
 
 }  // namespace
@@ -73,14 +73,14 @@ CertificateAuthority::CertificateAuthority(std::filesystem::path directory, cons
       certificate_(directory_ / (name + ".pem")),
       impl_(std::make_unique<Impl>()) {
   impl_->key.reset(EVP_EC_gen("P-256"));
-  require(impl_->key != nullptr, "key");
+  check(impl_->key != nullptr, "key");
   impl_->certificate = make_certificate(name, impl_->key.get());
   X509* ca = impl_->certificate.get();
   X509_set_issuer_name(ca, X509_get_subject_name(ca));
   add_extension(ca, ca, NID_basic_constraints, "critical,CA:TRUE");
   add_extension(ca, ca, NID_key_usage, "critical,keyCertSign,cRLSign");
   add_extension(ca, ca, NID_subject_key_identifier, "hash");
-  require(X509_sign(ca, impl_->key.get(), EVP_sha256()) > 0, "sign");
+  check(X509_sign(ca, impl_->key.get(), EVP_sha256()) > 0, "sign");
   write_files({certificate_, directory_ / (name + ".key")}, ca, impl_->key.get());
 }
 
@@ -89,7 +89,7 @@ CertificateAuthority::~CertificateAuthority() = default;
 CertificateFiles CertificateAuthority::issue(const std::string& file_name,
                                              const CertificateRequest& request) {
   const Key key(request.rsa ? EVP_RSA_gen(2048) : EVP_EC_gen("P-256"));
-  require(key != nullptr, "key");
+  check(key != nullptr, "key");
   const Certificate certificate = make_certificate(request.common_name, key.get());
   X509* issuer = impl_->certificate.get();
   X509_set_issuer_name(certificate.get(), X509_get_subject_name(issuer));
@@ -102,7 +102,7 @@ CertificateFiles CertificateAuthority::issue(const std::string& file_name,
   if (!names.empty()) {
     add_extension(certificate.get(), issuer, NID_subject_alt_name, names.substr(1));
   }
-  require(X509_sign(certificate.get(), impl_->key.get(), EVP_sha256()) > 0, "sign");
+  check(X509_sign(certificate.get(), impl_->key.get(), EVP_sha256()) > 0, "sign");
   const CertificateFiles files{directory_ / (file_name + ".pem"),
                                directory_ / (file_name + ".key")};
   write_files(files, certificate.get(), key.get());

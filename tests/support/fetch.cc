@@ -15,9 +15,9 @@ namespace test {
 namespace {
 
 // Plain or TLS, blocking.
-class Connection {
+class ClientConnection {
  public:
-  Connection(uint16_t port, const std::string& ca_file)
+  ClientConnection(uint16_t port, const std::string& ca_file)
       : socket_(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)) {
     sockaddr_in address{};
     address.sin_family = AF_INET;
@@ -106,7 +106,7 @@ void decode_chunked(Fetched& result) {
 }  // namespace
 
 Fetched fetch(uint16_t port, const std::string& target, const FetchOptions& options) {
-  Connection connection(port, options.ca_file);
+  ClientConnection connection(port, options.ca_file);
   std::string request = options.method + " " + target +
                         " HTTP/1.1\r\nHost: localhost:" + std::to_string(port) +
                         "\r\nConnection: close\r\n";

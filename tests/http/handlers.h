@@ -1,0 +1,54 @@
+// Handlers, and a request, for the tests of connections and servers.
+#pragma once
+
+#include <atomic>
+#include <string>
+
+#include "base/signal.h"
+#include "base/task.h"
+#include "http/exchange.h"
+
+namespace http {
+
+inline const std::string kGet = "GET /a HTTP/1.1\r\nHost: h\r\n\r\n";
+
+// Never looks at the request body.
+inline base::Task<void> deaf(Exchange& e) {
+  Response response{.body = "deaf"};
+  co_await e.response.send(std::move(response));
+}
+
+// Holds exchanges until the test lets them go.
+class Hold {
+ public:
+  Handler handler() {
+    return [this](Exchange& e) { return wait(&e, this); };
+  }
+  void wait_for_entered(size_t count) {
+    for (size_t seen = entered_; seen < count; seen = entered_) entered_.wait(seen);
+  }
+  void release() {
+    released_ = true;
+    changed_.notify();
+  }
+  size_t entered() const { return entered_; }
+
+ private:
+  static base::Task<void> wait(Exchange* e, Hold* hold) {
+    ++hold->entered_;
+    hold->entered_.notify_all();
+    while (true) {
+      const base::Signal::Ticket ticket = hold->changed_.ticket();
+      if (hold->released_) break;
+      co_await hold->changed_.wait(ticket);
+    }
+    Response response{.body = "held"};
+    co_await e->response.send(std::move(response));
+  }
+
+  base::Signal changed_;
+  std::atomic<bool> released_ = false;
+  std::atomic<size_t> entered_ = 0;
+};
+
+}  // namespace http
