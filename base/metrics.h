@@ -1,7 +1,7 @@
 // Metrics: what a program counts about itself, in Prometheus' text format.
 //
-//   base::Counter& pushes = metrics.counter("entrepot_pushes_total", "Pushes.", {{"kind",
-//   "blob"}}); pushes.Increment();
+//   base::Counter& pushes = metrics.counter("entrepot_pushes_total", "Pushes.", {});
+//   pushes.Increment();
 //
 // Ask for a counter once, when the object that counts is made, and keep the reference: it is good
 // as long as the Metrics. Counting is then an atomic addition (a histogram takes a lock of its own

@@ -17,7 +17,6 @@ constexpr size_t kReadBytes = 64 << 10;
 constexpr size_t kReadTurnBytes = 1 << 20;
 // What HPACK may make small counts in full (RFC 9113 §6.5.2).
 constexpr size_t kFieldOverhead = 32;
-// More fields than any client sends; each costs an allocation or two.
 
 // The authority a request names, as its Host (RFC 9113 §8.3.1). StatusError if there are two.
 void set_host(const std::string& authority, Request& request) {

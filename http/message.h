@@ -10,7 +10,8 @@
 
 namespace http {
 
-// A message with more fields is refused, a request with 431 (RFC 6585 §5).
+// More fields than any message has: a request with more is refused with 431 (RFC 6585 §5), since
+// each costs an allocation or two.
 constexpr size_t kMaxFields = 128;
 
 // Header fields in order. Names compare case-insensitively and are kept as given.

@@ -19,8 +19,6 @@ namespace beast = boost::beast::http;
 using boost::beast::error_code;
 using boost::beast::string_view;
 
-// More fields than any client sends; each costs an allocation or two.
-
 std::string_view view(string_view text) { return {text.data(), text.size()}; }
 
 }  // namespace

@@ -216,23 +216,14 @@ bool TlsOptions::add_cipher_suite(const std::string& name) {
   return true;
 }
 
-TlsContext::TlsContext(TlsOptions options)
-    : options_(std::move(options)), context_(load(options_)) {}
+TlsContext::TlsContext(const TlsOptions& options) : context_(load(options)) {}
 
 TlsContext::~TlsContext() = default;
 
-void TlsContext::reload() {
-  std::unique_lock lock(mutex_);
-  TlsOptions options = options_;
-  lock.unlock();
-  reload(std::move(options));
-}
-
-void TlsContext::reload(TlsOptions options) {
+void TlsContext::reload(const TlsOptions& options) {
   std::shared_ptr<SSL_CTX> fresh = load(options);
   const std::lock_guard lock(mutex_);
   context_.swap(fresh);
-  options_ = std::move(options);
 }
 
 std::shared_ptr<ssl_ctx_st> TlsContext::current() const {

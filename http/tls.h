@@ -36,18 +36,15 @@ struct TlsOptions {
 class TlsContext {
  public:
   // std::runtime_error naming the file and what is wrong with it.
-  explicit TlsContext(TlsOptions options);
+  explicit TlsContext(const TlsOptions& options);
   ~TlsContext();
 
-  // Reads the files again. On failure throws and the old certificates stay in use.
-  void reload();
-  // The same with other options.
-  void reload(TlsOptions options);
+  // Reads the files again, or others. On failure throws and the old certificates stay in use.
+  void reload(const TlsOptions& options);
   std::shared_ptr<ssl_ctx_st> current() const;
 
  private:
   mutable std::mutex mutex_;
-  TlsOptions options_;                   // guarded by mutex_
   std::shared_ptr<ssl_ctx_st> context_;  // guarded by mutex_
 };
 

@@ -241,8 +241,6 @@ void log_fixed_differences(const Config& old, const Config& fresh) {
   report(old.debug == fresh.debug, "http.debug");
   report(old.health == fresh.health, "health");
   report(old.notifications == fresh.notifications, "notifications");
-  report(old.access_log == fresh.access_log && old.access_format == fresh.access_format,
-         "log.accesslog");
 }
 
 }  // namespace origin

@@ -26,9 +26,16 @@ std::vector<std::string> environment() {
   return variables;
 }
 
-// Reads the configuration and lets it rule the log.
-origin::Config configure(const std::string& path) {
+// The configuration, with certificates that can be used. Throws what is wrong with either.
+origin::Config read_checked(const std::string& path) {
   origin::Config config = origin::read_config(path, environment());
+  if (config.tls) http::TlsContext context(*config.tls);
+  return config;
+}
+
+// The same, and it rules the log.
+origin::Config configure(const std::string& path) {
+  origin::Config config = read_checked(path);
   base::set_log_level(config.log_level);
   base::set_log_format(config.log_format);
   return config;
@@ -37,8 +44,7 @@ origin::Config configure(const std::string& path) {
 // Prints what would be in force, or says what is wrong.
 int check(const std::string& path) {
   try {
-    const origin::Config config = origin::read_config(path, environment());
-    if (config.tls) http::TlsContext context(*config.tls);
+    const origin::Config config = read_checked(path);
     std::cout << config.effective;
     return http::kExitOk;
   } catch (const std::exception& e) {
@@ -47,7 +53,7 @@ int check(const std::string& path) {
   }
 }
 
-// SIGHUP: a file that is wrong changes nothing.
+// SIGHUP: a file that is wrong changes nothing, nor does a certificate.
 void reload(origin::Registry& registry, const std::string& path) {
   try {
     registry.reload(configure(path));

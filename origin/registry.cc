@@ -82,10 +82,10 @@ Registry::Registry(Config config)
   options.on_error = [this](const http::Request* request, const std::exception_ptr& thrown) {
     return answer_to(request, thrown);
   };
-  options.on_access = [this, log = config_->access_log,
-                       format = config_->access_format](const http::AccessRecord& record) {
+  options.on_access = [this](const http::AccessRecord& record) {
     request_metrics_.record(record);
-    if (log) access_log_.add(record, format);
+    const std::shared_ptr<const Config> config = this->config();
+    if (config->access_log) access_log_.add(record, config->access_format);
   };
   server_ =
       std::make_unique<http::Server>(loops_, pool_, std::move(options), listens(*config_, tls_));

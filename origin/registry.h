@@ -35,8 +35,8 @@ class Registry {
 
   void start();
   // Takes over what of this configuration can change while serving (the rest stays as it was, which
-  // is logged), and reads the certificates again; the old ones stay in use where a file is bad. A
-  // request in flight goes on with the configuration it began with. Any thread.
+  // is logged), and reads the certificates again; the old ones stay in use where a file has just
+  // gone bad. A request in flight goes on with the configuration it began with. Any thread.
   void reload(Config config);
   // Tells load balancers, by /healthz, that it is about to end, and returns how long to serve on
   // until they have seen it. Any thread.

@@ -7,8 +7,7 @@
 //   GET  /blobs/<digest>  whether it is held, since when, why
 //   POST /pin             {"digest": …, "pinned": true or false}
 //   POST /purge           {"digest": …}, {"upstream": …} or {"repository": …, "upstream": …}:
-//   removes
-//                         what is held of it (purger.h)
+//                         removes what is held of it (purger.h)
 //   POST /warm            {"image": …, …} (warm_request.h): fetches it, and tells (warm.h)
 //   POST /events          what registries notify of (registry_events.h); ?upstream= says which does
 //

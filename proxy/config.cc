@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <array>
 #include <climits>
+#include <span>
 
 #include "base/durable_file.h"
 #include "base/yaml_config.h"
@@ -52,6 +53,29 @@ bool same_listeners(const EdgeConfig& a, const EdgeConfig& b) {
   });
 }
 
+// The last one must be reached by all it lists (routing.h).
+void refuse_shadowed(const base::Section& section, const std::vector<UpstreamConfig>& upstreams) {
+  const UpstreamConfig& last = upstreams.back();
+  const auto share_one = [](const std::vector<std::string>& a, const std::vector<std::string>& b) {
+    return std::ranges::find_first_of(a, b, http::iequals) != a.end();
+  };
+  for (const UpstreamConfig& before : std::span(upstreams).first(upstreams.size() - 1)) {
+    if (share_one(before.namespaces, last.namespaces)) {
+      section.fail("namespaces", "names that no other upstream has");
+    }
+    if (share_one(before.hosts, last.hosts)) {
+      section.fail("hosts", "names that no other upstream has");
+    }
+    if (!last.prefix.empty() && before.prefix == last.prefix) {
+      section.fail("prefix", "one that no other upstream has");
+    }
+    if (before.takes_the_rest() && last.takes_the_rest()) {
+      section.fail("urls", "namespaces, hosts or a prefix beside them: another upstream, " +
+                               before.name + ", takes all that is left");
+    }
+  }
+}
+
 // But for its limits.
 bool same_cache(const cache::BlobStoreOptions& a, const cache::BlobStoreOptions& b) {
   return a.root == b.root && a.inline_limit == b.inline_limit && a.small_blob == b.small_blob &&
@@ -96,6 +120,7 @@ EdgeConfig read_edge_config(const std::filesystem::path& path) {
       upstream.fail("name",
                     "a name that no other upstream has; the default is the first URL's host");
     }
+    refuse_shadowed(upstream, config.upstreams);
     // The quota is the cache's, so that to change it is not to change the upstream.
     const uint64_t quota = upstream.size("quota", config.cache.capacity);
     if (quota == 0 || quota > config.cache.capacity) {

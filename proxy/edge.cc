@@ -140,6 +140,9 @@ Edge::Edge(EdgeConfig config, const std::vector<http::ListeningSockets>& taken_o
   server_ =
       std::make_unique<http::Server>(loops_, pool_, std::move(options), listens(first, taken_over));
   http::add_access_log_metrics(monitor_.metrics(), access_log_);
+  monitor_.metrics().watch(base::Metrics::Kind::gauge, "entrepot_health_failing_checks",
+                           "Health checks that fail.",
+                           [this] { return health_.failing() ? 1.0 : 0.0; });
   if (!first.admin.address.empty()) {
     admin_ = std::make_unique<Admin>(Admin::Edge{.loops = loops_,
                                                  .pool = pool_,

@@ -1,8 +1,8 @@
 // Edge: the CDN node put together: store, fills, routes, error answers, server.
 //
-//   main → Edge → Edge::handle → Blobs::serve → cache::BlobStore (hit) | Fills (miss) →
-//   UpstreamClient
-//                               Manifests::serve → Documents → cache::References, UpstreamClient
+//   main → Edge → Edge::handle
+//     → Blobs::serve → cache::BlobStore (hit) | Fills (miss) → UpstreamClient
+//     → Manifests::serve → Documents → cache::References, UpstreamClient
 #pragma once
 
 #include <memory>
@@ -47,9 +47,9 @@ class Edge {
 
   void start();
   // Takes over what of this configuration can change while serving (the rest stays as it was, which
-  // is logged), and reads the certificates again; the old ones stay in use where a file is bad. An
-  // upstream that is configured as before keeps its state. A request in flight goes on with what it
-  // began with. Any thread.
+  // is logged), and reads the certificates again; the old ones stay in use where a file has just
+  // gone bad. An upstream that is configured as before keeps its state. A request in flight goes on
+  // with what it began with. Any thread.
   void reload(EdgeConfig config);
   // Tells load balancers, by /healthz, that it is about to end, and returns how long to serve on
   // until they have seen it. Any thread.

@@ -35,6 +35,7 @@ class EdgeHealth {
 
   // From now on /healthz says 503: the edge is about to end.
   void leave() { leaving_ = true; }
+  bool failing() const { return failing_; }
   // The answer for /healthz.
   http::Response healthz(const http::Request& request) const;
 

@@ -19,26 +19,27 @@
 
 namespace {
 
-// Reads the configuration and lets it rule the log.
-proxy::EdgeConfig configure(const std::string& path) {
+// The configuration, with certificates that can be used. Throws what is wrong with either.
+proxy::EdgeConfig read_checked(const std::string& path) {
   proxy::EdgeConfig config = proxy::read_edge_config(path);
-  base::set_log_level(config.log_level);
-  return config;
-}
-
-// Throws what is wrong with them.
-void check_certificates(const proxy::EdgeConfig& config) {
   for (const proxy::EdgeListener& listener : config.listeners) {
     if (listener.tls) http::TlsContext context(*listener.tls);
   }
   if (config.admin.tls) http::TlsContext context(*config.admin.tls);
+  return config;
+}
+
+// The same, and it rules the log.
+proxy::EdgeConfig configure(const std::string& path) {
+  proxy::EdgeConfig config = read_checked(path);
+  base::set_log_level(config.log_level);
+  return config;
 }
 
 // Prints what would be in force, or says what is wrong.
 int check(const std::string& path) {
   try {
-    const proxy::EdgeConfig config = proxy::read_edge_config(path);
-    check_certificates(config);
+    const proxy::EdgeConfig config = read_checked(path);
     std::cout << config.effective;
     return http::kExitOk;
   } catch (const std::exception& e) {
@@ -47,7 +48,7 @@ int check(const std::string& path) {
   }
 }
 
-// SIGHUP: a file that is wrong changes nothing.
+// SIGHUP: a file that is wrong changes nothing, nor does a certificate.
 void reload(proxy::Edge& edge, const std::string& path) {
   try {
     edge.reload(configure(path));
@@ -88,7 +89,6 @@ int serve(const std::string& path) {
     std::vector<http::ListeningSockets> taken_over;
     if (!takeover.empty()) former = http::Takeover::ask(takeover);
     if (former) {
-      check_certificates(config);
       taken_over = std::move(former->sockets());
       former->release();
     }
@@ -135,7 +135,7 @@ int main(int argc, char** argv) {
   base::init_logging("entrepot-edge");
   CLI::App app(
       "Caching CDN node for container registries: serves blobs, verified against their "
-      "digests, and fetches what it does not hold from its origins.",
+      "digests, and fetches what it does not hold from its upstreams.",
       "entrepot-edge");
   app.set_version_flag("--version", "entrepot-edge " ENTREPOT_VERSION);
   app.require_subcommand(1);

@@ -58,6 +58,11 @@ void Monitor::add_metrics() {
   cache(Kind::gauge, "entrepot_cache_capacity_bytes", "The budget.", &cache::StoreStats::capacity);
   cache(Kind::counter, "entrepot_cache_evicted_total", "Blobs evicted.",
         &cache::StoreStats::evicted);
+  metrics_.watch(Kind::gauge, "entrepot_cache_read_only", "1 while the disk takes no writes.",
+                 [this] { return store_.stats().read_only ? 1.0 : 0.0; });
+  metrics_.watch(Kind::gauge, "entrepot_cache_index_complete",
+                 "0 while the index, which was lost, is made anew from the tree.",
+                 [this] { return store_.stats().complete ? 1.0 : 0.0; });
 }
 
 base::Task<void> Monitor::sample(Monitor* monitor) {

@@ -53,10 +53,7 @@ std::optional<Routing::Destination> Routing::find(const http::Request& request,
   }
   if (best) return best;
   for (const auto& upstream : upstreams_) {
-    const UpstreamConfig& config = upstream->config();
-    if (config.namespaces.empty() && config.hosts.empty() && config.prefix.empty()) {
-      return Destination{upstream, repository};
-    }
+    if (upstream->config().takes_the_rest()) return Destination{upstream, repository};
   }
   return std::nullopt;
 }

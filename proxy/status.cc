@@ -80,7 +80,9 @@ nlohmann::json to_json(const Status& status) {
                    {"reserved_bytes", status.cache.reserved_bytes},
                    {"unlinked_bytes", status.cache.unlinked_bytes},
                    {"capacity", status.cache.capacity},
-                   {"evicted", status.cache.evicted}};
+                   {"evicted", status.cache.evicted},
+                   {"read_only", status.cache.read_only},
+                   {"index_complete", status.cache.complete}};
   json["fills"] = nlohmann::json::array();
   for (const FillStatus& fill : status.fills) {
     json["fills"].push_back({{"digest", fill.digest},

@@ -223,6 +223,8 @@ std::string status_page(const Status& status) {
   if (status.totals.failed > 0) {
     page += fmt::format("<span class=\"bad\">failed requests: {}</span>", status.totals.failed);
   }
+  if (status.cache.read_only) page += "<span class=\"bad\">the disk takes no writes</span>";
+  if (!status.cache.complete) page += "<span class=\"bad\">the index is being made anew</span>";
   page += "</header>\n<main>\n" + cards(status) + fills(status) + serving(status) +
           upstreams(status) + "</main></body></html>\n";
   return page;

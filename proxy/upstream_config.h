@@ -43,6 +43,7 @@ struct UpstreamConfig {
   std::vector<std::string> namespaces;  // values of containerd's `ns` parameter
   std::vector<std::string> hosts;       // values of Host, without port
   std::string prefix;                   // "/v2/<prefix>/<repository>/…"
+  bool takes_the_rest() const { return namespaces.empty() && hosts.empty() && prefix.empty(); }
 
   // Sent along as the parameter `ns`, for an upstream that chooses by it whose registry is meant,
   // as an edge does; empty: not sent.

@@ -10,9 +10,8 @@
 //   goes to a file that has no name, and its next save() or commit() fails (EBUSY). From then on
 //   the upload's saved hashes are not believed either: its bytes are read again at the end.
 // - A commit first moves the data to a name that only it knows, and sees that it is its own file
-// and
-//   has the length that was hashed; only then it becomes the blob. So no writer that comes late, be
-//   it one that has the upload open still, ever reaches a blob.
+//   and has the length that was hashed; only then it becomes the blob. So no writer that comes
+//   late, be it one that has the upload open still, ever reaches a blob.
 //
 // What remains: a host that stops for minutes between looking at its lease and removing it may
 // remove another's; and Distribution, which knows no leases, must not write the same upload at the

@@ -41,9 +41,8 @@ TlsOptions::Certificate identity(const CertificateFiles& files) {
 class Tls : public testing::Test {
  protected:
   TlsClient client_options() const { return {.ca = ca_.certificate()}; }
-  std::shared_ptr<TlsContext> context() {
-    return std::make_shared<TlsContext>(TlsOptions{.certificates = {identity(server_files_)}});
-  }
+  TlsOptions options() const { return {.certificates = {identity(server_files_)}}; }
+  std::shared_ptr<TlsContext> context() { return std::make_shared<TlsContext>(options()); }
   std::shared_ptr<TlsContext> context_with_clients(bool required) {
     return std::make_shared<TlsContext>(TlsOptions{.certificates = {identity(server_files_)},
                                                    .client_cas = {ca_.certificate()},
@@ -191,14 +190,14 @@ TEST_F(Tls, ReloadsForTheConnectionsThatComeAfter) {
   RawClient before(server.port(), client_options());
   EXPECT_EQ(before.peer_common_name(), "localhost");
   ca_.issue("server", {.common_name = "fresh", .dns_names = {"localhost"}});
-  tls->reload();
+  tls->reload(options());
   EXPECT_EQ(RawClient(server.port(), client_options()).peer_common_name(), "fresh");
   EXPECT_EQ(before.get("/").status, 200);
 
   // A broken file changes nothing and is named.
   dir_.write("server.pem", "rubbish");
   try {
-    tls->reload();
+    tls->reload(options());
     FAIL() << "rubbish was taken for a certificate";
   } catch (const std::runtime_error& e) {
     EXPECT_THAT(e.what(), testing::HasSubstr("server.pem"));

@@ -8,6 +8,7 @@
 
 #include "http/listener.h"
 #include "tests/origin/client.h"
+#include "tests/support/certificates.h"
 #include "tests/support/notify_socket.h"
 #include "tests/support/process.h"
 #include "tests/support/raw_client.h"
@@ -20,14 +21,18 @@ using ::testing::HasSubstr;
 
 class ServiceTest : public ::testing::Test {
  protected:
-  // `http` and `server` are further keys of these sections.
+  // `http` and `server` are further keys of these sections, `more` further sections.
+  std::filesystem::path write_config(const std::string& http, const std::string& server,
+                                     const std::string& more = "") {
+    return dir_.write("config.yml", "version: 0.1\nstorage: {filesystem: {rootdirectory: " +
+                                        (dir_.path() / "data").string() +
+                                        "}}\nhttp: {addr: '127.0.0.1:0'" + http +
+                                        "}\nserver: {loops: 2, threads: 2" + server + "}\n" + more);
+  }
   void start(const std::string& http, const std::string& server,
              std::map<std::string, std::string> environment = {},
              const std::vector<int>& sockets = {}) {
-    const auto file = dir_.write(
-        "config.yml", "version: 0.1\nstorage: {filesystem: {rootdirectory: " +
-                          (dir_.path() / "data").string() + "}}\nhttp: {addr: '127.0.0.1:0'" +
-                          http + "}\nserver: {loops: 2, threads: 2" + server + "}\n");
+    const auto file = write_config(http, server);
     environment["NOTIFY_SOCKET"] = manager_.path();
     process_.emplace(std::vector<std::string>{ORIGIN_PROGRAM, "serve", file.string()}, environment,
                      sockets);
@@ -84,6 +89,34 @@ TEST_F(ServiceTest, TellsItsState) {
   process_->signal(SIGTERM);
   EXPECT_THAT(manager_.receive(), HasSubstr("STOPPING=1"));
   EXPECT_EQ(process_->wait(), 0);
+}
+
+TEST_F(ServiceTest, TheAccessLogFollowsSighup) {
+  start("", "");
+  const uint16_t port = process_->listening_port();
+  write_config("", "", "log: {accesslog: {format: json}}\n");
+  process_->signal(SIGHUP);
+  process_->wait_for("configuration read again");
+  EXPECT_EQ(call(port, "GET", "/v2/").status, 200);
+  EXPECT_THAT(process_->wait_for("/v2/"), HasSubstr("{\""));
+}
+
+TEST_F(ServiceTest, ACertificateThatCannotBeUsedChangesNothing) {
+  const std::string http = ", tls: {certificate: " + (dir_.path() / "server.pem").string() +
+                           ", key: " + (dir_.path() / "server.key").string() + "}";
+  test::CertificateAuthority(dir_.path(), "ca").issue_server();
+  start(http, "");
+  const uint16_t port = process_->listening_port();
+  const auto json_in_the_log = [&] {
+    test::RawClient client(port, test::TlsClient{.ca = dir_.path() / "ca.pem"});
+    EXPECT_EQ(client.get("/v2/").status, 200);
+    return process_->wait_for("/v2/").contains("{\"");
+  };
+  dir_.write("server.pem", "rubbish");
+  write_config(http, "", "log: {accesslog: {format: json}}\n");
+  process_->signal(SIGHUP);
+  EXPECT_THAT(process_->wait_for("stays as it was"), HasSubstr("server.pem"));
+  EXPECT_FALSE(json_in_the_log());
 }
 
 TEST_F(ServiceTest, AnswersAWatchdog) {

@@ -1,9 +1,16 @@
 #include "proxy/routing.h"
 
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
+
+#include "base/yaml_config.h"
+#include "proxy/config.h"
+#include "tests/support/temp_dir.h"
 
 namespace proxy {
 namespace {
+
+using ::testing::HasSubstr;
 
 std::shared_ptr<Upstream> upstream(UpstreamConfig config) {
   return std::make_shared<Upstream>(std::move(config));
@@ -66,6 +73,32 @@ TEST_F(RoutingTest, LongestPrefixIsTakenOff) {
 TEST_F(RoutingTest, NothingIsMeantWhereEveryUpstreamIsSelective) {
   routing = Routing({upstream({.name = "hub", .hosts = {"hub.example"}})});
   EXPECT_EQ(find("app"), "none");
+}
+
+// What the configuration says where two upstreams are meant by one name.
+std::string mistake_of(const std::string& first, const std::string& second) {
+  const test::TempDir directory;
+  const auto path =
+      directory.write("edge.yml",
+                      "listen: [{addr: ':443'}]\ncache: {directory: /c, size: 1GiB}\nupstreams:\n"
+                      "- {name: a, urls: [https://a.example]" +
+                          first + "}\n- {name: b, urls: [https://b.example]" + second + "}\n");
+  try {
+    read_edge_config(path);
+  } catch (const base::ConfigError& e) {
+    return e.what();
+  }
+  return "none";
+}
+
+TEST(RoutingConfig, EveryUpstreamCanBeReached) {
+  EXPECT_EQ(mistake_of(", namespaces: [a, b]", ", namespaces: [c]"), "none");
+  EXPECT_EQ(mistake_of("", ", prefix: b"), "none");
+  EXPECT_THAT(mistake_of(", namespaces: [a.io]", ", namespaces: [b.io, A.io]"),
+              HasSubstr("upstreams[1].namespaces"));
+  EXPECT_THAT(mistake_of(", hosts: [a.io]", ", hosts: [A.IO]"), HasSubstr("upstreams[1].hosts"));
+  EXPECT_THAT(mistake_of(", prefix: a", ", prefix: a"), HasSubstr("upstreams[1].prefix"));
+  EXPECT_THAT(mistake_of("", ""), HasSubstr("a, takes all that is left"));
 }
 
 }  // namespace

@@ -12,6 +12,7 @@
 
 #include "http/listener.h"
 #include "tests/proxy/edge_fixture.h"
+#include "tests/support/certificates.h"
 #include "tests/support/notify_socket.h"
 #include "tests/support/process.h"
 #include "tests/support/raw_client.h"
@@ -91,6 +92,22 @@ TEST_F(EdgeServiceTest, AWrongFileChangesNothing) {
   reload();
   EXPECT_THAT(process_->wait_for("stays as it was"),
               HasSubstr("edge.yml:4:74: server.idle_timeout: expected"));
+  for (int i = 0; i < 5; ++i) EXPECT_EQ(test::fetch(port, "/v2/").status, 200);
+}
+
+TEST_F(EdgeServiceTest, ACertificateThatCannotBeUsedChangesNothing) {
+  test::CertificateAuthority authority(dir_.path(), "ca");
+  const auto files = authority.issue_server("admin");
+  const std::string admin =
+      "admin: {token: secret-token-of-a-test, addr: '127.0.0.1:0', tls: {certificate: " +
+      files.certificate.string() + ", key: " + files.key.string() + "}}\n";
+  write_config("", admin);
+  start();
+  const uint16_t port = process_->listening_port();
+  dir_.write("admin.pem", "rubbish");
+  write_config(", per_address: {requests: 1}", admin);
+  reload();
+  EXPECT_THAT(process_->wait_for("stays as it was"), HasSubstr("admin.pem"));
   for (int i = 0; i < 5; ++i) EXPECT_EQ(test::fetch(port, "/v2/").status, 200);
 }
 
