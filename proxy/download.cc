@@ -2,8 +2,6 @@
 
 #include <glog/logging.h>
 
-#include <algorithm>
-
 namespace proxy {
 
 Download::Download(Worker& worker, BlobName name, const std::atomic<bool>& stopping)
@@ -36,16 +34,10 @@ base::Task<std::optional<Ending>> Download::open(Span span, std::optional<uint64
 }
 
 base::Task<std::string_view> Download::read(uint64_t at) {
-  std::string broken = "the answer ended early";
+  std::string broken = "the answer brought no more";
   try {
-    while (true) {
-      std::string_view bytes = co_await transfer_->read();
-      if (bytes.empty()) break;
-      const uint64_t skipped = std::min<uint64_t>(transfer_->skip, bytes.size());
-      transfer_->skip -= skipped;
-      bytes.remove_prefix(skipped);
-      if (!bytes.empty()) co_return bytes;
-    }
+    const std::string_view bytes = co_await transfer_->read();
+    if (!bytes.empty()) co_return bytes;
   } catch (const http::TransferError& e) {
     broken = e.what();
   }

@@ -30,8 +30,8 @@ class Download {
   // Of the open transfer: the blob's size; where its bytes end; whether the upstream ignored the
   // range, so that what comes first will be thrown away; which URL it is from.
   uint64_t blob_size() const { return transfer_->blob_size(); }
-  uint64_t end() const { return transfer_->end; }
-  bool ignores_range() const { return transfer_->skip > 0; }
+  uint64_t end() const { return transfer_->end(); }
+  bool ignores_range() const { return transfer_->ignores_range(); }
   size_t url() const { return transfer_->url(); }
 
   // The next bytes, valid until the next call. Empty if the transfer broke, which is logged and

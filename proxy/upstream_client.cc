@@ -1,5 +1,6 @@
 #include "proxy/upstream_client.h"
 
+#include <algorithm>
 #include <charconv>
 
 #include "proxy/attempts.h"
@@ -73,9 +74,26 @@ http::Headers blob_headers(const BlobName& name) {
 
 }  // namespace
 
-bool Transfer::worthwhile() const { return received_ >= kWorthwhile; }
+bool Transfer::worthwhile() const { return given_ >= kWorthwhile; }
 
 base::Task<std::string_view> Transfer::read() {
+  std::string_view bytes = co_await receive();
+  while (skip_ > 0) {
+    const uint64_t skipped = std::min<uint64_t>(skip_, bytes.size());
+    skip_ -= skipped;
+    bytes.remove_prefix(skipped);
+    if (bytes.empty()) bytes = co_await receive();
+  }
+  given_ += bytes.size();
+  if (!succeeded_ && (bytes.empty() || worthwhile())) {
+    succeeded_ = true;
+    upstream_->health().succeeded(url_);
+  }
+  co_return bytes;
+}
+
+// What comes next, bytes of its span or not.
+base::Task<std::string_view> Transfer::receive() {
   std::string_view bytes;
   std::optional<http::TransferError> error;
   try {
@@ -83,16 +101,14 @@ base::Task<std::string_view> Transfer::read() {
   } catch (const http::TransferError& e) {
     error = e;
   }
+  if (!error && bytes.empty() && (skip_ > 0 || given_ < span_.size())) {
+    error.emplace(http::TransferError::Kind::broken, "the body ended early");
+  }
   if (error) {
     requests_->failed(url_, failure_of(*error), error->what());
     throw http::TransferError(*error);
   }
-  received_ += bytes.size();
   upstream_->health().received(url_, bytes.size());
-  if (!succeeded_ && (bytes.empty() || worthwhile())) {
-    succeeded_ = true;
-    upstream_->health().succeeded(url_);
-  }
   co_return bytes;
 }
 
@@ -151,10 +167,9 @@ base::Task<std::variant<Transfer, Ending>> UpstreamClient::get(size_t url, BlobN
     ending.outcome = Outcome::digest_mismatch;
     co_return ending;
   }
-  Transfer transfer(requests_, upstream_, url, std::move(reply), *blob_size);
-  if (status == 200) transfer.skip = begin;
-  transfer.end = range_end.value_or(*blob_size);
-  co_return transfer;
+  const Span span{begin, range_end.value_or(*blob_size)};
+  const uint64_t skip = status == 200 ? begin : 0;
+  co_return Transfer(requests_, upstream_, url, std::move(reply), *blob_size, span, skip);
 }
 
 base::Task<std::variant<uint64_t, Ending>> UpstreamClient::size_of(size_t url, BlobName name) {

@@ -18,35 +18,41 @@ namespace proxy {
 // loop of its UpstreamClient, which outlives it.
 class Transfer {
  public:
-  // The next bytes (http::ClientResponse::read); empty at a clean end. http::TransferError, which
-  // the upstream's health is told of.
+  // The next bytes (http::ClientResponse::read); empty at its end. http::TransferError, which the
+  // upstream's health is told of, if it breaks or ends before that.
   base::Task<std::string_view> read();
 
   uint64_t blob_size() const { return blob_size_; }
-  // True, and from now on false again, if it began at byte 0 because the upstream ignored the
-  // range: so many bytes are to be thrown away first.
-  uint64_t skip = 0;
+  // The upstream began at byte 0 instead of where it was asked to: read() will throw away what
+  // comes first.
+  bool ignores_range() const { return skip_ > 0; }
   // Where its bytes end: that of the range, or of the blob.
-  uint64_t end = 0;
+  uint64_t end() const { return span_.end; }
   size_t url() const { return url_; }
-  // What has come by it was worth its connection: if it breaks now, that counts as a new beginning.
+  // What read() gave was worth the connection: if it breaks now, that counts as a new beginning.
   bool worthwhile() const;
 
  private:
   friend class UpstreamClient;
-  Transfer(Requests& requests, Upstream& upstream, size_t url, Reply reply, uint64_t blob_size)
+  Transfer(Requests& requests, Upstream& upstream, size_t url, Reply reply, uint64_t blob_size,
+           Span span, uint64_t skip)
       : requests_(&requests),
         upstream_(&upstream),
         url_(url),
         reply_(std::move(reply)),
-        blob_size_(blob_size) {}
+        blob_size_(blob_size),
+        span_(span),
+        skip_(skip) {}
+  base::Task<std::string_view> receive();
 
   Requests* requests_;
   Upstream* upstream_;
   size_t url_;
   Reply reply_;
   uint64_t blob_size_;
-  uint64_t received_ = 0;
+  Span span_;
+  uint64_t skip_;
+  uint64_t given_ = 0;      // bytes, by read()
   bool succeeded_ = false;  // the upstream's health knows
 };
 

@@ -324,6 +324,27 @@ TEST_F(FailureTest, WholeBlobInAnswerToTheResumeIsUsed) {
   expect_recovered();
 }
 
+// Behind a proxy with a limit on time or size; a clean end too early is no better than a cut.
+TEST_F(FailureTest, ResumesThatBringNothingNewComeToAnEnd) {
+  start();
+  for (const bool clean_end : {false, true}) {
+    const TestBlob cut(random_bytes(kSize, clean_end ? 2 : 3));
+    upstream.serve_blob(cut.path, cut.bytes);
+    upstream.script(cut.path, {step::send_upto(2 * kMiB), step::close()});
+    for (int i = 0; i < 10; ++i) {
+      test::FakeUpstream::Script again = {step::ignore_range(), step::send_upto(2 * kMiB)};
+      if (clean_end) {
+        again.insert(again.begin(), step::chunked());
+        again.push_back(step::raw("0\r\n\r\n"));
+      }
+      again.push_back(step::close());
+      upstream.script(cut.path, std::move(again));
+    }
+    expect_failed(get(cut.path));
+    EXPECT_EQ(upstream.count(cut.path), UpstreamConfig().rounds);
+  }
+}
+
 TEST_F(FailureTest, NoUpstreamListens) {
   upstream.stop();
   start();

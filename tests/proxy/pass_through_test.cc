@@ -67,6 +67,16 @@ TEST_F(PassThroughTest, ResumesABrokenTransfer) {
   EXPECT_EQ(upstream.count(blob.path), 2U);
 }
 
+TEST_F(PassThroughTest, ResumesThatBringNothingNewComeToAnEnd) {
+  upstream.script(blob.path, {test::step::send_upto(2 * kMiB), test::step::close()});
+  for (int i = 0; i < 10; ++i) {
+    upstream.script(blob.path, {test::step::ignore_range(), test::step::send_upto(2 * kMiB),
+                                test::step::close()});
+  }
+  EXPECT_FALSE(get(blob.path).complete);
+  EXPECT_EQ(upstream.count(blob.path), UpstreamConfig().rounds);
+}
+
 TEST_F(PassThroughTest, ManyClientsAtOnceCostARequestEach) {
   // All of them begin while the upstream has not answered the first.
   upstream.script(blob.path, {test::step::stall("first")});

@@ -242,6 +242,20 @@ TEST_F(UpstreamTest, WrongBytesAreAskedForElsewhereNextTime) {
   EXPECT_EQ(upstream.count(other.path), 1U);
 }
 
+TEST_F(UpstreamTest, AnAnswerThatEndsTooEarlyIsAFailureHoweverCleanTheEnd) {
+  const TestBlob blob = serve(random_bytes(3 * kMiB));
+  const TestBlob other = serve("other");
+  upstream.script(blob.path,
+                  {step::chunked(), step::send_upto(kMiB), step::raw("0\r\n\r\n"), step::close()});
+  EdgeConfig config = with_second();
+  config.upstreams[0].eject_after = 1;
+  start(std::move(config));
+  EXPECT_TRUE(get(blob.path, "bytes=0-").body == blob.bytes);
+  EXPECT_EQ(upstream.bytes_sent(blob.path) + second.bytes_sent(blob.path), blob.bytes.size());
+  EXPECT_EQ(get(other.path).body, other.bytes);
+  EXPECT_EQ(upstream.count(other.path), 0U) << "it is left out";
+}
+
 TEST_F(UpstreamTest, RequestsBeyondTheLimitWaitAndBeyondTheQueueAreTurnedAway) {
   const TestBlob slow = serve("slow");
   const TestBlob waiting = serve("waiting");
