@@ -191,7 +191,6 @@ base::Task<Requests::Fetched> Requests::ask(size_t url, const Question& question
     at = *to;
     next = request(question, at.text);
     if (at.origin() != home.origin()) {
-      next.headers.remove("If-Range");
       next.show_certificate = false;
       next.may_connect = [this, at](const std::string& address) {
         return upstream_.config().redirects.may_connect(at, address);

@@ -2,8 +2,6 @@
 // with our credentials, along redirects, and what came of it told to the upstream's health.
 //
 // Credentials go to the scheme, host and port of the URL only, the client certificate included.
-// Range goes with a redirect, If-Range does not: another server's ETag is not the blob's, and it
-// would send the whole blob; the size in Content-Range and the digest show what the bytes are.
 #pragma once
 
 #include <memory>

@@ -103,8 +103,7 @@ TEST_P(AtPosition, ClosedOnceIsResumedAndNobodyNotices) {
   EXPECT_LE(upstream.bytes_sent(blob.path), blob.bytes.size());
   if (position() > 0) {
     EXPECT_EQ(upstream.requests().back().range, "bytes=" + std::to_string(position()) + "-");
-    EXPECT_EQ(upstream.requests().back().headers.joined("If-Range"),
-              "\"" + blob.digest.str() + "\"");
+    EXPECT_FALSE(upstream.requests().back().headers.has("If-Range"));
   }
 }
 

@@ -256,6 +256,56 @@ TEST_F(UpstreamTest, AnAnswerThatEndsTooEarlyIsAFailureHoweverCleanTheEnd) {
   EXPECT_EQ(upstream.count(other.path), 0U) << "it is left out";
 }
 
+TEST_F(UpstreamTest, APartOfABlobOfAnotherSizeIsNotUsed) {
+  const TestBlob blob = serve(random_bytes(2 * kMiB));
+  upstream.script(blob.path, {step::send_upto(kMiB), step::close()});
+  http::Headers range;
+  range.set("Content-Range", "bytes 1048576-2097151/2097153");
+  second.script(blob.path, {step::respond(206, range, blob.bytes.substr(kMiB))});
+  start(with_second());
+  EXPECT_TRUE(get(blob.path).body == blob.bytes);
+  EXPECT_EQ(upstream.count(blob.path), 2U);
+  EXPECT_EQ(second.count(blob.path), 1U);
+}
+
+// A server ignores the range of who asks for it with an ETag that is not its own, or when it has
+// none (RFC 9110 §13.1.5), and a digest is no ETag but by chance.
+class WithETag : public UpstreamTest, public ::testing::WithParamInterface<const char*> {
+ protected:
+  TestBlob serve(std::string content) {
+    TestBlob blob(std::move(content));
+    http::Headers headers;
+    headers.set("ETag", GetParam());
+    upstream.serve_blob(blob.path, blob.bytes, std::move(headers));
+    return blob;
+  }
+};
+INSTANTIATE_TEST_SUITE_P(ETags, WithETag, ::testing::Values("\"another\"", ""),
+                         [](const auto& each) { return *each.param != 0 ? "Another" : "None"; });
+
+TEST_P(WithETag, ATransferIsResumedWhereItBroke) {
+  const TestBlob blob = serve(random_bytes(3 * kMiB));
+  upstream.script(blob.path, {step::send_upto(kMiB + 5), step::close()});
+  start();
+  EXPECT_TRUE(get(blob.path).body == blob.bytes);
+  EXPECT_EQ(upstream.bytes_sent(blob.path), blob.bytes.size());
+}
+
+TEST_P(WithETag, ColdRangesCostTheBlobOnce) {
+  const TestBlob blob = serve(random_bytes(24 * kMiB));
+  // The front gets no further until the range is there.
+  upstream.script(blob.path, {step::send_upto(kMiB), step::stall("front")});
+  start();
+  std::thread front([&] { EXPECT_EQ(get(blob.path, "bytes=0-9").body, blob.bytes.substr(0, 10)); });
+  upstream.wait_stalled("front");
+  const test::Fetched range = get(blob.path, "bytes=20000000-20000099");
+  upstream.release("front");
+  EXPECT_EQ(range.body, blob.bytes.substr(20'000'000, 100));
+  front.join();
+  wait_stored(1);
+  EXPECT_EQ(upstream.bytes_sent(blob.path), blob.bytes.size());
+}
+
 TEST_F(UpstreamTest, RequestsBeyondTheLimitWaitAndBeyondTheQueueAreTurnedAway) {
   const TestBlob slow = serve("slow");
   const TestBlob waiting = serve("waiting");

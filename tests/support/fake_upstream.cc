@@ -412,6 +412,7 @@ uint16_t FakeUpstream::port() const { return impl_->port; }
 
 void FakeUpstream::serve_blob(const std::string& path, std::string bytes, http::Headers headers) {
   if (!headers.has("ETag")) headers.add("ETag", "\"" + path.substr(path.rfind('/') + 1) + "\"");
+  if (headers.get("ETag") == "") headers.remove("ETag");
   if (!headers.has("Content-Type")) headers.add("Content-Type", "application/octet-stream");
   headers.add("Accept-Ranges", "bytes");
   const std::lock_guard lock(impl_->mutex);

@@ -62,7 +62,7 @@ class FakeUpstream {
   uint16_t port() const;
 
   // What GET and HEAD of this path give, with Range, If-Range and an ETag of the path's last part
-  // unless the headers have one.
+  // unless the headers have one (an empty one: none).
   void serve_blob(const std::string& path, std::string bytes, http::Headers headers = {});
   // The next request for this path that has no script yet gets this one.
   void script(const std::string& path, Script script);
