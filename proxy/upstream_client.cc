@@ -156,9 +156,11 @@ base::Task<std::variant<Transfer, Ending>> UpstreamClient::get(size_t url, BlobN
   } else if (!blob_size && size) {
     blob_size = size;  // a body of unknown length; whether it is the blob's will be seen
   } else if (!blob_size) {
+    // This answer gives way, slot and connection: those who hold one must not wait for another.
+    sent = Ending();
     std::variant<uint64_t, Ending> asked = co_await size_of(url, name);
     if (auto* ending = std::get_if<Ending>(&asked)) co_return std::move(*ending);
-    blob_size = std::get<uint64_t>(asked);
+    co_return co_await get(url, std::move(name), begin, end, std::get<uint64_t>(asked));
   }
   if (size && *blob_size != *size) {
     upstream_.suspect(name.digest, UrlSet{1} << url, requests_.loop().now());
