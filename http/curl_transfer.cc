@@ -3,10 +3,12 @@
 #include <glog/logging.h>
 #include <netdb.h>
 #include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <sys/socket.h>
 
 #include <algorithm>
 #include <array>
+#include <climits>
 #include <utility>
 
 namespace http {
@@ -196,8 +198,15 @@ int CurlTransfer::on_resolve(void*, void*, void* self) {
   return 0;
 }
 
-int CurlTransfer::on_socket(void* self, curl_socket_t, curlsocktype) {
-  static_cast<CurlTransfer*>(self)->connecting();
+// What nobody acknowledges the kernel would send again for a quarter of an hour, and by HTTP/2 one
+// request after the other would be sent into the same hole.
+int CurlTransfer::on_socket(void* arg, curl_socket_t socket, curlsocktype) {
+  auto* self = static_cast<CurlTransfer*>(arg);
+  self->connecting();
+  const auto limit =
+      std::chrono::ceil<std::chrono::milliseconds>(self->multi_.options.stall_timeout);
+  const auto milliseconds = static_cast<int>(std::clamp<int64_t>(limit.count(), 1, INT_MAX));
+  ::setsockopt(socket, IPPROTO_TCP, TCP_USER_TIMEOUT, &milliseconds, sizeof milliseconds);
   return CURL_SOCKOPT_OK;
 }
 
@@ -280,6 +289,8 @@ void CurlTransfer::arm() {
   timer_ = multi_.loop.add_timer(deadline_, [this] {
     timer_.reset();
     if (multi_.loop.now() < deadline_) return arm();
+    // Its connection is not used again, unless others share it now.
+    set(easy_.get(), CURLOPT_FORBID_REUSE, 1L);
     finish(TransferError(TransferError::Kind::timed_out, expected_));
   });
 }

@@ -4,12 +4,15 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <sys/socket.h>
 
 #include <atomic>
 #include <memory>
 #include <thread>
+#include <vector>
 
+#include "base/signal.h"
 #include "base/unique_fd.h"
 #include "tests/support/certificates.h"
 #include "tests/support/fake_upstream.h"
@@ -373,6 +376,26 @@ TEST_F(ClientTest, KeptConnectionThatDiedIsReplaced) {
 
 // --- where it may go --------------------------------------------------------------------------
 
+// Or the kernel would send again for a quarter of an hour, and by HTTP/2 many requests would wait.
+TEST_F(ClientTest, ConnectionThatNobodyAcknowledgesEndsAsATransferWould) {
+  up_.serve_blob(kBlob, "abc");
+  Client client(loop_, {.stall_timeout = seconds(17)});
+  run(client, get());
+  std::vector<int> limits;
+  for (int fd = 0; fd < 1024; ++fd) {
+    sockaddr_in peer{};
+    socklen_t length = sizeof peer;
+    void* generic = &peer;
+    if (::getpeername(fd, static_cast<sockaddr*>(generic), &length) != 0) continue;
+    if (peer.sin_family != AF_INET || ntohs(peer.sin_port) != up_.port()) continue;
+    int limit = 0;
+    socklen_t size = sizeof limit;
+    EXPECT_EQ(::getsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &limit, &size), 0);
+    limits.push_back(limit);
+  }
+  EXPECT_EQ(limits, std::vector<int>{17'000});
+}
+
 TEST_F(ClientTest, AddressesCanBeRefused) {
   up_.serve_blob(kBlob, "abc");
   Client client(loop_, {});
@@ -427,9 +450,27 @@ TEST_F(TlsClientTest, StreamsOverTls) {
 
 // --- HTTP/2 -----------------------------------------------------------------------------------
 
-// Answers with as many bytes as the path says, after its version.
-Task<void> answer_with_version(std::atomic<int>* http2, Exchange& exchange) {
+// Holds answers back until it is opened.
+struct Gate {
+  std::atomic<bool> open = false;
+  base::Signal opened;
+
+  void release() {
+    open = true;
+    opened.notify();
+  }
+};
+
+// Answers with as many bytes as the path says, after its version; with a query, once the gate is
+// open.
+Task<void> answer_with_version(std::atomic<int>* http2, Gate* gate, Exchange& exchange) {
   if (exchange.request.version == Version::http2) ++*http2;
+  http2->notify_all();
+  while (!exchange.request.query.empty()) {
+    const base::Signal::Ticket ticket = gate->opened.ticket();
+    if (gate->open) break;
+    co_await gate->opened.wait(ticket);
+  }
   Response response;
   response.body = pattern(std::stoul(exchange.request.path.substr(1)));
   co_await exchange.response.send(std::move(response));
@@ -442,18 +483,30 @@ class Http2ClientTest : public TlsClientTest {
     TlsOptions tls;
     tls.certificates.push_back({files.certificate, files.key});
     server_ = std::make_unique<test::TestServer>(
-        [this](Exchange& exchange) { return answer_with_version(&http2_, exchange); },
+        [this](Exchange& exchange) { return answer_with_version(&http2_, &gate_, exchange); },
         test::TestServerOptions{.tls = std::make_shared<TlsContext>(tls)});
   }
   ClientRequest get(size_t bytes) const {
     return {.url = "https://localhost:" + std::to_string(server_->port()) + "/" +
                    std::to_string(bytes)};
   }
+  // One that is not answered, and lets time pass until it is given up; it is the server's nth.
+  Task<void> time_out(Client& client, int nth) {
+    std::jthread time([this, nth] {
+      for (int asked = 0; (asked = http2_) < nth;) http2_.wait(asked);
+      clock_.advance(seconds(30));
+    });
+    ClientRequest request = get(1);
+    request.url += "?held";
+    const Outcome outcome = co_await attempt(client, std::move(request));
+    EXPECT_EQ(outcome.failure, Kind::timed_out) << outcome.why;
+  }
   ClientOptions options() const {
     return {.buffer_bytes = 64 << 10, .ca_file = authority_.certificate(), .http2 = true};
   }
 
   std::atomic<int> http2_ = 0;
+  Gate gate_;
   std::unique_ptr<test::TestServer> server_;
 };
 
@@ -490,6 +543,29 @@ TEST_F(Http2ClientTest, TransfersShareAConnectionAndASlowReaderHoldsUpNoOther) {
   }(this, &client));
   EXPECT_EQ(client.connections_opened(), 1U);
   EXPECT_EQ(http2_, 11);
+}
+
+// It may lead nowhere. Requests that followed would share it, and its end.
+TEST_F(Http2ClientTest, ConnectionOfATransferThatTimedOutIsNotUsedAgain) {
+  Client client(loop_, options());
+  base::run_task(loop_, time_out(client, 1));
+  EXPECT_EQ(base::run_task(loop_, attempt(client, get(10))).body, pattern(10));
+  EXPECT_EQ(client.connections_opened(), 2U);
+  gate_.release();
+}
+
+TEST_F(Http2ClientTest, TransferThatTimedOutEndsNoOtherOfItsConnection) {
+  Client client(loop_, options());
+  base::run_task(loop_, [](Http2ClientTest* self, Client* c) -> Task<void> {
+    const auto paused = co_await c->fetch(self->get(8'000'000));
+    co_await settle(self->loop_);
+    co_await self->time_out(*c, 2);
+    Outcome rest;
+    co_await drain(*paused, rest);
+    EXPECT_TRUE(rest.body == pattern(8'000'000));
+  }(this, &client));
+  EXPECT_EQ(client.connections_opened(), 1U);
+  gate_.release();
 }
 
 // Under the leak sanitizer: curl 7.88 loses what it holds of such transfers.
