@@ -73,8 +73,8 @@ base::Task<void> Blobs::serve_head(http::Exchange& exchange, BlobName name) {
     std::variant<uint64_t, Ending> answer = co_await fills_.head(name);
     exchange.request.upstream_wait = now() - asked;
     if (auto* ending = std::get_if<Ending>(&answer)) {
-      const bool no = ending->outcome == Outcome::absent || ending->outcome == Outcome::refused;
-      LOG_IF(WARNING, !no) << "HEAD of " << name.digest.str() << " failed: " << ending->why;
+      LOG_IF(WARNING, !is_no(ending->outcome))
+          << "HEAD of " << name.digest.str() << " failed: " << ending->why;
       co_await serve_ending(exchange, name, std::move(*ending));
       co_return;
     }

@@ -63,7 +63,7 @@ struct Fetched {
 struct Unchanged {};
 
 // Asks for the document, unconditionally without `known`. An Ending is absent (404), refused (401,
-// 403), throttled, digest_mismatch, or unreachable for all that is no such document.
+// 403), too_large, throttled, digest_mismatch, or unreachable for all that is no such document.
 base::Task<std::variant<Fetched, Unchanged, Ending>> fetch_document(
     UpstreamClient& client, base::ThreadPool& pool, DocumentName name,
     std::optional<cache::Reference> known);

@@ -44,6 +44,8 @@ std::string sentence(const Ending& ending) {
       return "the upstream has it no longer";
     case Outcome::refused:
       return "the upstream refuses this cache's request";
+    case Outcome::too_large:
+      return "the upstream's answer is too large";
     case Outcome::digest_mismatch:
       return "the upstream's answer does not match its digest";
     case Outcome::storage_failed:
@@ -213,8 +215,7 @@ base::Task<void> Documents::run(std::shared_ptr<Question> question, Worker* work
     result = Ending{Outcome::storage_failed, e.what(), ""};
   }
   if (const auto* ending = std::get_if<Ending>(&result)) {
-    const bool no = ending->outcome == Outcome::absent || ending->outcome == Outcome::refused;
-    LOG_IF(WARNING, !no) << name.key() << ": " << ending->why;
+    LOG_IF(WARNING, !is_no(ending->outcome)) << name.key() << ": " << ending->why;
     const std::lock_guard lock(question->remembering);
     if (name.worth_remembering() && !question->purged) {
       name.upstream->remember_no(name.target(), name.cdn_loop, *ending, worker->loop.now());

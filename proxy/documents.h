@@ -71,7 +71,7 @@ class Documents {
         fills_(fills),
         unix_time_(std::move(unix_time)) {}
 
-  // The document, or why there is none: absent, refused, throttled, busy, unreachable,
+  // The document, or why there is none: absent, refused, too_large, throttled, busy, unreachable,
   // digest_mismatch, storage_failed, cancelled.
   base::Task<std::variant<Document, Ending>> get(DocumentName name);
   // All of the document's bytes, for who looks into it.

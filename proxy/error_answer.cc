@@ -22,6 +22,8 @@ ErrorAnswer blob_error(Outcome outcome) {
       return {404, ErrorCode::blob_unknown, "the origin has no such blob"};
     case Outcome::refused:
       return {502, ErrorCode::unavailable, "the origin refused this cache's request"};
+    case Outcome::too_large:
+      return {502, ErrorCode::unavailable, "the origin's answer is too large for this cache"};
     case Outcome::throttled:
       return {429, ErrorCode::too_many_requests, "the origin limits this cache's requests"};
     case Outcome::busy:
@@ -49,6 +51,8 @@ ErrorAnswer document_error(DocumentName::Kind kind, Outcome outcome) {
       return {404, unknown(kind), "the upstream has no such thing"};
     case Outcome::refused:
       return {404, unknown(kind), "the upstream refuses it to this cache"};
+    case Outcome::too_large:
+      return {502, ErrorCode::unavailable, "the upstream's answer is too large for this cache"};
     case Outcome::throttled:
       return {429, ErrorCode::too_many_requests, "the upstream limits this cache's requests"};
     case Outcome::busy:

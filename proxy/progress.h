@@ -25,6 +25,7 @@ enum class Outcome {
   verified,         // every byte is there and the digest is right
   absent,           // the upstreams say there is no such blob
   refused,          // the upstreams refuse this edge (401, 403)
+  too_large,        // an answer that is longer than any manifest or list of ours
   throttled,        // 429
   busy,             // too many of our own requests to the upstreams wait already
   unreachable,      // no upstream gave the bytes: connection, server error, cut too often
@@ -33,6 +34,12 @@ enum class Outcome {
   storage_failed,   // the cache's disk failed
   cancelled,        // shutdown
 };
+
+// That is the upstream's answer, and would be again: nothing is wrong with the upstream, and it is
+// not asked for a while.
+constexpr bool is_no(Outcome outcome) {
+  return outcome == Outcome::absent || outcome == Outcome::refused || outcome == Outcome::too_large;
+}
 
 // The store is what failed: readers who know the size can have the bytes without it.
 constexpr bool passes_through(Outcome outcome) {

@@ -46,13 +46,13 @@ std::optional<Ending> Upstream::known_no(const std::string& target, const std::s
 
 void Upstream::remember_no(const std::string& target, const std::string& cdn_loop,
                            const Ending& ending, base::TimePoint now) {
-  if (ending.outcome != Outcome::absent && ending.outcome != Outcome::refused) return;
+  if (!is_no(ending.outcome)) return;
   // Who asks again and again must not make it last.
   if (known_no(target, cdn_loop, now)) return;
   noes_.update(target, now, [&](No& no) { no = {ending.outcome, cdn_loop}; });
   // Registries refuse what they do not have, too, and clients ask for what they like.
-  if (ending.outcome == Outcome::refused) {
-    LOG_EVERY_T(WARNING, 1) << name() << " refuses " << base::printable(target) << ": "
+  if (ending.outcome != Outcome::absent) {
+    LOG_EVERY_T(WARNING, 1) << name() << " does not give " << base::printable(target) << ": "
                             << ending.why << "; it is not asked again for "
                             << base::format_duration(config_.absent_lifetime)
                             << " (at most one such line a second)";

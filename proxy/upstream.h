@@ -60,11 +60,11 @@ class Upstream {
   bool wants_basic(size_t url) const { return (wants_basic_ >> url & 1) != 0; }
   void learn_basic(size_t url) { wants_basic_ |= UrlSet{1} << url; }
 
-  // What all URLs said a moment ago, for `absent_lifetime`, if that was no: that they have no such
-  // blob (absent), or that they do not give it to us (refused). The latter holds only for requests
-  // with the same CDN-Loop, which may be why.
+  // What the upstream said a moment ago, for `absent_lifetime`, if that was no: that it has no such
+  // blob (absent), does not give it to us (refused), or gives too much (too_large). A refusal holds
+  // only for requests with the same CDN-Loop, which may be why.
   std::optional<Ending> known_no(const BlobName& blob, base::TimePoint now) const;
-  // Of endings that are neither, nothing is remembered. A refusal is logged when it is news.
+  // Of other endings nothing is remembered. What is not just absent is logged when it is news.
   void remember_no(const BlobName& blob, const Ending& ending, base::TimePoint now);
   void forget_no(const BlobName& blob);
   // The same of a manifest or a list, by DocumentName::target().

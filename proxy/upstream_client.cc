@@ -221,27 +221,27 @@ base::Task<std::variant<Answer, Ending>> UpstreamClient::fetch(std::string metho
     }
     http::ClientResponse& response = *std::get<Reply>(sent).response;
     Answer answer{upstream_.config().urls[url], response.status(), response.headers(), ""};
-    Failure failure = Failure::broken;
-    std::string why;
+    std::optional<http::TransferError> error;
     try {
-      while (why.empty()) {
+      while (answer.body.size() <= limit) {
         const std::string_view bytes = co_await response.read();
         if (bytes.empty()) break;
         upstream_.health().received(url, bytes.size());
         answer.body += bytes;
-        if (answer.body.size() > limit) {
-          why = "an answer of more than " + std::to_string(limit) + " bytes";
-        }
       }
     } catch (const http::TransferError& e) {
-      failure = failure_of(e);
-      why = e.what();
+      error = e;
     }
-    if (why.empty()) {
-      upstream_.health().succeeded(url);
-      co_return answer;
+    if (error) {
+      attempts.failed(requests_.failed(url, failure_of(*error), error->what()));
+      continue;
     }
-    attempts.failed(requests_.failed(url, failure, why));
+    upstream_.health().succeeded(url);
+    if (answer.body.size() <= limit) co_return answer;
+    // Clients ask for lists as long as they like.
+    co_return Ending{Outcome::too_large,
+                     answer.url + ": an answer of more than " + std::to_string(limit) + " bytes",
+                     ""};
   }
 }
 

@@ -83,10 +83,10 @@ class UpstreamClient {
   // The blob's size by HEAD, from the first URL that does not fail.
   base::Task<std::variant<uint64_t, Ending>> head(BlobName name);
 
-  // A whole answer of at most `limit` bytes, from the first URL that gives one that is neither a
-  // server error nor 429. `target` begins with "/v2/" and may have a query. Statuses are the
-  // caller's to read; an Ending (throttled, busy, unreachable) says that no URL answered. `headers`
-  // may have the CDN-Loop of the request that it is asked for.
+  // A whole answer, from the first URL that gives one that is neither a server error nor 429, if it
+  // is of at most `limit` bytes; else too_large. `target` begins with "/v2/" and may have a query.
+  // Statuses are the caller's to read; another Ending (throttled, busy, unreachable) says that no
+  // URL answered. `headers` may have the CDN-Loop of the request that it is asked for.
   base::Task<std::variant<Answer, Ending>> fetch(std::string method, std::string target,
                                                  http::Headers headers, uint64_t limit);
 

@@ -86,7 +86,7 @@ struct UpstreamConfig {
   size_t max_queue = 1024;
   base::Duration queue_timeout = std::chrono::seconds(10);
 
-  base::Duration absent_lifetime = std::chrono::seconds(10);  // of 404, 401, 403
+  base::Duration absent_lifetime = std::chrono::seconds(10);  // of a no (is_no() in progress.h)
   base::Duration retry_after_max = std::chrono::minutes(5);   // of a 429's Retry-After, believed
   http::ClientOptions client;
 

@@ -100,6 +100,32 @@ TEST_F(ListsTest, WhatIsNoListOfTagsIsNotKept) {
   EXPECT_EQ(edge->stats().blobs, 0U);
 }
 
+// A client may ask for as much as it likes: that says nothing of the upstream.
+TEST_F(ListsTest, AnAnswerThatIsTooLargeIsNoFailureAndRemembered) {
+  const std::string path = kTags + "?n=1000000";
+  const test::FakeUpstream::Script too_large = {
+      test::step::respond(200, {}, std::string(kMaxDocument + 1, ' '))};
+  test::FakeUpstream second;
+  EdgeConfig two = config();
+  two.upstreams[0].urls.push_back(second.url());
+  two.upstreams[0].eject_after = 1;
+  upstream.script(kTags, too_large);
+  start(std::move(two));
+  for (int i = 0; i < 3; ++i) expect_error(get(path), 502, "UNAVAILABLE");
+  EXPECT_EQ(asked(kTags), "1 0");
+  EXPECT_EQ(second.requests().size(), 0U);
+  // Which is asked as before, when it is time.
+  clock.advance(UpstreamConfig().absent_lifetime);
+  serve_json(kTags, R"({"name":"app","tags":["a"]})");
+  EXPECT_EQ(get(path).status, 200);
+  // What was given before is given on.
+  now += 60;
+  upstream.script(kTags, too_large);
+  EXPECT_TRUE(get(path).headers.has("Warning"));
+  EXPECT_EQ(asked(kTags), "3 0");
+  EXPECT_EQ(second.requests().size(), 0U);
+}
+
 TEST_F(ListsTest, LongQueriesAreRefused) {
   start();
   EXPECT_EQ(get(kTags + "?last=" + std::string(2000, 'a')).status, 414);
