@@ -24,7 +24,7 @@ enum class Outcome {
   filling,
   verified,         // every byte is there and the digest is right
   absent,           // the upstreams say there is no such blob
-  refused,          // the upstreams refuse this edge (401, 403)
+  refused,          // the upstreams refuse this edge or its request (401, 403, 400 …)
   too_large,        // an answer that is longer than any manifest or list of ours
   throttled,        // 429
   busy,             // too many of our own requests to the upstreams wait already

@@ -42,7 +42,7 @@ Ending refusal(const std::string& url, int status) {
   Ending ending{Outcome::unreachable, url + ": status " + std::to_string(status), ""};
   if (status == 404 || status == 410) {
     ending.outcome = Outcome::absent;
-  } else if (status == 401 || status == 403) {
+  } else if (status == 400 || status == 401 || status == 403 || status == 414 || status == 451) {
     ending.outcome = Outcome::refused;
   } else if (status == 416) {
     // We only ask for bytes inside the blob, so its size is not what another answer said.

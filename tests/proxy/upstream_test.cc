@@ -229,6 +229,23 @@ TEST_F(UpstreamTest, ARefusalIsRememberedForSomeSeconds) {
   EXPECT_EQ(get(blob.path).body, blob.bytes);
 }
 
+// Whatever a client asks for, that is no failure of the upstream's.
+TEST_F(UpstreamTest, ARequestThatTheUpstreamCallsWrongIsNoFailure) {
+  const TestBlob blob("of a kind that it does not know");
+  const TestBlob other = serve("other");
+  upstream.script(blob.path, {step::respond(400)});
+  second.script(blob.path, {step::respond(400)});
+  EdgeConfig config = with_second();
+  config.upstreams[0].eject_after = 1;
+  start(std::move(config));
+  expect_error(get(blob.path), 502, "UNAVAILABLE");
+  expect_error(get(blob.path), 502, "UNAVAILABLE");
+  EXPECT_EQ(upstream.count(blob.path), 1U);
+  EXPECT_EQ(second.count(blob.path), 1U);
+  EXPECT_EQ(get(other.path).body, other.bytes);
+  EXPECT_EQ(upstream.count(other.path), 1U) << "it is not left out";
+}
+
 TEST_F(UpstreamTest, WrongBytesAreAskedForElsewhereNextTime) {
   const TestBlob blob = serve(random_bytes(1000));
   upstream.script(blob.path, {step::corrupt(500)});
