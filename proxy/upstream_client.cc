@@ -8,7 +8,7 @@
 namespace proxy {
 namespace {
 
-// What a transfer must have given to have been worth its connection.
+// What a transfer must have given, or promise unless less is wanted, to be worth its connection.
 constexpr uint64_t kWorthwhile = 64 << 10;
 
 struct ContentRange {
@@ -153,6 +153,10 @@ base::Task<std::variant<Transfer, Ending>> UpstreamClient::get(size_t url, BlobN
     }
     blob_size = range->size;
     range_end = range->last + 1;
+    const uint64_t wanted = std::min(end.value_or(range->size), range->size) - begin;
+    if (*range_end - begin < std::min(wanted, kWorthwhile)) {
+      co_return requests_.failed(url, Failure::broken, "a part too small to be of use");
+    }
   } else if (!blob_size && size) {
     blob_size = size;  // a body of unknown length; whether it is the blob's will be seen
   } else if (!blob_size) {

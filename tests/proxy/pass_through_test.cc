@@ -77,6 +77,19 @@ TEST_F(PassThroughTest, ResumesThatBringNothingNewComeToAnEnd) {
   EXPECT_EQ(upstream.count(blob.path), UpstreamConfig().rounds);
 }
 
+// Each would be a request for next to nothing.
+TEST_F(PassThroughTest, PartsTooSmallToBeOfUseComeToAnEnd) {
+  upstream.script(blob.path, {test::step::send_upto(2 * kMiB), test::step::close()});
+  for (uint64_t at = 2 * kMiB; at < 2 * kMiB + 10; ++at) {
+    http::Headers range;
+    range.set("Content-Range", "bytes " + std::to_string(at) + "-" + std::to_string(at) + "/" +
+                                   std::to_string(blob.bytes.size()));
+    upstream.script(blob.path, {test::step::respond(206, range, blob.bytes.substr(at, 1))});
+  }
+  EXPECT_FALSE(get(blob.path).complete);
+  EXPECT_EQ(upstream.count(blob.path), UpstreamConfig().rounds);
+}
+
 TEST_F(PassThroughTest, ManyClientsAtOnceCostARequestEach) {
   // All of them begin while the upstream has not answered the first.
   upstream.script(blob.path, {test::step::stall("first")});
