@@ -10,8 +10,9 @@
 namespace proxy {
 namespace {
 
-// Indexes may contain indexes; more manifests than this are no image.
+// Indexes may contain indexes; more than this is no image.
 constexpr size_t kMaxManifests = 1000;
+constexpr size_t kMaxBlobs = 100'000;
 constexpr size_t kFillsOfAnImage = 4;
 constexpr size_t kPrefetches = 16;
 
@@ -48,11 +49,7 @@ base::Task<std::variant<Image, Ending>> Warmer::resolve(DocumentName name,
     std::variant<std::string, Ending> bytes = co_await documents_.read(next, document);
     if (auto* ending = std::get_if<Ending>(&bytes)) co_return std::move(*ending);
     const auto manifest = oci::parse_manifest(std::get<std::string>(bytes), "");
-    if (!manifest || image->manifests.size() > kMaxManifests) {
-      co_return Ending{
-          Outcome::absent,
-          next.key() + ": " + (manifest ? "an index of too many manifests" : manifest.error()), ""};
-    }
+    if (!manifest) co_return Ending{Outcome::absent, next.key() + ": " + manifest.error(), ""};
     for (const oci::Descriptor& child : manifest->manifests) {
       if (!wanted(child, platforms) || !seen.insert(child.digest).second) continue;
       open.push_back(DocumentName::manifest(name.upstream, name.repository, child.digest));
@@ -62,6 +59,9 @@ base::Task<std::variant<Image, Ending>> Warmer::resolve(DocumentName name,
     }
     for (const oci::Descriptor& blob : manifest->blobs) {
       if (fetchable(blob) && seen.insert(blob.digest).second) image->blobs.push_back(blob);
+    }
+    if (image->manifests.size() + open.size() > kMaxManifests || image->blobs.size() > kMaxBlobs) {
+      co_return Ending{Outcome::absent, next.key() + ": more than an image has", ""};
     }
   }
   co_return std::move(*image);

@@ -147,6 +147,20 @@ TEST_F(WarmTest, AnImageThatIsNotThereIsTold) {
   EXPECT_TRUE(last(all).contains("error"));
 }
 
+TEST_F(WarmTest, AnIndexOfMoreManifestsThanAnImageHasIsNotBegun) {
+  serve_image(one);
+  std::string children = descriptor(oci::media_type::kOciManifest, one.manifest);
+  for (int i = 0; i < 1000; ++i) {
+    children += "," + descriptor(oci::media_type::kOciManifest, std::to_string(i));
+  }
+  serve_manifest(R"({"schemaVersion":2,"mediaType":")" + std::string(oci::media_type::kOciIndex) +
+                     R"(","manifests":[)" + children + "]}",
+                 "many", oci::media_type::kOciIndex);
+  start();
+  EXPECT_EQ(last(warm({{"image", "app:many"}}))["failed_images"], 1);
+  EXPECT_EQ(upstream.requests().size(), 1U);
+}
+
 TEST_F(WarmTest, WorksForAnUpstreamOfBlobsAlone) {
   serve_image(one, "1");
   EdgeConfig blobs_only = config();
