@@ -37,10 +37,20 @@ class HealthTest : public ::testing::Test {
     }
     return "no mistake";
   }
-  void start(const HealthConfig& config = {}, base::Duration timeout = kLong) {
+  void start(const HealthConfig& config = {}) {
     health_.emplace(loops_, config, dir_.path());
-    for (auto& [name, look] : looks_) health_->add(name, {10s, 3}, timeout, std::move(look));
     health_->start();
+  }
+  // With one check, whose look gets what this returns. A look may run on when its check, and even
+  // this fixture, is gone: so it captures nothing, and what it works with lives as long as it does.
+  template <typename State>
+  std::shared_ptr<State> start_check(const std::string& name, std::string (*look)(State&),
+                                     base::Duration timeout = kLong) {
+    auto state = std::make_shared<State>();
+    health_.emplace(loops_, HealthConfig{}, dir_.path());
+    health_->add(name, {10s, 3}, timeout, [state, look] { return look(*state); });
+    health_->start();
+    return state;
   }
   // Lets time pass until this is what the checks say, of one or of none that fails. A look that the
   // clock overtakes may fail on the way there.
@@ -70,7 +80,6 @@ class HealthTest : public ::testing::Test {
   test::TempDir dir_;
   base::ManualClock clock_;
   base::LoopGroup loops_{1, clock_};
-  std::map<std::string, base::Probe::Look> looks_;
   std::optional<Health> health_;
 };
 
@@ -128,47 +137,50 @@ TEST_F(HealthTest, AFileThatExistsIsAFailure) {
   EXPECT_EQ(healthz(), 200);
 }
 
-TEST_F(HealthTest, FailuresCountFromTheThresholdOn) {
+// A check that fails as often as it is told.
+struct Ill {
   std::atomic<int> looks = 0;
-  std::atomic<int> ill_of_three = 3;
-  looks_["check"] = [&] { return looks++ % 3 < ill_of_three ? "ill" : ""; };
-  start();
+  std::atomic<int> of_three = 3;  // looks, the first ones
+};
+std::string look_at(Ill& ill) { return ill.looks++ % 3 < ill.of_three ? "ill" : ""; }
+
+TEST_F(HealthTest, FailuresCountFromTheThresholdOn) {
+  const auto ill = start_check("check", look_at);
   pass_until("check", "ill");
-  EXPECT_GE(looks, 3);
-  ill_of_three = 0;
+  EXPECT_GE(ill->looks, 3);
+  ill->of_three = 0;
   pass_until_well();
   // Two in a row are not three.
-  while (looks % 3 != 0) clock_.advance(10s);
-  ill_of_three = 2;
-  for (const int begun = looks; looks < begun + 12; clock_.advance(10s)) {
+  ill->of_three = 2;
+  for (const int begun = ill->looks; ill->looks < begun + 12; clock_.advance(10s)) {
     EXPECT_FALSE(health_->failing());
   }
 }
 
+// A check that hangs.
+struct Hanging {
+  std::atomic<bool> begun = false;
+  std::latch go_on{1};
+};
+std::string hang(Hanging& hanging) {
+  hanging.begun = true;
+  hanging.begun.notify_all();
+  hanging.go_on.wait();
+  return "";
+}
+
 TEST_F(HealthTest, AStorageThatHangsIsAFailureAndDoesNotKeepTheProgram) {
-  const auto go_on = std::make_shared<std::latch>(1);
-  looks_["storage"] = [go_on] {
-    go_on->wait();
-    return "";
-  };
-  start({}, 5s);
+  const auto storage = start_check("storage", hang, 5s);
   pass_until("storage", "no answer within 5 s");
-  go_on->count_down();
+  storage->go_on.count_down();
   pass_until_well();
 }
 
 TEST_F(HealthTest, StopsWhileTheStorageHangs) {
-  const auto go_on = std::make_shared<std::latch>(1);
-  std::latch hung(1);
-  looks_["storage"] = [go_on, &hung] {
-    hung.count_down();
-    go_on->wait();
-    return "";
-  };
-  start();
-  hung.wait();
+  const auto storage = start_check("storage", hang);
+  storage->begun.wait(false);
   health_->stop();
-  go_on->count_down();
+  storage->go_on.count_down();
 }
 
 TEST_F(HealthTest, TheStoragesRootIsAsked) {
