@@ -33,6 +33,16 @@ http::ByteRange first_part(const http::Request& request, uint64_t size) {
   return {0, size};
 }
 
+// Several ranges, of which the last block's bytes may be passed on only with all others hashed.
+bool ranges_reach_last_block(const http::Request& request, uint64_t size) {
+  const http::RangeSelection selection =
+      http::parse_range(request.headers.get("Range").value_or(""), size);
+  return selection.ranges.size() > 1 &&
+         std::ranges::any_of(selection.ranges, [&](const http::ByteRange& range) {
+           return range.end() > last_block(size);
+         });
+}
+
 }  // namespace
 
 base::Task<void> Blobs::serve(http::Exchange& exchange, Routing::Destination from,
@@ -106,6 +116,11 @@ base::Task<void> Blobs::serve_miss(http::Exchange& exchange, BlobName name) {
     Ending ending = fill->progress.ending();
     bool passes = size && passes_through(ending.outcome);
     if (passes) {
+      // RFC 9110 §14.2: a server may ignore it.
+      if (ranges_reach_last_block(exchange.request, *size)) {
+        exchange.request.headers.remove("Range");
+        part = {0, *size};
+      }
       // An upstream that says no now is answered with an error; after the head it would be a reset.
       std::optional<Ending> failed = co_await source.open_past_store(part.first, part.length);
       passes = !failed;

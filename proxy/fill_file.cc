@@ -115,6 +115,7 @@ bool FillFile::write_again(const CurrentStore& current) {
 void FillFile::leave(bool discard) {
   const std::lock_guard lock(mutex_);
   if (writer_ && (discard || purged_)) writer_->discard();
+  if (writer_ && !blob_) lost_ = has_a_name(file_.get());
   writer_.reset();
   store_.reset();
 }

@@ -2,10 +2,11 @@
 // has let go of the store, because another process is to have it, goes on in the file alone, which
 // has no name any more.
 //
-// Thread-safe: those who write, a purge and a takeover meet here. Everything but fd() and blob()
-// blocks, so belongs on the pool. Failure is IoError.
+// Thread-safe: those who write, a purge and a takeover meet here. Everything but fd(), lost() and
+// blob() blocks, so belongs on the pool. Failure is IoError.
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <expected>
 #include <functional>
@@ -61,6 +62,9 @@ class FillFile {
   // successor's budget does not know of it. Its floor of free disk does: it asks the disk.
   void let_go();
 
+  // Another fill, or another process, may write to the file now: unless they are verified, the
+  // bytes that are read there may not be those that were read before. Does not block.
+  bool lost() const { return lost_; }
   // What readers read; -1 before hold() or begin(), constant from then on.
   int fd() const { return file_.get(); }
   // Once stored: who reads the file holds it, and so the store does not evict what they read.
@@ -78,8 +82,8 @@ class FillFile {
   std::shared_ptr<const cache::Blob> blob_;
   std::shared_ptr<cache::BlobStore> store_;  // as long as there is a writer
   std::unique_ptr<cache::BlobWriter> writer_;
-  bool lost_ = false;    // the file still has its name, so it may be another process's now
-  bool purged_ = false;  // what it brings is not kept, but its readers get it
+  std::atomic<bool> lost_ = false;  // given up, and the file still has its name; see lost()
+  bool purged_ = false;             // what it brings is not kept, but its readers get it
 };
 
 }  // namespace proxy

@@ -33,16 +33,15 @@ base::Task<std::optional<Ending>> PassThrough::open(uint64_t offset, uint64_t le
 base::Task<void> PassThrough::send(http::ResponseWriter& response, uint64_t offset,
                                    uint64_t length) {
   const Span span{offset, offset + length};
-  if (span.end <= closed_) {
-    co_await forward(response, span);
-  } else if (last_block_.empty()) {
+  const bool into_last_block = span.end > closed_;
+  if (hashing_ || (forwarded_ && into_last_block)) {
+    throw http::ConnectionError("another part would be of another transfer");
+  }
+  (into_last_block ? hashing_ : forwarded_) = true;
+  if (into_last_block) {
     co_await forward_and_verify(response, span);
   } else {
-    // A further part of a response with several ranges.
-    if (span.begin < closed_) co_await forward(response, {span.begin, closed_});
-    const uint64_t begin = std::max(span.begin, closed_);
-    co_await response.write(
-        std::string_view(last_block_).substr(begin - closed_, span.end - begin));
+    co_await forward(response, span);
   }
 }
 
@@ -58,7 +57,7 @@ base::Task<void> PassThrough::forward(http::ResponseWriter& response, Span span)
 
 base::Task<void> PassThrough::forward_and_verify(http::ResponseWriter& response, Span span) {
   oci::Hasher hasher(fill_->name.digest.algorithm());
-  std::string held;
+  std::string last_block;
   while (hasher.length() < size_) {
     const uint64_t at = hasher.length();
     const std::string_view bytes = co_await next(at, size_);
@@ -68,7 +67,7 @@ base::Task<void> PassThrough::forward_and_verify(http::ResponseWriter& response,
       co_await response.write(bytes.substr(open.begin - at, open.size()));
     }
     const uint64_t end = at + bytes.size();
-    if (end > closed_) held += bytes.substr(std::max(at, closed_) - at);
+    if (end > closed_) last_block += bytes.substr(std::max(at, closed_) - at);
   }
   co_await end_transfer();
   if (hasher.digest() != fill_->name.digest) {
@@ -76,9 +75,8 @@ base::Task<void> PassThrough::forward_and_verify(http::ResponseWriter& response,
                << hasher.digest().str() << "; the client was cut off before its end";
     throw http::ConnectionError("the upstream's bytes do not match the digest");
   }
-  last_block_ = std::move(held);
   const uint64_t begin = std::max(span.begin, closed_);
-  co_await response.write(std::string_view(last_block_).substr(begin - closed_, span.end - begin));
+  co_await response.write(std::string_view(last_block).substr(begin - closed_, span.end - begin));
 }
 
 // The next bytes from `at` on, at most to `end`: from the fill's file while that can be read, or
@@ -95,6 +93,7 @@ base::Task<std::string_view> PassThrough::next(uint64_t at, uint64_t end) {
                  << ": nothing more is read from its partial blob: " << e.what();
       file_good_ = false;
     }
+    if (!fill_->progress.verified() && fill_->file.lost()) file_good_ = false;
     if (!file_good_ && at < sent_end_ && !fill_->progress.verified()) {
       throw http::ConnectionError("what was sent cannot be read again, and so not be verified");
     }

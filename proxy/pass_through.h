@@ -6,7 +6,12 @@
 // The last block is kept in memory until the digest is right, as in a fill, so no client can finish
 // a wrong blob; a response that needs nothing of the last block fetches only what it sends. A
 // client costs one request, the first one goes on with the answer that told the fill the size; but
-// two for several parts, or for a range that this answer does not bring.
+// two for a range that this answer does not bring, and one for each of several ranges.
+//
+// What always holds: a response that has bytes of the last block has no others than those that were
+// hashed with it, so what two transfers brought never stands in one. Several ranges that reach into
+// it are therefore answered with the whole (Blobs); if that comes too late, because the store fails
+// in the middle of such a response, it ends in a reset.
 //
 // Belongs to one request, on its loop.
 #pragma once
@@ -57,7 +62,8 @@ class PassThrough : public http::ContentSource {
   Download download_;
   uint64_t at_ = 0;           // where its transfer stands, if one is open
   std::string from_file_;     // what next() read there
-  std::string last_block_;    // once the digest is right
+  bool forwarded_ = false;    // the client has bytes of a transfer that was not hashed
+  bool hashing_ = false;      // the client gets bytes of the last block
   std::optional<Slot> slot_;  // among those who are passed through
 };
 

@@ -122,6 +122,57 @@ TEST_F(DiskTest, WhatWasSentOfAFillAndCannotBeReadAgainIsAReset) {
   upstream.release("unverified");
 }
 
+// A later fill of the same partial blob writes the right bytes where the client has got wrong ones.
+TEST_F(DiskTest, WhatWasSentOfAFillAndIsAnothersNowIsAReset) {
+  const TestBlob blob(random_bytes(4 * kMiB, 5));
+  upstream.serve_blob(blob.path, blob.bytes);
+  upstream.script(blob.path,
+                  {test::step::corrupt(2 * kMiB + 5), test::step::send_upto(2 * kMiB + kMiB / 2),
+                   test::step::stall("unverified")});
+  start();
+  std::atomic<int> reads = 0;
+  std::latch reads_again(1);
+  std::latch other_done(1);
+  const InjectedFault not_in_memory("serve.resident", EIO);
+  const InjectedFault fault("serve.read", [&](std::string_view) {
+    const int read = ++reads;
+    if (read == 21) {
+      reads_again.count_down();
+      other_done.wait();
+    }
+    return read == 20 ? EIO : 0;
+  });
+  std::thread client([&] { EXPECT_FALSE(get(blob.path).complete); });
+  upstream.wait_stalled("unverified");
+  reads_again.wait();
+  upstream.stop();
+  get(blob.path);  // when that fails, the first fill has ended
+  upstream.start();
+  EXPECT_TRUE(get(blob.path).body == blob.bytes);
+  other_done.count_down();
+  client.join();
+}
+
+// The first part goes on past the store when that fails, so the second must not be of a transfer
+// that is right.
+TEST_F(DiskTest, SeveralRangesOfAFillWhoseStoreFailsNeverComeOfTwoTransfers) {
+  const TestBlob blob(random_bytes(4 * kMiB, 5));
+  upstream.serve_blob(blob.path, blob.bytes);
+  upstream.script(blob.path, {test::step::send_upto(kMiB), test::step::stall("half")});
+  upstream.script(blob.path, {test::step::corrupt(2 * kMiB)});
+  start();
+  std::atomic<bool> failing = false;
+  const InjectedFault fault("write", [&](std::string_view) { return failing ? EIO : 0; });
+  test::FetchOptions options;
+  options.headers.set("Range", "bytes=0-3145727,3145728-");
+  options.on_progress = [&](uint64_t) {
+    failing = true;
+    upstream.release("half");
+    return true;
+  };
+  EXPECT_FALSE(test::fetch(edge->port(), blob.path, options).complete);
+}
+
 TEST_F(DiskTest, ABadCopyIsFetchedInItsOwnNameWhereAnothersHasNone) {
   const TestBlob elsewhere(blob_.bytes, "elsewhere");
   upstream.script(elsewhere.path, {test::step::stall("asked")});  // and then 404
