@@ -85,8 +85,9 @@ void Workers::stop() {
     loops_.await(i, [worker]() -> base::Task<void> {
       return [](Worker* w) -> base::Task<void> { co_await w->tasks.join(); }(worker);
     });
-    loops_.call(i, [&] { workers_[i].reset(); });
   }
+  // Only now: until its tasks have ended, a loop looks for its own worker among all of them.
+  for (size_t i = 0; i < workers_.size(); ++i) loops_.call(i, [&] { workers_[i].reset(); });
   workers_.clear();
 }
 
