@@ -1,5 +1,9 @@
 #include "origin/api/manifests.h"
 
+#include <algorithm>
+#include <iterator>
+
+#include "base/fault_point.h"
 #include "http/content.h"
 #include "oci/manifest.h"
 #include "origin/api/notify.h"
@@ -157,7 +161,14 @@ void store(Storage& storage, const Validation& validation, const std::string& re
   std::optional<oci::Digest> subject;
   if (push.manifest.subject) subject = push.manifest.subject->digest;
   storage.manifests.put(repository, push.digest, push.bytes, subject);
+  base::fault_point("manifest.put");
   for (const std::string& tag : push.tags) storage.tags.put(repository, tag, push.digest);
+  base::fault_point("manifest.tagged");
+  // A delete of the manifest that had begun before may have removed either since.
+  storage.manifests.keep(repository, push.digest, subject);
+  for (const std::string& tag : push.tags) {
+    if (!storage.tags.get(repository, tag)) storage.tags.put(repository, tag, push.digest);
+  }
 }
 
 base::Task<void> put(const Context& context, http::Exchange& exchange,
@@ -190,7 +201,8 @@ base::Task<void> put(const Context& context, http::Exchange& exchange,
 }
 
 // Pool. A tag alone, or every tag that names the manifest and only then the manifest, so that no
-// tag is left that leads nowhere.
+// tag is left that leads nowhere; then the tags that a push has given it meanwhile. A push that
+// ends after that sees that the manifest has gone, and puts it back (store()).
 bool erase(const Context& context, const http::Request& request, const std::string& repository,
            const oci::Reference& reference) {
   Storage& storage = context.storage;
@@ -201,8 +213,13 @@ bool erase(const Context& context, const http::Request& request, const std::stri
   }
   const oci::Digest& digest = std::get<oci::Digest>(reference);
   if (!storage.manifests.exists(repository, digest)) return false;
-  const std::vector<std::string> tags = storage.tags.remove_all_of(repository, digest);
+  std::vector<std::string> tags = storage.tags.remove_all_of(repository, digest);
+  base::fault_point("manifest.untagged");
   if (!storage.manifests.remove(repository, digest)) return false;
+  base::fault_point("manifest.removed");
+  if (!storage.manifests.exists(repository, digest)) {
+    std::ranges::copy(storage.tags.remove_all_of(repository, digest), std::back_inserter(tags));
+  }
   manifest_deleted(context, request, repository, digest, tags);
   return true;
 }

@@ -39,9 +39,13 @@ Layout::Path Layout::tag_current_link(const std::string& name, const std::string
   return this->tag(name, tag) / "current/link";
 }
 
+Layout::Path Layout::tag_index(const std::string& name, const std::string& tag) const {
+  return this->tag(name, tag) / "index";
+}
+
 Layout::Path Layout::tag_index_link(const std::string& name, const std::string& tag,
                                     const oci::Digest& digest) const {
-  return this->tag(name, tag) / "index" / digest_path(digest) / "link";
+  return tag_index(name, tag) / digest_path(digest) / "link";
 }
 
 Layout::Path Layout::referrers(const std::string& name, const oci::Digest& subject) const {

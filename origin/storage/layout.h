@@ -54,6 +54,7 @@ class Layout {
   Path tags(const std::string& repository) const;
   Path tag(const std::string& repository, const std::string& tag) const;
   Path tag_current_link(const std::string& repository, const std::string& tag) const;
+  Path tag_index(const std::string& repository, const std::string& tag) const;
   Path tag_index_link(const std::string& repository, const std::string& tag,
                       const oci::Digest& digest) const;
 

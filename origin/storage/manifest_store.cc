@@ -43,7 +43,7 @@ std::optional<std::string> ManifestStore::get(const std::string& repository,
 
 bool ManifestStore::exists(const std::string& repository, const oci::Digest& digest) const {
   const auto target = read_link(layout_.revision_link(repository, digest));
-  return target && regular_file_size(layout_.blob(*target));
+  return target && regular_file_size(layout_.blob(*target)).value_or(0) > 0;
 }
 
 void ManifestStore::put(const std::string& repository, const oci::Digest& digest,
@@ -61,6 +61,15 @@ void ManifestStore::put(const std::string& repository, const oci::Digest& digest
   if (subject) write_link(layout_.referrer_link(repository, *subject, digest), digest);
   write_link(layout_.revision_link(repository, digest), digest);
   base::crash_point("manifest.linked");
+}
+
+void ManifestStore::keep(const std::string& repository, const oci::Digest& digest,
+                         const std::optional<oci::Digest>& subject) {
+  const auto keep_link = [&](const std::filesystem::path& link) {
+    if (!read_link(link)) write_link(link, digest);
+  };
+  if (subject) keep_link(layout_.referrer_link(repository, *subject, digest));
+  keep_link(layout_.revision_link(repository, digest));
 }
 
 bool ManifestStore::remove(const std::string& repository, const oci::Digest& digest) {

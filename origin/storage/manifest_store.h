@@ -30,6 +30,11 @@ class ManifestStore {
   void put(const std::string& repository, const oci::Digest& digest, std::string_view bytes,
            const std::optional<oci::Digest>& subject);
 
+  // Writes what put() has linked again if a delete that had begun before has removed it: to be
+  // called once all that leads to the manifest is there.
+  void keep(const std::string& repository, const oci::Digest& digest,
+            const std::optional<oci::Digest>& subject);
+
   // Takes the manifest from the repository; false if it was not there. The caller has removed the
   // tags that name it.
   bool remove(const std::string& repository, const oci::Digest& digest);

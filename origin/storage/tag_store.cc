@@ -1,11 +1,14 @@
 #include "origin/storage/tag_store.h"
 
 #include <glog/logging.h>
+#include <unistd.h>
 
 #include <algorithm>
 
 #include "base/crash_point.h"
 #include "base/error.h"
+#include "base/fault_point.h"
+#include "base/uuid.h"
 #include "oci/name.h"
 #include "origin/storage/files.h"
 
@@ -22,6 +25,39 @@ bool has_content(const std::filesystem::path& link) {
   }
 }
 
+// What is left of a tag without a current link. A push may be about to make it anew: it makes its
+// directories again, and what it has put there stays.
+void remove_rest(const Layout& layout, const std::string& repository, const std::string& tag) {
+  const std::filesystem::path current = layout.tag_current_link(repository, tag);
+  remove_tree(layout.tag_index(repository, tag));
+  std::error_code error;
+  for (std::filesystem::directory_iterator it(current.parent_path(), error), end;
+       !error && it != end; it.increment(error)) {
+    if (it->path().filename() != current.filename()) remove_tree(it->path());
+  }
+  ::rmdir(current.parent_path().c_str());
+  ::rmdir(layout.tag(repository, tag).c_str());
+}
+
+// Removes the link if it leads to the digest. It is taken out of its place before that is certain:
+// looked at there, a push might replace it before it is removed. One that a push has just put there
+// goes back, unless another has come meanwhile.
+bool remove_link_to(const std::filesystem::path& link, const oci::Digest& digest) {
+  if (read_link_of_many(link) != digest) return false;
+  base::fault_point("tag.found", link.c_str());
+  const std::filesystem::path taken = link.string() + "." + base::random_uuid();
+  if (::rename(link.c_str(), taken.c_str()) != 0) {
+    if (errno == ENOENT || errno == ENOTDIR || errno == ESTALE) return false;
+    throw base::IoError("removing " + link.string());
+  }
+  if (read_link_of_many(taken) == digest) return remove_file(taken);
+  if (::link(taken.c_str(), link.c_str()) != 0 && errno != EEXIST) {
+    throw base::IoError("putting back " + link.string());
+  }
+  remove_file(taken);
+  return false;
+}
+
 }  // namespace
 
 std::optional<oci::Digest> TagStore::get(const std::string& repository,
@@ -35,12 +71,16 @@ void TagStore::put(const std::string& repository, const std::string& tag,
   base::crash_point("tag.indexed");
   write_link(layout_.tag_current_link(repository, tag), digest);
   base::crash_point("tag.moved");
+  // A delete of what the tag was may have taken the history along.
+  const std::filesystem::path history = layout_.tag_index_link(repository, tag, digest);
+  if (!read_link(history)) write_link(history, digest);
 }
 
 bool TagStore::remove(const std::string& repository, const std::string& tag) {
   // The link first: without it the tag is gone, whatever becomes of the rest.
   const bool removed = remove_file(layout_.tag_current_link(repository, tag));
-  remove_tree(layout_.tag(repository, tag));
+  base::fault_point("tag.unlinked", tag.c_str());
+  remove_rest(layout_, repository, tag);
   base::crash_point("tag.removed");
   return removed;
 }
@@ -49,8 +89,11 @@ std::vector<std::string> TagStore::remove_all_of(const std::string& repository,
                                                  const oci::Digest& digest) {
   std::vector<std::string> removed;
   for (const std::string& tag : list_directories(layout_.tags(repository))) {
-    const auto current = read_link_of_many(layout_.tag_current_link(repository, tag));
-    if (current == digest && remove(repository, tag)) removed.push_back(tag);
+    if (!remove_link_to(layout_.tag_current_link(repository, tag), digest)) continue;
+    base::fault_point("tag.unlinked", tag.c_str());
+    remove_rest(layout_, repository, tag);
+    base::crash_point("tag.removed");
+    removed.push_back(tag);
   }
   return removed;
 }

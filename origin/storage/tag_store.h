@@ -25,7 +25,8 @@ class TagStore {
   // Removes the tag and its history; false if there was none.
   bool remove(const std::string& repository, const std::string& tag);
 
-  // Removes every tag that names this manifest, and returns them.
+  // Removes every tag that names this manifest, and returns them. One that a push moves meanwhile
+  // stays where the push has put it.
   std::vector<std::string> remove_all_of(const std::string& repository, const oci::Digest& digest);
 
   // The tags in byte order that come after `last`; at most `limit`.

@@ -12,6 +12,7 @@
 #include "base/crash_point.h"
 #include "base/durable_file.h"
 #include "base/error.h"
+#include "base/fault_point.h"
 #include "base/uuid.h"
 #include "origin/storage/action.h"
 #include "origin/storage/files.h"
@@ -134,8 +135,19 @@ void Upload::append(std::string_view bytes) {
   base::crash_point("upload.appended");
 }
 
+// After a failed fsync(2) the kernel takes the pages for clean: the next one succeeds, and the
+// bytes are on no disk. So the upload ends, and the client sends them again.
+void Upload::sync() {
+  int error = base::fault_point("upload.sync", id_.c_str());
+  if (error == 0 && ::fsync(fd_.get()) != 0) error = errno;
+  if (error == 0) return;
+  // Another request may have taken it over meanwhile.
+  if (names_file(layout_->upload_data(repository_, id_), fd_.get())) cancel();
+  throw base::IoError(error, "syncing upload " + id_ + ", which is ended");
+}
+
 void Upload::save() {
-  if (::fdatasync(fd_.get()) != 0) throw base::IoError("syncing upload " + id_);
+  sync();
   if (!names_file(layout_->upload_data(repository_, id_), fd_.get())) throw taken_over(id_);
   if (!hasher_ || size_ == 0) return;
   base::write_file_durably(layout_->upload_hash_state(repository_, id_, size_), hasher_->save());
@@ -155,7 +167,7 @@ bool Upload::commit(const oci::Digest& digest, BlobStore& blobs) {
   copy_if_inherited();
   if (this->digest(digest.algorithm()) != digest) return false;
   base::crash_point("upload.verified");
-  if (::fsync(fd_.get()) != 0) throw base::IoError("syncing upload " + id_);
+  sync();
   base::crash_point("blob.synced");
   const std::filesystem::path file = take_data();
   try {

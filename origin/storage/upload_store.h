@@ -75,6 +75,7 @@ class Upload {
          base::UniqueFd fd, uint64_t size);
   void restore_hash();
   void copy_if_inherited();
+  void sync();
   std::filesystem::path take_data();
   oci::Digest digest(oci::Algorithm algorithm);
 

@@ -3,6 +3,7 @@
 #include <nlohmann/json.hpp>
 #include <thread>
 
+#include "base/fault_point.h"
 #include "base/yaml_config.h"
 #include "oci/manifest.h"
 #include "origin/storage/files.h"
@@ -353,6 +354,38 @@ TEST_F(ManifestsTest, ReadOnlyRefusesWritesUntilItIsSwitchedOff) {
   }
   registry.reload(config());
   EXPECT_EQ(call(port, "DELETE", path("t")).status, 202);
+}
+
+// In whatever order a push of a tag and a delete of its manifest meet, no tag leads nowhere.
+TEST_F(ManifestsTest, APushAndADeleteOfOneManifestLeaveNoTagThatLeadsNowhere) {
+  const uint16_t port = start();
+  const oci::Digest config = push_blob(port, "a", "{}");
+  const std::string manifest = image(config, {});
+  const std::string place = "/v2/a/manifests/" + sha256(manifest).str();
+  const auto remove = [&] { EXPECT_EQ(call(port, "DELETE", place).status, 202); };
+  {
+    ASSERT_EQ(push_manifest(port, "a", "old", manifest).status, 201);
+    int pushes = 0;
+    const base::InjectedFault push("manifest.untagged", [&](std::string_view) {
+      if (pushes++ == 0) EXPECT_EQ(push_manifest(port, "a", "new", manifest).status, 201);
+      return 0;
+    });
+    remove();
+    EXPECT_EQ(pushes, 1);
+  }
+  EXPECT_EQ(call(port, "GET", place).status, 404);
+  EXPECT_EQ(call(port, "GET", "/v2/a/tags/list").body, "{\"name\":\"a\",\"tags\":[]}\n");
+  for (const char* step : {"manifest.put", "manifest.tagged"}) {
+    int deletes = 0;
+    const base::InjectedFault fault(step, [&](std::string_view) {
+      if (deletes++ == 0) remove();
+      return 0;
+    });
+    EXPECT_EQ(push_manifest(port, "a", "new", manifest).status, 201);
+    EXPECT_EQ(deletes, 1);
+    EXPECT_EQ(call(port, "GET", "/v2/a/manifests/new").body, manifest) << step;
+    EXPECT_EQ(call(port, "GET", place).body, manifest) << step;
+  }
 }
 
 }  // namespace

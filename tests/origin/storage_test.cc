@@ -8,8 +8,10 @@
 
 #include "base/durable_file.h"
 #include "base/error.h"
+#include "base/fault_point.h"
 #include "origin/secret.h"
 #include "origin/storage/files.h"
+#include "tests/origin/client.h"
 #include "tests/support/temp_dir.h"
 
 namespace origin {
@@ -124,6 +126,68 @@ TEST_F(StorageTest, AnUploadWithoutASavedHashIsReadAgain) {
     second.append("world");
     EXPECT_TRUE(second.commit(sha256("hello world"), storage_.blobs)) << garbled;
   }
+}
+
+// The kernel takes the pages for clean then, so that the next fsync would succeed.
+TEST_F(StorageTest, AnUploadThatCouldNotBeSyncedIsEnded) {
+  for (const bool at_commit : {false, true}) {
+    const std::string id = storage_.uploads.create("a");
+    {
+      Upload upload = open(id);
+      upload.append("some bytes");
+      const base::InjectedFault fault("upload.sync", EIO);
+      if (at_commit) {
+        EXPECT_THROW(upload.commit(sha256("some bytes"), storage_.blobs), base::IoError);
+      } else {
+        EXPECT_THROW(upload.save(), base::IoError);
+      }
+    }
+    EXPECT_EQ(storage_.uploads.open("a", id).error(), UploadUnavailable::unknown);
+    EXPECT_FALSE(storage_.blobs.size("a", sha256("some bytes")));
+  }
+}
+
+TEST_F(StorageTest, ABlobThatIsTornOrWrongIsReplacedByAPush) {
+  const oci::Digest digest = add_blob("a", "some bytes");
+  write(layout_.blob(digest), "");
+  EXPECT_FALSE(storage_.blobs.size("a", digest));
+  EXPECT_FALSE(storage_.blobs.open("a", digest));
+  EXPECT_FALSE(storage_.blobs.mount("a", "b", digest));
+  for (const char* wrong : {"", "SOME BYTES", "some"}) {
+    write(layout_.blob(digest), wrong);
+    add_blob("a", "some bytes");
+    EXPECT_EQ(content(layout_.blob(digest)), "some bytes") << wrong;
+  }
+  EXPECT_EQ(storage_.blobs.size("a", add_blob("a", "")), 0U);
+}
+
+// A delete of a manifest takes the tags that name it, and none that a push moves meanwhile.
+TEST_F(StorageTest, ATagThatIsMovedWhileItsManifestIsDeletedStays) {
+  const oci::Digest old = sha256("old");
+  const oci::Digest fresh = sha256("new");
+  for (const char* step : {"tag.found", "tag.unlinked"}) {
+    storage_.tags.put("a", "latest", fresh);
+    storage_.tags.put("a", "latest", old);
+    int moves = 0;
+    {
+      const base::InjectedFault push(step, [&](std::string_view) {
+        if (moves++ == 0) storage_.tags.put("a", "latest", fresh);
+        return 0;
+      });
+      storage_.tags.remove_all_of("a", old);
+    }
+    EXPECT_EQ(moves, 1) << step;
+    EXPECT_EQ(storage_.tags.get("a", "latest"), fresh) << step;
+    EXPECT_EQ(storage_.tags.remove_all_of("a", fresh), std::vector<std::string>{"latest"});
+    EXPECT_FALSE(fs::exists(layout_.tag("a", "latest"))) << step;
+  }
+  storage_.tags.put("a", "latest", old);
+  const base::InjectedFault push("tag.unlinked", [&](std::string_view) {
+    storage_.tags.put("a", "latest", fresh);
+    return 0;
+  });
+  EXPECT_TRUE(storage_.tags.remove("a", "latest"));
+  EXPECT_EQ(storage_.tags.get("a", "latest"), fresh);
 }
 
 TEST_F(StorageTest, AnUploadHasOneWriterAtATime) {
