@@ -115,7 +115,10 @@ struct Http2Session::Library {
     const bool nothing = empty_data || head->type == NGHTTP2_PING ||
                          head->type == NGHTTP2_SETTINGS || head->type == NGHTTP2_PRIORITY;
     if (nothing && !s.tolerate(s.nothings_)) return NGHTTP2_ERR_CALLBACK_FAILURE;
-    if (head->type == NGHTTP2_RST_STREAM && !s.tolerate(s.resets_)) {
+    // Who leaves an answer that has begun has paid for it: containerd ends open ranges so, by the
+    // chunk.
+    if (head->type == NGHTTP2_RST_STREAM && !s.answering_.contains(head->stream_id) &&
+        !s.tolerate(s.resets_)) {
       return NGHTTP2_ERR_CALLBACK_FAILURE;
     }
     // A stream that was skipped can never be opened (RFC 9113 §5.1.1). nghttp2, which remembers
@@ -181,6 +184,7 @@ struct Http2Session::Library {
   static int on_stream_close(nghttp2_session*, int32_t stream, uint32_t, void* user) {
     Http2Session& s = self(user);
     if (stream == s.head_stream_) s.head_begun_.reset();
+    s.answering_.erase(stream);
     s.events_.close_stream(stream);
     return 0;
   }
@@ -206,6 +210,7 @@ struct Http2Session::Library {
     constexpr size_t kFrameHead = 9;
     s.output_ += view(head, kFrameHead);
     s.output_ += bytes.substr(0, size);
+    s.answering_.insert(stream);
     s.events_.sent(stream, size);
     return 0;
   }

@@ -9,6 +9,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <unordered_set>
 #include <vector>
 
 #include "base/event_loop.h"
@@ -127,7 +128,8 @@ class Http2Session {
   std::string output_;
   std::optional<base::TimePoint> head_begun_;
   int32_t head_stream_ = 0;
-  SlidingCount resets_;    // in both directions (CVE-2023-44487, CVE-2025-8671)
+  std::unordered_set<int32_t> answering_;  // open streams that have sent bytes of a body
+  SlidingCount resets_;                    // in both directions (CVE-2023-44487, CVE-2025-8671)
   SlidingCount nothings_;  // frames that move nothing: PING, SETTINGS, PRIORITY, empty DATA
   bool draining_ = false;  // drain() was called
   bool pinged_ = false;    // and the peer will answer when it has seen the first step

@@ -30,6 +30,7 @@ HealthConfig::HttpCheck read_http(const base::Section& section) {
   }
   check.status = static_cast<int>(section.integer("statuscode", check.status, 100, 599));
   const base::Section headers = section.section("headers");
+  headers.hide_values();
   for (const std::string& name : headers.keys()) {
     for (const std::string& value : headers.strings(name)) check.headers.add(name, value);
   }

@@ -81,6 +81,8 @@ base::Task<void> send_parts(Exchange* e) {
   co_await e->response.finish();
 }
 
+base::Task<void> send_parts_to(Exchange& e) { return send_parts(&e); }
+
 base::Task<void> send_unbounded(Exchange& e) {
   co_await e.response.begin(200, {}, std::nullopt);
   co_await e.response.write("hello ");
@@ -645,6 +647,21 @@ TEST_F(Http2, EndsAFloodOfResets) {
   client.send(flood);
   EXPECT_EQ(client.wait_for_going_away(), NGHTTP2_ENHANCE_YOUR_CALM);
   hold.release();
+}
+
+// containerd asks for open ranges and leaves each after a chunk.
+TEST_F(Http2, WhoLeavesAnswersThatHaveBegunIsNoFlood) {
+  TestServer server(send_parts_to, with_tls());
+  RawHttp2 client(server.port(), ca());
+  for (uint32_t i = 0; i < 1000; ++i) {
+    const uint32_t stream = 2 * i + 1;
+    client.send(get(stream));
+    const size_t received = client.next(NGHTTP2_DATA, stream).payload.size();
+    client.send(reset(stream) +
+                frame(NGHTTP2_WINDOW_UPDATE, 0, 0, big_endian(static_cast<uint32_t>(received))));
+  }
+  client.send(get(2001));
+  EXPECT_EQ(client.status(2001), "200");
 }
 
 // CVE-2025-8671: the client has the server reset its streams.

@@ -346,5 +346,34 @@ TEST_F(ConfigTest, NotificationsThatAreWrong) {
   EXPECT_THAT(header, Not(HasSubstr("s3cret")));
 }
 
+// Ignored, it would leave open what it is to close.
+TEST_F(ConfigTest, AMisspeltKeyThatGuardsIsAMistake) {
+  const std::string users = dir_.write("users", "").string();
+  for (const std::string& text :
+       {std::string("access: {rule: [{allow: [pull]}]}\nhttp: {addr: ':1'}\n"),
+        std::string("redirect: {url: 'https://e', excpt: {bearer: x}}\nhttp: {addr: ':1'}\n"),
+        "auth: {htpasswd: {realm: a, path: " + users + ", pth: q}}\nhttp: {addr: ':1'}\n",
+        std::string("http: {addr: ':1', tls: {certificate: c, key: k, clientca: [x]}}\n")}) {
+    EXPECT_THAT(error("storage: {filesystem: {rootdirectory: /r}}\n" + text),
+                HasSubstr("unknown key"))
+        << text;
+  }
+}
+
+TEST_F(ConfigTest, SecretsOfHealthChecksAreHidden) {
+  const Config config = read(
+      "http: {addr: ':1'}\nstorage: {filesystem: {rootdirectory: /r}}\nhealth: {http: [{uri: "
+      "'https://a/', headers: {Authorization: [Bearer the-secret]}}]}\n");
+  EXPECT_THAT(config.effective, AllOf(HasSubstr("https://a/"), Not(HasSubstr("the-secret"))));
+}
+
+TEST_F(ConfigTest, WithoutRedirectsTheEdgeIsKnownStill) {
+  const Config config = read(
+      "http: {addr: ':1'}\nstorage: {filesystem: {rootdirectory: /r}, redirect: {disable: true}}\n"
+      "redirect: {url: 'https://edge', except: {bearer: the-secret}}\n");
+  EXPECT_EQ(config.redirect.url, "");
+  EXPECT_EQ(config.redirect.bearer, "the-secret");
+}
+
 }  // namespace
 }  // namespace origin
