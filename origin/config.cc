@@ -2,6 +2,9 @@
 
 #include <glog/logging.h>
 
+#include <algorithm>
+#include <array>
+
 #include "base/yaml_config.h"
 #include "http/server_config.h"
 #include "origin/config_keys.h"
