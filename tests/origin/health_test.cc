@@ -12,6 +12,7 @@
 #include "http/listener.h"
 #include "tests/origin/registry_fixture.h"
 #include "tests/support/fake_upstream.h"
+#include "tests/support/reserved_port.h"
 
 namespace origin {
 namespace {
@@ -193,12 +194,10 @@ TEST_F(HealthTest, TheStoragesRootIsAsked) {
 }
 
 TEST_F(HealthTest, ATcpPortThatNobodyServesIsAFailure) {
-  std::optional<http::BoundSockets> bound = http::bind_listener("127.0.0.1:0", 1);
-  const std::string address = "127.0.0.1:" + std::to_string(bound->port);
-  start({.addresses = {{{}, kLong, address}}});
-  bound.reset();
-  pass_until(address, "refused");
-  bound = http::bind_listener(address, 1);
+  const test::ReservedPort port;
+  start({.addresses = {{{}, kLong, port.address()}}});
+  pass_until(port.address(), "refused");
+  const http::BoundSockets bound = http::bind_listener(port.address(), 1);
   pass_until_well();
 }
 

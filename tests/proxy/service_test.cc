@@ -16,6 +16,7 @@
 #include "tests/support/notify_socket.h"
 #include "tests/support/process.h"
 #include "tests/support/raw_client.h"
+#include "tests/support/reserved_port.h"
 
 namespace proxy {
 namespace {
@@ -188,8 +189,8 @@ class TakeoverTest : public EdgeServiceTest {
                                "]\ncache: {directory: " + (dir_.path() / "cache").string() +
                                ", size: 1GiB}\nupstreams: [{urls: ['" + upstream_.url() +
                                "']}]\nserver: {loops: 2, threads: 2, takeover: " +
-                               (dir_.path() / "takeover").string() +
-                               "}\nadmin: {addr: '127.0.0.1:" + std::to_string(admin_port_) +
+                               (dir_.path() / "takeover").string() + "}\nadmin: {addr: '" +
+                               admin_port_.address() +
                                "', token: t}\nlog: {accesslog: {disabled: true}}\n");
   }
   void start_old() {
@@ -212,12 +213,7 @@ class TakeoverTest : public EdgeServiceTest {
     }
   }
 
-  static uint16_t free_port() {
-    const http::BoundSockets socket = http::bind_listener("127.0.0.1:0", 1);
-    return socket.port;
-  }
-
-  const uint16_t admin_port_ = free_port();
+  const test::ReservedPort admin_port_;
   const TestBlob blob_{random_bytes(8 << 20)};
   std::optional<test::Process> successor_;
   uint16_t port_ = 0;

@@ -22,6 +22,7 @@
 #include <utility>
 
 #include "base/unique_fd.h"
+#include "tests/support/reserved_port.h"
 
 namespace test {
 namespace {
@@ -116,7 +117,7 @@ struct FakeUpstream::Impl {
 
   const Options options;
   std::unique_ptr<SSL_CTX, SslContextDeleter> tls;
-  uint16_t port = 0;
+  const ReservedPort port;
 
   std::mutex mutex;  // guards all below
   std::condition_variable changed;
@@ -285,14 +286,11 @@ void FakeUpstream::Impl::listen() {
   ::setsockopt(fd.get(), SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
   sockaddr_in address{};
   address.sin_family = AF_INET;
-  address.sin_port = htons(port);
+  address.sin_port = htons(port.number());
   address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
   void* generic = &address;
-  socklen_t length = sizeof address;
-  require(::bind(fd.get(), static_cast<sockaddr*>(generic), length) == 0, "upstream: bind");
+  require(::bind(fd.get(), static_cast<sockaddr*>(generic), sizeof address) == 0, "upstream: bind");
   require(::listen(fd.get(), 1024) == 0, "upstream: listen");
-  ::getsockname(fd.get(), static_cast<sockaddr*>(generic), &length);
-  port = ntohs(address.sin_port);
 
   const std::lock_guard lock(mutex);
   stopping = false;
@@ -406,9 +404,10 @@ FakeUpstream::FakeUpstream(Options options) : impl_(std::make_unique<Impl>(std::
 FakeUpstream::~FakeUpstream() { stop(); }
 
 std::string FakeUpstream::url() const {
-  return (impl_->tls ? "https://localhost:" : "http://127.0.0.1:") + std::to_string(impl_->port);
+  return (impl_->tls ? "https://localhost:" : "http://127.0.0.1:") +
+         std::to_string(impl_->port.number());
 }
-uint16_t FakeUpstream::port() const { return impl_->port; }
+uint16_t FakeUpstream::port() const { return impl_->port.number(); }
 
 void FakeUpstream::serve_blob(const std::string& path, std::string bytes, http::Headers headers) {
   if (!headers.has("ETag")) headers.add("ETag", "\"" + path.substr(path.rfind('/') + 1) + "\"");

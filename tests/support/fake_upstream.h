@@ -82,7 +82,8 @@ class FakeUpstream {
   // Lets the scripts at this stall, now and later, go on.
   void release(const std::string& stall);
 
-  // Dies: stops listening and cuts every connection. start() listens again on the same port.
+  // Dies: stops listening and cuts every connection. start() listens again on the same port, which
+  // nobody else gets between.
   void stop();
   void start();
 
