@@ -7,10 +7,11 @@
 #include <sstream>
 #include <thread>
 
-#include "http/listener.h"
+#include "base/error.h"
 #include "origin/debug_server.h"
 #include "tests/origin/registry_fixture.h"
 #include "tests/support/process.h"
+#include "tests/support/reserved_port.h"
 
 namespace origin {
 namespace {
@@ -110,6 +111,18 @@ TEST_F(MetricsTest, TheDebugServerHasNothingElse) {
   EXPECT_EQ(call(start(std::move(c)).debug_port(), "GET", "/metrics").status, 404);
 }
 
+// Distribution does not say when its debug server listens.
+void wait_until_served(uint16_t port) {
+  while (true) {
+    try {
+      call(port, "GET", "/metrics");
+      return;
+    } catch (const base::IoError&) {
+      std::this_thread::yield();
+    }
+  }
+}
+
 // The series in a text: name and labels. Both programs write a bucket's bound in their own way.
 std::set<std::string> series(const std::string& text) {
   std::set<std::string> names;
@@ -133,18 +146,18 @@ TEST_F(MetricsTest, NamesAreDistributions) {
   const std::set<std::string> ours = series(scrape(registry.debug_port(), kLast));
 
   const test::TempDir dir;
-  const auto free_port = [] { return http::bind_listener("127.0.0.1:0", 1).port; };
-  const uint16_t debug_port = free_port();
-  const auto file = dir.write(
-      "config.yml", "version: 0.1\nstorage: {filesystem: {rootdirectory: " + dir.path().string() +
-                        "}}\nhttp:\n  addr: 127.0.0.1:0\n  debug:\n    addr: 127.0.0.1:" +
-                        std::to_string(debug_port) +
-                        "\n    prometheus: {enabled: true, path: /metrics}\n");
+  const test::ReservedPort debug_port;
+  const auto file =
+      dir.write("config.yml",
+                "version: 0.1\nstorage: {filesystem: {rootdirectory: " + dir.path().string() +
+                    "}}\nhttp:\n  addr: 127.0.0.1:0\n  debug:\n    addr: " + debug_port.address() +
+                    "\n    prometheus: {enabled: true, path: /metrics}\n");
   test::Process distribution({"docker-registry", "serve", file.string()});
   const std::string line = distribution.wait_for("listening on 127.0.0.1:");
   const size_t at = line.find("listening on 127.0.0.1:") + 23;
   use(static_cast<uint16_t>(std::stoul(line.substr(at))));
-  const std::set<std::string> theirs = series(scrape(debug_port, kLast));
+  wait_until_served(debug_port.number());
+  const std::set<std::string> theirs = series(scrape(debug_port.number(), kLast));
 
   for (const char* family :
        {"registry_http_requests_total", "registry_http_request_duration_seconds",
