@@ -472,29 +472,32 @@ TEST(Connection, AnswersAHalfClosedClient) {
 
 // --- Time --------------------------------------------------------------------------------------
 
-// Lets time pass until the server does something about it.
-void advance_until_readable(base::ManualClock& clock, RawClient& client, base::Duration step) {
-  while (!client.readable(1)) clock.advance(step);
-}
-
 struct TimedServer {
   base::ManualClock clock;
   TestServer server;
   explicit TimedServer(Handler handler) : server(std::move(handler), {.clock = &clock}) {}
+
+  // Lets time pass, once the server knows what the client sent, until it does something about it.
+  void advance_until_readable(RawClient& client, base::Duration step) {
+    while (!client.readable(1)) {
+      server.settle();
+      clock.advance(step);
+    }
+  }
 };
 
 TEST(Timeout, AnIdleConnectionIsClosed) {
   TimedServer timed(echo);
   RawClient client(timed.server.port());
   EXPECT_EQ(client.get("/a").status, 200);
-  advance_until_readable(timed.clock, client, 76s);
+  timed.advance_until_readable(client, 76s);
   EXPECT_EQ(client.wait_for_end(), End::clean);
 }
 
 TEST(Timeout, AConnectionThatSaysNothingIsClosed) {
   TimedServer timed(echo);
   RawClient client(timed.server.port());
-  advance_until_readable(timed.clock, client, 11s);
+  timed.advance_until_readable(client, 11s);
   EXPECT_EQ(client.wait_for_end(), End::clean);
 }
 
@@ -503,7 +506,7 @@ TEST(Timeout, AHeadThatDoesNotCompleteIs408) {
   RawClient client(timed.server.port());
   EXPECT_EQ(client.get("/a").status, 200);
   client.send("GET / HTTP/1.1\r\nHo");
-  advance_until_readable(timed.clock, client, 11s);
+  timed.advance_until_readable(client, 11s);
   EXPECT_EQ(client.response().status, 408);
   client.shut_down_write();
   EXPECT_EQ(client.wait_for_end(), End::clean);
@@ -513,7 +516,7 @@ TEST(Timeout, ABodyThatStallsIs408) {
   TimedServer timed(echo);
   RawClient client(timed.server.port());
   client.send("PUT / HTTP/1.1\r\nHost: h\r\nContent-Length: 10\r\n\r\nhello");
-  advance_until_readable(timed.clock, client, 61s);
+  timed.advance_until_readable(client, 61s);
   const RawResponse response = client.response();
   EXPECT_EQ(response.status, 408);
   EXPECT_EQ(response.headers.get("Connection"), "close");

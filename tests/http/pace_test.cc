@@ -110,6 +110,7 @@ TEST(SlowClient, ThatTakesAHundredBytesASecondIsReset) {
     ASSERT_LT(++seconds, 600);
     EXPECT_GT(client.receive(100).size(), 0U);
     clock.advance(1s);
+    server.settle();
   }
   EXPECT_EQ(client.wait_for_end(), End::reset);
 }
@@ -168,8 +169,7 @@ TEST(SlowClient, GetsWhatIsInTheKernelThroughADrain) {
 TEST(SlowClient, ThatNeverTakesTheRestIsReset) {
   for (const char* fields : {"", "Connection: close\r\n"}) {
     Untaken untaken(fields);
-    for (int i = 0; untaken.server.server().connections() > 0; ++i) {
-      ASSERT_LT(i, 10'000);
+    while (untaken.server.server().connections() > 0) {
       untaken.clock.advance(1s);
       std::this_thread::yield();
     }
@@ -214,9 +214,9 @@ TEST(SlowClient, ThatSendsSlowlyIsHeardToTheEnd) {
   client.send("PUT / HTTP/1.1\r\nHost: h\r\nContent-Length: " + std::to_string(20 * kPart) +
               "\r\n\r\n");
   for (size_t i = 1; i <= 20; ++i) {
-    clock.advance(59s);
     client.send(std::string(kPart, 'x'));
-    while (received < i * kPart) received.wait(received);
+    for (size_t seen = received; seen < i * kPart; seen = received) received.wait(seen);
+    if (i < 20) clock.advance(59s);
   }
   EXPECT_EQ(client.response().status, 201);
 }

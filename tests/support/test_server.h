@@ -47,6 +47,13 @@ class TestServer {
   base::LoopGroup& loops() { return loops_; }
   base::ThreadPool& pool() { return pool_; }
 
+  // Blocks until the loops have dealt with what the kernel has for them and with timers that are
+  // due: accepted, read a head, handed it to the handler, each in a turn of its own.
+  void settle() {
+    for (size_t turn = 0; turn < 10; ++turn) {
+      for (size_t i = 0; i < loops_.size(); ++i) loops_.call(i, [] {});
+    }
+  }
   // Blocks until that many exchanges have ended.
   std::vector<Access> wait_for_accesses(size_t count) {
     std::unique_lock lock(mutex_);
