@@ -5,6 +5,7 @@
 #include <openssl/ssl.h>
 #include <sys/socket.h>
 
+#include <csignal>
 #include <memory>
 #include <stdexcept>
 
@@ -27,6 +28,7 @@ class ClientConnection {
       throw base::IoError("connect");
     }
     if (ca_file.empty()) return;
+    std::signal(SIGPIPE, SIG_IGN);  // OpenSSL writes without MSG_NOSIGNAL
     context_.reset(SSL_CTX_new(TLS_client_method()));
     SSL_CTX_set_verify(context_.get(), SSL_VERIFY_PEER, nullptr);
     if (SSL_CTX_load_verify_file(context_.get(), ca_file.c_str()) != 1) {

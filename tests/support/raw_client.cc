@@ -10,6 +10,7 @@
 
 #include <array>
 #include <cerrno>
+#include <csignal>
 #include <cstring>
 #include <stdexcept>
 
@@ -86,6 +87,7 @@ RawClient RawClient::unix_socket(const std::filesystem::path& path) {
 
 RawClient::RawClient(uint16_t port, const TlsClient& options, const std::string& session)
     : fd_(connect_tcp(port, 0)), tls_(std::make_unique<Tls>()) {
+  std::signal(SIGPIPE, SIG_IGN);  // OpenSSL writes without MSG_NOSIGNAL
   ERR_clear_error();
   tls_->context.reset(SSL_CTX_new(TLS_client_method()));
   SSL_CTX* context = tls_->context.get();
