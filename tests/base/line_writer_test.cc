@@ -47,7 +47,10 @@ class LineWriterTest : public ::testing::Test {
     reader_.reset(ends[0]);
     pipe_.reset(ends[1]);
   }
-  LineWriterOptions options() { return {.fd = pipe_.get(), .name = "the test's log"}; }
+  // Whose writer waits for its reader at the end, however slow the machine is.
+  LineWriterOptions options() {
+    return {.fd = pipe_.get(), .name = "the test's log", .patience = std::chrono::hours(1)};
+  }
   std::string read_some() {
     std::string buffer(4096, '\0');
     const ssize_t n = ::read(reader_.get(), buffer.data(), buffer.size());
