@@ -31,8 +31,13 @@ Process::Process(std::vector<std::string> argv,
     argv.insert(argv.begin(), {"/bin/sh", "-c", script});
   }
   std::vector<std::string> variables;
-  for (char** v = environ; *v != nullptr; ++v) variables.emplace_back(*v);
   for (const auto& [name, value] : environment) variables.push_back(name + "=" + value);
+  for (char** v = environ; *v != nullptr; ++v) {
+    const std::string variable = *v;
+    if (!environment.contains(variable.substr(0, variable.find('=')))) {
+      variables.push_back(variable);
+    }
+  }
   std::vector<char*> args;
   for (std::string& arg : argv) args.push_back(arg.data());
   args.push_back(nullptr);

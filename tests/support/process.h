@@ -1,5 +1,5 @@
-// A program under test in a process of its own: started with extra environment, its output read
-// line by line, killed at the end. For crash tests and for peers. One thread.
+// A program under test in a process of its own: started with extra environment, which comes before
+// ours, its output read line by line, killed at the end. For crash tests and for peers. One thread.
 #pragma once
 
 #include <sys/types.h>
