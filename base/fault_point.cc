@@ -7,6 +7,7 @@
 #include <atomic>
 #include <map>
 #include <mutex>
+#include <shared_mutex>
 #include <utility>
 
 namespace base {
@@ -14,10 +15,15 @@ namespace {
 
 using Function = std::function<int(std::string_view)>;
 
+struct Fault {
+  std::shared_mutex calls;  // held by those who call the function, and to end it
+  Function function;        // none once it has ended
+};
+
 struct Faults {
   std::atomic<size_t> count = 0;
   std::mutex mutex;
-  std::map<std::string, std::shared_ptr<const Function>, std::less<>> by_name;  // guarded by mutex
+  std::map<std::string, std::shared_ptr<Fault>, std::less<>> by_name;  // guarded by mutex
 };
 
 Faults& faults() {
@@ -30,21 +36,23 @@ Faults& faults() {
 int fault_point(const char* name, const char* subject) {
   Faults& all = faults();
   if (all.count == 0) return 0;
-  std::shared_ptr<const Function> function;
+  std::shared_ptr<Fault> fault;
   {
     const std::lock_guard lock(all.mutex);
     const auto found = all.by_name.find(std::string_view(name));
     if (found == all.by_name.end()) return 0;
-    function = found->second;
+    fault = found->second;
   }
-  return (*function)(subject);
+  const std::shared_lock calling(fault->calls);
+  return fault->function ? fault->function(subject) : 0;
 }
 
 InjectedFault::InjectedFault(std::string name, Function function) : name_(std::move(name)) {
   Faults& all = faults();
   const std::lock_guard lock(all.mutex);
-  const auto shared = std::make_shared<const Function>(std::move(function));
-  CHECK(all.by_name.emplace(name_, shared).second) << "two faults at " << name_;
+  const auto fault = std::make_shared<Fault>();
+  fault->function = std::move(function);
+  CHECK(all.by_name.emplace(name_, fault).second) << "two faults at " << name_;
   ++all.count;
 }
 
@@ -55,9 +63,16 @@ InjectedFault::InjectedFault(std::string name, int error, const std::string& sub
 
 InjectedFault::~InjectedFault() {
   Faults& all = faults();
-  const std::lock_guard lock(all.mutex);
-  all.by_name.erase(name_);
-  --all.count;
+  std::shared_ptr<Fault> fault;
+  {
+    const std::lock_guard lock(all.mutex);
+    const auto found = all.by_name.find(name_);
+    fault = std::move(found->second);
+    all.by_name.erase(found);
+    --all.count;
+  }
+  const std::lock_guard ending(fault->calls);
+  fault->function = nullptr;
 }
 
 }  // namespace base

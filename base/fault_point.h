@@ -19,7 +19,8 @@ namespace base {
 // path where there is one.
 int fault_point(const char* name, const char* subject = "");
 
-// For as long as it lives. The function is called by the thread that arrives, and may wait.
+// For as long as it lives, and its end waits for the calls that have begun. The function is called
+// by the thread that arrives, and may wait.
 class InjectedFault {
  public:
   InjectedFault(std::string name, std::function<int(std::string_view subject)> function);

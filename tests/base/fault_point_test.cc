@@ -2,7 +2,11 @@
 
 #include <gtest/gtest.h>
 
+#include <atomic>
 #include <cerrno>
+#include <latch>
+#include <optional>
+#include <thread>
 
 #include "base/durable_file.h"
 #include "base/error.h"
@@ -27,6 +31,25 @@ TEST(FaultPoint, MayChooseItsSubject) {
   const InjectedFault fault("at.it", EIO, "b/c");
   EXPECT_EQ(fault_point("at.it", "/a/b/c/d"), EIO);
   EXPECT_EQ(fault_point("at.it", "/a/b"), 0);
+}
+
+// So that what its function works with may go right after it.
+TEST(FaultPoint, EndsOnceNobodyIsInIt) {
+  std::optional<InjectedFault> fault;
+  std::latch arrived(1);
+  std::latch go_on(1);
+  std::atomic<bool> left = false;
+  fault.emplace("at.it", [&](std::string_view) {
+    arrived.count_down();
+    go_on.wait();
+    left = true;
+    return 0;
+  });
+  std::jthread other([] { fault_point("at.it"); });
+  arrived.wait();
+  std::jthread release([&] { go_on.count_down(); });
+  fault.reset();
+  EXPECT_TRUE(left);
 }
 
 TEST(FaultPoint, StandsInFilesThatAreWrittenAndRead) {
