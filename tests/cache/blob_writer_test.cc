@@ -253,6 +253,7 @@ TEST_F(BlobWriterTest, AFullDiskFailsTheEvictionAndLosesNothing) {
 }
 
 TEST_F(BlobWriterTest, TwoWritersOfOneDigestAreABug) {
+  GTEST_FLAG_SET(death_test_style, "threadsafe");  // the store has a thread
   open();
   const auto writer = *store->write(digest_, bytes_.size());
   EXPECT_DEATH(static_cast<void>(store->write(digest_, bytes_.size())), "two writers");

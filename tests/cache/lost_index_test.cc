@@ -1,6 +1,7 @@
 // A lost index: the store serves what the tree has at once, while a thread of its own reads it.
 #include <gtest/gtest.h>
 
+#include <atomic>
 #include <latch>
 #include <thread>
 #include <vector>
@@ -29,7 +30,7 @@ class LostIndexTest : public test::StoreTest {
   }
   void TearDown() override {
     resume();
-    store.reset();
+    StoreTest::TearDown();
   }
 
   // The reading of the tree waits at the beginning of every batch until resume().
@@ -99,12 +100,20 @@ TEST_F(LostIndexTest, WhatIsStoredAndRemovedMeanwhileIsSo) {
 }
 
 TEST_F(LostIndexTest, TheNextStartGoesOnWhereAnEndCameBefore) {
-  hold();
-  open();
-  EXPECT_TRUE(held(bytes(7)));
-  std::jthread release([this] { resume(); });
-  store.reset();  // after a batch at most
-  release.join();
+  {
+    // After one batch, and not later, whether the store's end or the disk's is seen first.
+    std::atomic<int> batches = 0;
+    std::latch ending(1);
+    const base::InjectedFault end("walk.batch", [&](std::string_view) {
+      if (batches++ > 0) throw base::IoError(EIO, "the second batch");
+      ending.wait();
+      return 0;
+    });
+    open();
+    EXPECT_TRUE(held(bytes(7)));
+    ending.count_down();
+    store.reset();
+  }
   hold();
   open();
   EXPECT_FALSE(store->stats().complete);
@@ -137,8 +146,8 @@ TEST_F(LostIndexTest, AnUnreadableTreeIsStillServed) {
 
 TEST_F(LostIndexTest, ReadersWritersAndPurgesDuringTheWalk) {
   open();
-  std::vector<std::jthread> threads;
   std::atomic<int> wrong = 0;
+  std::vector<std::jthread> threads;
   for (uint64_t t = 0; t < 4; ++t) {
     threads.emplace_back([&, t] {
       for (uint64_t i = t; i < kBlobs; i += 4) {

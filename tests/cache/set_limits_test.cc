@@ -19,9 +19,9 @@ using test::digest_of;
 
 class SetLimitsTest : public test::StoreTest {
  protected:
-  ~SetLimitsTest() override {
+  void TearDown() override {
     let_store_go_on();
-    store.reset();  // it asks this
+    StoreTest::TearDown();
   }
 
   bool put(uint64_t seed) {

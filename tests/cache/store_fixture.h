@@ -33,6 +33,9 @@ class StoreTest : public testing::Test {
  protected:
   static constexpr uint64_t kMiB = 1 << 20;
 
+  // Before what a derived fixture has and the store's thread may ask: its clock, its disk.
+  void TearDown() override { store.reset(); }
+
   // What the map of a small partial blob takes while one is written.
   static constexpr uint64_t kMap = 2 * 4096;
 
