@@ -176,8 +176,8 @@ void BlobStore::Impl::keep_limits(const std::function<bool()>& go_on) {
   // Asked once, because what is unlinked may take the file system a while to count as free.
   uint64_t lacking = below(min_free);
   while (true) {
-    const uint64_t bytes = std::max(lacking, holdings.above_capacity());
-    const uint64_t freed = evict_some([&] { return holdings.take_some(bytes); });
+    const uint64_t freed = evict_some(
+        [&] { return holdings.take_some(std::max(lacking, holdings.above_capacity())); });
     if (freed == 0 || !go_on()) return;
     lacking -= std::min(lacking, freed);
   }
