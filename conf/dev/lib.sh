@@ -2,6 +2,9 @@
 # What conf/dev and tests/interop share: saying what happens, starting and stopping programs, making
 # certificates. To be sourced. RUN_DIR must name the directory for logs and pid files.
 
+# For how many seconds it is waited for what may never come.
+: "${patience:=30}"
+
 step() { printf '\n==> %s\n' "$*"; }
 say() { printf '    %s\n' "$*"; }
 
@@ -40,17 +43,17 @@ running() {
   echo "$pid"
 }
 
-# stop <name> [signal]: ends what start() began and nothing else; after 20 seconds by force.
+# stop <name> [signal]: ends what start() began and nothing else; in the end by force.
 stop() {
   local name=$1 pid i
   if pid=$(running "$name"); then
     kill -s "${2:-TERM}" "$pid" 2>/dev/null || true
-    for ((i = 0; i < 200; i++)); do
+    for ((i = 0; i < 10 * patience; i++)); do
       running "$name" >/dev/null || break
       sleep 0.1
     done
     if running "$name" >/dev/null; then
-      say "$name did not end within 20 seconds: killed"
+      say "$name did not end within $patience seconds: killed"
       kill -KILL "$pid" 2>/dev/null || true
     fi
   fi
@@ -65,18 +68,18 @@ stop_all() {
   done
 }
 
-# wait_until <what> <name of the process> <command…>: polls the command, for 30 seconds or as long as
-# the process runs.
+# wait_until <what> <name of the process> <command…>: polls the command, as long as the process runs and
+# patience lasts.
 wait_until() {
   local what=$1 name=$2 i
   shift 2
-  for ((i = 0; i < 300; i++)); do
+  for ((i = 0; i < 10 * patience; i++)); do
     ! "$@" >/dev/null 2>&1 || return 0
     running "$name" >/dev/null ||
       fail "$name ended while waiting for: $what" "$RUN_DIR/$name.log" "$RUN_DIR/$name.access.log"
     sleep 0.1
   done
-  fail "$name: not within 30 seconds: $what" "$RUN_DIR/$name.log" "$RUN_DIR/$name.access.log"
+  fail "$name: not within $patience seconds: $what" "$RUN_DIR/$name.log" "$RUN_DIR/$name.access.log"
 }
 
 # listening <name> [count]: waits until a program of ours, or docker-registry, says it listens (count

@@ -8,10 +8,11 @@ top=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 work=$(mktemp -d)
 RUN_DIR=$work/run
 mkdir "$RUN_DIR"
+patience=300  # more than any machine needs
 # shellcheck source=conf/dev/lib.sh
 . "$top/conf/dev/lib.sh"
 
-trap 'stop_all; rm -rf "$work"' EXIT
+trap 'patience=20; stop_all; rm -rf "$work"' EXIT
 trap 'fail "line $LINENO: $BASH_COMMAND" "$RUN_DIR"/*.log' ERR
 
 certificate_authority "$work/tls"

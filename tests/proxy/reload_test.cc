@@ -70,7 +70,7 @@ TEST_F(ReloadTest, ASmallerCacheDisturbsNobody) {
   wait_stored(7);
   test::RawClient reader(edge->port(), 64 << 10);
   reader.send("GET " + read.path + " HTTP/1.1\r\nHost: h\r\n\r\n");
-  EXPECT_TRUE(reader.readable(30'000));
+  EXPECT_TRUE(reader.readable());
   const TestBlob filled(random_bytes(3 << 20, 11));
   upstream.serve_blob(filled.path, filled.bytes);
   upstream.script(filled.path, {send_upto(1 << 20), stall("half")});
@@ -242,7 +242,7 @@ TEST_F(ReloadTest, ConnectionsAreAcceptedWhileACommitWaitsForTheDisk) {
   }
   test::RawClient newcomer(edge->port());
   newcomer.send("GET /v2/ HTTP/1.1\r\nHost: h\r\n\r\n");
-  EXPECT_TRUE(newcomer.readable(30'000));
+  EXPECT_TRUE(newcomer.readable());
   disk.count_down();
   release.get();
   edge->resume();

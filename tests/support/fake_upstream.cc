@@ -28,7 +28,7 @@ namespace test {
 namespace {
 
 constexpr size_t kBlock = 64 << 10;
-constexpr std::chrono::seconds kPatience{60};
+constexpr std::chrono::seconds kPatience{120};
 
 struct SslContextDeleter {
   void operator()(SSL_CTX* context) const { SSL_CTX_free(context); }

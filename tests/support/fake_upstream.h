@@ -73,7 +73,7 @@ class FakeUpstream {
   uint64_t bytes_sent(std::string_view path) const;
   size_t connections() const;
 
-  // These wait for something to happen; std::runtime_error if it does not within 60 s.
+  // These wait for something to happen; std::runtime_error if it does not within two minutes.
   void wait_for_requests(size_t count) const;
   void wait_complete(size_t requests) const;
   // Until so many scripts have come to the stall.

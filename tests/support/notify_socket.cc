@@ -22,7 +22,7 @@ NotifySocket::NotifySocket(std::filesystem::path path)
 
 std::string NotifySocket::receive() {
   pollfd waiting{fd_.get(), POLLIN, 0};
-  if (::poll(&waiting, 1, 30'000) != 1) throw std::runtime_error("no notification came");
+  if (::poll(&waiting, 1, 120'000) != 1) throw std::runtime_error("no notification came");
   char buffer[4096];
   const ssize_t size = ::recv(fd_.get(), buffer, sizeof buffer, 0);
   if (size < 0) throw base::IoError("notify socket");

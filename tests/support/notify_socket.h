@@ -13,7 +13,7 @@ class NotifySocket {
   explicit NotifySocket(std::filesystem::path path);
 
   std::string path() const { return path_.string(); }
-  // The next message. std::runtime_error if none comes within 30 s.
+  // The next message. std::runtime_error if none comes within two minutes.
   std::string receive();
   // Takes messages until one contains the text, and returns it.
   std::string wait_for(const std::string& text);

@@ -17,7 +17,7 @@
 namespace test {
 namespace {
 
-constexpr int kPatienceSeconds = 30;
+constexpr int kPatienceSeconds = 120;
 
 [[noreturn]] void fail(const std::string& what) {
   throw std::runtime_error(what + ": " + std::strerror(errno));

@@ -1,6 +1,6 @@
 // A blocking HTTP/1.1 connection that sends exactly the bytes a test writes: plain TCP, a unix
-// socket, or TLS. Every wait gives up after 30 s with an exception, so that a broken server fails a
-// test instead of hanging it.
+// socket, or TLS. Every wait gives up after two minutes with an exception, so that a broken server
+// fails a test instead of hanging it.
 #pragma once
 
 #include <cstdint>
@@ -57,7 +57,7 @@ class RawClient {
   // Reads to the end of the connection, and says what it was. Bytes that came are in `rest`.
   End wait_for_end(std::string* rest = nullptr);
   // True if there is something to read, or the end, within that time.
-  bool readable(int milliseconds);
+  bool readable(int milliseconds = 120'000);
 
   void shut_down_write();
   // Closes with a reset.
