@@ -26,14 +26,18 @@ expect() { [[ $3 == "$2" ]] || fail "$1: expected \"$2\", got \"$3\"" "$RUN_DIR"
 
 digest_of() { echo "sha256:$(sha256sum "$1" | cut -d' ' -f1)"; }
 
-# free_port: one below the range that the kernel gives out by itself.
+# free_port: one that nobody else gets until the end. It is bound, and who has SO_REUSEADDR, as every server
+# does, may listen there all the same.
 free_port() {
-  local port
-  while true; do
-    port=$((20000 + RANDOM % 12000))
-    (: <"/dev/tcp/127.0.0.1/$port") 2>/dev/null || break
-  done
-  echo "$port"
+  local name=port-$BASHPID
+  start "$name" python3 -c 'import signal, socket
+kept = socket.socket()
+kept.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+kept.bind(("127.0.0.1", 0))
+print(kept.getsockname()[1], flush=True)
+signal.pause()'
+  wait_until "a port" "$name" test -s "$RUN_DIR/$name.access.log"
+  cat "$RUN_DIR/$name.access.log"
 }
 
 # origin <name> <rootdirectory> [addr] [further YAML]: starts one with TLS, by the command "${host[@]}" if
