@@ -9,7 +9,10 @@ namespace {
 
 class BadInputTest : public RegistryTest {
  protected:
-  void TearDown() override { EXPECT_EQ(call(port_, "GET", "/v2/").body, "{}"); }
+  void TearDown() override {
+    EXPECT_EQ(call(port_, "GET", "/v2/").body, "{}");
+    RegistryTest::TearDown();
+  }
   const uint16_t port_ = start();
 };
 

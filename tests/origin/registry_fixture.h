@@ -27,6 +27,9 @@ class RegistryTest : public ::testing::Test {
     return c;
   }
 
+  // Before what a derived fixture has and they work with: queues, endpoints.
+  void TearDown() override { registries_.clear(); }
+
   // Starts one and returns it; it stops at the end of the test.
   Registry& start(Config c) {
     registries_.push_back(std::make_unique<Registry>(std::move(c)));
