@@ -4,6 +4,8 @@
 
 #include <algorithm>
 
+#include "base/fault_point.h"
+
 namespace proxy {
 
 UpstreamClient& Worker::client(const std::shared_ptr<Upstream>& upstream) {
@@ -85,6 +87,7 @@ void Workers::stop() {
     loops_.await(i, [worker]() -> base::Task<void> {
       return [](Worker* w) -> base::Task<void> { co_await w->tasks.join(); }(worker);
     });
+    base::fault_point("worker.ended");
   }
   // Only now: until its tasks have ended, a loop looks for its own worker among all of them.
   for (size_t i = 0; i < workers_.size(); ++i) loops_.call(i, [&] { workers_[i].reset(); });
