@@ -19,21 +19,21 @@ ErrorCode unknown(DocumentName::Kind kind) {
 ErrorAnswer blob_error(Outcome outcome) {
   switch (outcome) {
     case Outcome::absent:
-      return {404, ErrorCode::blob_unknown, "the origin has no such blob"};
+      return {404, ErrorCode::blob_unknown, "the upstream has no such blob"};
     case Outcome::refused:
-      return {502, ErrorCode::unavailable, "the origin refused this cache's request"};
+      return {502, ErrorCode::unavailable, "the upstream refused this cache's request"};
     case Outcome::too_large:
-      return {502, ErrorCode::unavailable, "the origin's answer is too large for this cache"};
+      return {502, ErrorCode::unavailable, "the upstream's answer is too large for this cache"};
     case Outcome::throttled:
-      return {429, ErrorCode::too_many_requests, "the origin limits this cache's requests"};
+      return {429, ErrorCode::too_many_requests, "the upstream limits this cache's requests"};
     case Outcome::busy:
-      return {503, ErrorCode::unavailable, "too many requests to the origin are waiting"};
+      return {503, ErrorCode::unavailable, "too many requests to the upstream are waiting"};
     case Outcome::unreachable:
-      return {502, ErrorCode::unavailable, "the origin did not give the blob"};
+      return {502, ErrorCode::unavailable, "the upstream did not give it"};
     case Outcome::digest_mismatch:
-      return {502, ErrorCode::unavailable, "the origin's bytes do not match the digest"};
+      return {502, ErrorCode::unavailable, "the upstream's bytes do not match the digest"};
     case Outcome::no_space:
-      return {503, ErrorCode::unavailable, "the cache has no room for the blob"};
+      return {503, ErrorCode::unavailable, "the cache has no room for it"};
     case Outcome::storage_failed:
       return {503, ErrorCode::unavailable, "the cache's storage failed"};
     case Outcome::cancelled:
@@ -51,20 +51,8 @@ ErrorAnswer document_error(DocumentName::Kind kind, Outcome outcome) {
       return {404, unknown(kind), "the upstream has no such thing"};
     case Outcome::refused:
       return {404, unknown(kind), "the upstream refuses it to this cache"};
-    case Outcome::too_large:
-      return {502, ErrorCode::unavailable, "the upstream's answer is too large for this cache"};
-    case Outcome::throttled:
-      return {429, ErrorCode::too_many_requests, "the upstream limits this cache's requests"};
-    case Outcome::busy:
-      return {503, ErrorCode::unavailable, "too many requests to the upstream are waiting"};
-    case Outcome::unreachable:
-      return {502, ErrorCode::unavailable, "the upstream did not give it"};
-    case Outcome::digest_mismatch:
-      return {502, ErrorCode::unavailable, "the upstream's bytes do not match the digest"};
-    case Outcome::cancelled:
-      return {503, ErrorCode::unavailable, "the cache is shutting down"};
     default:
-      return {503, ErrorCode::unavailable, "the cache's storage failed"};
+      return blob_error(outcome);
   }
 }
 
