@@ -55,18 +55,6 @@ std::optional<struct stat> stat_of(const std::filesystem::path& path) {
   return s;
 }
 
-// Makes a removal durable: by the directory, or what is left above it if that has gone as well.
-void sync_removal(std::filesystem::path directory) {
-  while (true) {
-    try {
-      return base::sync_directory(directory);
-    } catch (const base::IoError& e) {
-      if (!missing(e.number())) throw;
-    }
-    directory = directory.parent_path();
-  }
-}
-
 // What stands in a link's place is no link: say so and count it, since it is about to be replaced.
 void note_repair(const std::filesystem::path& path) {
   std::string what;
@@ -149,6 +137,17 @@ bool names_file(const std::filesystem::path& path, int fd) {
     throw base::IoError("stat " + path.string());
   }
   return named.st_dev == opened.st_dev && named.st_ino == opened.st_ino;
+}
+
+void sync_removal(std::filesystem::path directory) {
+  while (true) {
+    try {
+      return base::sync_directory(directory);
+    } catch (const base::IoError& e) {
+      if (!missing(e.number())) throw;
+    }
+    directory = directory.parent_path();
+  }
 }
 
 bool remove_file(const std::filesystem::path& path) {

@@ -71,6 +71,9 @@ bool names_file(const std::filesystem::path& path, int fd);
 // Removes the file, durably; false if there was none. A directory in its place is removed too.
 bool remove_file(const std::filesystem::path& path);
 
+// Makes a removal durable: by the directory, or what is left above it if that has gone as well.
+void sync_removal(std::filesystem::path directory);
+
 // Removes the directory with all that is in it, except what others put there meanwhile; nothing to
 // do if there is none. Not durable.
 void remove_tree(const std::filesystem::path& path);

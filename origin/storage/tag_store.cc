@@ -6,6 +6,7 @@
 #include <algorithm>
 
 #include "base/crash_point.h"
+#include "base/durable_file.h"
 #include "base/error.h"
 #include "base/fault_point.h"
 #include "base/uuid.h"
@@ -29,6 +30,7 @@ bool has_content(const std::filesystem::path& link) {
 // directories again, and what it has put there stays.
 void remove_rest(const Layout& layout, const std::string& repository, const std::string& tag) {
   const std::filesystem::path current = layout.tag_current_link(repository, tag);
+  base::fault_point("tag.unlinked", tag.c_str());
   remove_tree(layout.tag_index(repository, tag));
   std::error_code error;
   for (std::filesystem::directory_iterator it(current.parent_path(), error), end;
@@ -37,25 +39,42 @@ void remove_rest(const Layout& layout, const std::string& repository, const std:
   }
   ::rmdir(current.parent_path().c_str());
   ::rmdir(layout.tag(repository, tag).c_str());
+  base::crash_point("tag.removed");
 }
 
-// Removes the link if it leads to the digest. It is taken out of its place before that is certain:
-// looked at there, a push might replace it before it is removed. One that a push has just put there
-// goes back, unless another has come meanwhile.
+// Puts a link back that a push had made, unless another has come meanwhile.
+void put_back(const std::filesystem::path& taken, const std::filesystem::path& link) {
+  base::create_directories_durably(link.parent_path());
+  const bool there = ::link(taken.c_str(), link.c_str()) == 0 || errno == EEXIST;
+  if (there) {
+    base::sync_directory(link.parent_path());
+    remove_file(taken);
+  } else {
+    base::rename_durably(taken, link);  // a file system without hard links
+  }
+}
+
+// Removes the link of a tag if it leads to the digest. It is taken out of its place, to where no
+// other delete of the tag looks, before that is certain: looked at in its place, a push might
+// replace it before it is removed. What remains: a host that crashes between the two with a link
+// that a push made in the instant before has lost it.
 bool remove_link_to(const std::filesystem::path& link, const oci::Digest& digest) {
   if (read_link_of_many(link) != digest) return false;
   base::fault_point("tag.found", link.c_str());
-  const std::filesystem::path taken = link.string() + "." + base::random_uuid();
+  const std::filesystem::path taken =
+      link.parent_path().parent_path() / (".link." + base::random_uuid());
   if (::rename(link.c_str(), taken.c_str()) != 0) {
     if (errno == ENOENT || errno == ENOTDIR || errno == ESTALE) return false;
     throw base::IoError("removing " + link.string());
   }
-  if (read_link_of_many(taken) == digest) return remove_file(taken);
-  if (::link(taken.c_str(), link.c_str()) != 0 && errno != EEXIST) {
-    throw base::IoError("putting back " + link.string());
+  base::fault_point("tag.taken", link.c_str());
+  if (read_link_of_many(taken) != digest) {
+    put_back(taken, link);
+    return false;
   }
   remove_file(taken);
-  return false;
+  sync_removal(link.parent_path());
+  return true;
 }
 
 }  // namespace
@@ -79,9 +98,7 @@ void TagStore::put(const std::string& repository, const std::string& tag,
 bool TagStore::remove(const std::string& repository, const std::string& tag) {
   // The link first: without it the tag is gone, whatever becomes of the rest.
   const bool removed = remove_file(layout_.tag_current_link(repository, tag));
-  base::fault_point("tag.unlinked", tag.c_str());
   remove_rest(layout_, repository, tag);
-  base::crash_point("tag.removed");
   return removed;
 }
 
@@ -90,9 +107,7 @@ std::vector<std::string> TagStore::remove_all_of(const std::string& repository,
   std::vector<std::string> removed;
   for (const std::string& tag : list_directories(layout_.tags(repository))) {
     if (!remove_link_to(layout_.tag_current_link(repository, tag), digest)) continue;
-    base::fault_point("tag.unlinked", tag.c_str());
     remove_rest(layout_, repository, tag);
-    base::crash_point("tag.removed");
     removed.push_back(tag);
   }
   return removed;

@@ -165,7 +165,7 @@ TEST_F(StorageTest, ABlobThatIsTornOrWrongIsReplacedByAPush) {
 TEST_F(StorageTest, ATagThatIsMovedWhileItsManifestIsDeletedStays) {
   const oci::Digest old = sha256("old");
   const oci::Digest fresh = sha256("new");
-  for (const char* step : {"tag.found", "tag.unlinked"}) {
+  for (const char* step : {"tag.found", "tag.taken", "tag.unlinked"}) {
     storage_.tags.put("a", "latest", fresh);
     storage_.tags.put("a", "latest", old);
     int moves = 0;
