@@ -86,14 +86,14 @@ void refuse_middleware(const base::Section& middleware) {
 
 // What nobody asked for is unknown, or known to have no effect, or must not be ignored.
 void judge_unread(const base::ConfigFile& file) {
+  // A rule with a misspelt name would leave open what it is to close.
+  constexpr auto kGuards =
+      std::to_array<std::string_view>({"access.", "auth.", "http.tls.", "redirect."});
   for (const auto& [where, path] : file.unread()) {
     const ConfigKey* key = find_config_key(path);
     if (key != nullptr && key->use == KeyUse::refused) {
       throw base::ConfigError(where + path + ": " + std::string(key->note));
     }
-    // A rule with a misspelt name would leave open what it is to close.
-    constexpr auto kGuards =
-        std::to_array<std::string_view>({"access.", "auth.", "http.tls.", "redirect."});
     const auto guards = [&path](std::string_view section) { return path.starts_with(section); };
     if (key == nullptr && std::ranges::any_of(kGuards, guards)) {
       throw base::ConfigError(where + path +
@@ -230,8 +230,8 @@ Config read_config(const std::filesystem::path& path, const std::vector<std::str
   config.validation = read_validation(root.section("validation"));
   config.health = read_health(root.section("health"));
   config.redirect = read_redirect(root.section("redirect"));
-  if (root.section("storage").section("redirect").boolean("disable", false))
-    config.redirect.url.clear();
+  const bool never = root.section("storage").section("redirect").boolean("disable", false);
+  if (never) config.redirect.url.clear();
   config.notifications = read_notifications(root);
   read_server(root.section("server"), config);
   judge_unread(file);
