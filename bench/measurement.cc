@@ -57,6 +57,7 @@ Run::Run(const Plan& plan, const Setup& setup)
       scale_(scale(plan.quick)),
       setup_(setup),
       hot_cases_(hot_cases()),
+      version_cases_(version_cases()),
       cold_cases_(cold_cases()),
       progress_(count_steps()) {}
 
@@ -67,7 +68,7 @@ void Run::run() {
   blobs_.small = make_blobs(setup_.blobs(), scale_.small_count, 4 << 10);
   blobs_.medium = make_blobs(setup_.blobs(), scale_.medium_count, 1 << 20);
   blobs_.large = make_blobs(setup_.blobs(), 1, scale_.large);
-  if (!hot_cases_.empty()) hot();
+  if (!hot_cases_.empty() || !version_cases_.empty()) hot();
   for (const ColdCase& each : cold_cases_) {
     for (const Kind kind : plan_.servers) cold_case(each, kind);
   }
@@ -94,6 +95,16 @@ std::vector<Run::HotCase> Run::hot_cases() const {
   return cases;
 }
 
+std::vector<Run::VersionCase> Run::version_cases() const {
+  std::vector<VersionCase> cases;
+  for (const HttpVersion version : {HttpVersion::http1, HttpVersion::http2}) {
+    const std::string name =
+        std::string("1 client, HTTP/") + (version == HttpVersion::http2 ? "2" : "1.1");
+    if (wanted(name)) cases.push_back({name, version});
+  }
+  return cases;
+}
+
 std::vector<Run::ColdCase> Run::cold_cases() const {
   std::vector<ColdCase> cases;
   for (const int clients : {1, scale_.herd}) {
@@ -107,8 +118,8 @@ std::vector<Run::ColdCase> Run::cold_cases() const {
 }
 
 int Run::count_steps() const {
-  const size_t filling = hot_cases_.empty() ? 0 : 1;
-  const size_t each = filling + hot_cases_.size() + cold_cases_.size();
+  const size_t hot = hot_cases_.size() + version_cases_.size();
+  const size_t each = (hot > 0 ? 1 : 0) + hot + cold_cases_.size();  // 1: the filling
   return static_cast<int>(1 + plan_.servers.size() * each);
 }
 
@@ -129,6 +140,9 @@ void Run::hot() {
   for (const HotCase& each : hot_cases_) {
     for (auto& node : nodes) hot_case(each, *node);
   }
+  for (const VersionCase& each : version_cases_) {
+    for (auto& node : nodes) version_case(each, *node);
+  }
   for (auto& node : nodes) {
     stop(*node);
     origin("hot, all blobs", node->kind, node->upstream.stop(), blobs_.bytes());
@@ -144,15 +158,25 @@ void Run::hot_case(const HotCase& hot_case, Node& node) {
       std::chrono::duration<double>(time), node.server.process(),
       [&](uint64_t so_far, double seconds) { progress_.update(so_far, seconds, seconds / time); });
   if (tls) ciphers_[kind_name(node.kind)] = result.cipher;
-  const auto requests = static_cast<double>(result.requests);
-  const auto bytes = static_cast<double>(result.bytes);
   if (small) {
+    const auto requests = static_cast<double>(result.requests);
     table_.set(name, kRequests, column(node.kind), requests / result.seconds);
     table_.set(name, kCpuRequests, column(node.kind), result.cpu / requests * 100'000);
   } else {
-    table_.set(name, kThroughput, column(node.kind), bytes / kMiB / result.seconds);
-    table_.set(name, kCpuBytes, column(node.kind), result.cpu / (bytes / kGiB));
+    throughput(name, node.kind, result);
   }
+}
+
+void Run::version_case(const VersionCase& version_case, Node& node) {
+  const auto& [name, version] = version_case;
+  step(node.kind, name);
+  const double time = plan_.seconds.value_or(scale_.seconds);
+  throughput(name, node.kind,
+             curl_load(node.server.port(true), setup_.certificate(), version, blobs_.large.front(),
+                       std::chrono::duration<double>(time), node.server.process(),
+                       [&](uint64_t so_far, double seconds) {
+                         progress_.update(so_far, seconds, seconds / time);
+                       }));
 }
 
 // On a server started anew with an empty cache: nothing of one measurement is in the next.
@@ -186,6 +210,12 @@ void Run::cold_case(const ColdCase& cold_case, Kind kind) {
 }
 
 // ---- what they have in common ---------------------------------------------------------------
+
+void Run::throughput(const std::string& name, Kind kind, const HotResult& result) {
+  const auto bytes = static_cast<double>(result.bytes);
+  table_.set(name, kThroughput, column(kind), bytes / kMiB / result.seconds);
+  table_.set(name, kCpuBytes, column(kind), result.cpu / (bytes / kGiB));
+}
 
 void Run::step(Kind kind, const std::string& name) {
   if (interrupted) throw Interrupted{};

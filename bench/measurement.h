@@ -11,6 +11,7 @@
 
 #include "bench/blobs.h"
 #include "bench/client.h"
+#include "bench/curl_load.h"
 #include "bench/load.h"
 #include "bench/progress.h"
 #include "bench/servers.h"
@@ -58,6 +59,11 @@ class Run {
     bool tls;
     bool small;  // what counts is requests, not bytes
   };
+  // The large blob by one client over TLS, in either version of HTTP.
+  struct VersionCase {
+    std::string name;
+    HttpVersion version;
+  };
   struct ColdCase {
     std::string name;
     int clients;
@@ -68,13 +74,16 @@ class Run {
   static Scale scale(bool quick);
   bool wanted(const std::string& name) const;
   std::vector<HotCase> hot_cases() const;
+  std::vector<VersionCase> version_cases() const;
   std::vector<ColdCase> cold_cases() const;
   int count_steps() const;
 
   void hot();
   void hot_case(const HotCase& hot_case, Node& node);
+  void version_case(const VersionCase& version_case, Node& node);
   void cold_case(const ColdCase& cold_case, Kind kind);
 
+  void throughput(const std::string& name, Kind kind, const HotResult& result);
   void step(Kind kind, const std::string& name);
   Address address(Node& node, bool tls) const;
   double stop(Node& node);
@@ -85,6 +94,7 @@ class Run {
   const Setup setup_;
   Blobs blobs_;
   const std::vector<HotCase> hot_cases_;
+  const std::vector<VersionCase> version_cases_;
   const std::vector<ColdCase> cold_cases_;
   Progress progress_;
   std::unique_ptr<ClientTls> tls_;

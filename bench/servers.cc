@@ -76,7 +76,7 @@ std::string nginx_config(const Setup& setup, const fs::path& directory, uint16_t
          ";\n    keepalive 16;\n  }\n"
          "  server {\n    listen 127.0.0.1:" +
          std::to_string(plain) + " reuseport;\n    listen 127.0.0.1:" + std::to_string(tls) +
-         " ssl reuseport;\n" + nginx_certificate(setup) +
+         " ssl http2 reuseport;\n" + nginx_certificate(setup) +
          "    location / {\n      proxy_pass https://origin;\n      proxy_http_version 1.1;\n"
          "      proxy_set_header Connection \"\";\n"
          "      proxy_ssl_verify on;\n      proxy_ssl_name 127.0.0.1;\n"
