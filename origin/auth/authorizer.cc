@@ -76,7 +76,8 @@ base::Task<Identity> Authorizer::by_password(const http::Request& request, const
       log_once(client, "wrong password", " for user \"" + base::printable(given->user) + '"');
       throw unauthorized(request, demand);
     case PasswordResult::later:
-      log_once(client, "too many wrong passwords, now it has to wait between two of them");
+      log_once(client,
+               "too many wrong passwords, its own or others' at once: it has to come later");
       throw Refusal(oci::ErrorCode::too_many_requests, demand, "Retry-After",
                     whole_seconds(verdict.retry_after));
   }

@@ -5,6 +5,7 @@
 #include <openssl/hmac.h>
 #include <openssl/rand.h>
 
+#include <algorithm>
 #include <array>
 #include <exception>
 
@@ -51,9 +52,9 @@ Passwords::Passwords(base::ThreadPool& pool, base::Clock& clock, Compare compare
       secret_(random_secret()),
       right_(4096, seconds(60)),
       known_pairs_(16384, hours(24)),
+      suspects_(16384, minutes(10)),
       said_(1024, minutes(10)),
       by_client_(20, seconds(5)),
-      by_user_(20, seconds(5)),
       by_pair_(20, seconds(5)) {}
 
 std::string Passwords::fingerprint(const http::UserPassword& given, const std::string& hash) const {
@@ -74,30 +75,33 @@ bool Passwords::remembered(const std::string& key) {
   return right_.contains(key, clock_.now());
 }
 
+Passwords::Standing Passwords::standing(const Asker& asker, bool known, base::TimePoint now) const {
+  if (known) return by_pair_.clear(asker.pair(), now) ? Standing::known : Standing::suspect;
+  const bool clear = by_client_.clear(asker.client, now) && !suspects_.contains(asker.client, now);
+  return clear ? Standing::stranger : Standing::suspect;
+}
+
 // Joins the computation that is running, or begins one. Returns how long to wait if neither may be.
 base::Duration Passwords::begin(const std::string& key, const Asker& asker,
                                 std::shared_ptr<Check>& check, bool& mine) {
   const std::lock_guard lock(mutex_);
   const base::TimePoint now = clock_.now();
+  const bool known = known_pairs_.contains(asker.pair(), now);
+  const Standing standing = this->standing(asker, known, now);
   if (const auto running = running_.find(key); running != running_.end()) {
     check = running->second;
+    check->standing = std::min(check->standing, standing);
     return {};
   }
   // Counted before the result is known, so that a thousand guesses at once are a thousand.
-  const bool known = known_pairs_.contains(asker.pair(), now);
-  if (known) {
-    if (const auto wait = by_pair_.wait(asker.pair(), now); wait > base::Duration::zero())
-      return wait;
-    by_pair_.charge(asker.pair(), now);
-  } else {
-    const auto wait = std::max(by_client_.wait(asker.client, now), by_user_.wait(asker.user, now));
-    if (wait > base::Duration::zero()) return wait;
-    by_client_.charge(asker.client, now);
-    by_user_.charge(asker.user, now);
-  }
+  Throttle& throttle = known ? by_pair_ : by_client_;
+  const std::string counted = known ? asker.pair() : asker.client;
+  if (const auto wait = throttle.wait(counted, now); wait > base::Duration::zero()) return wait;
+  throttle.charge(counted, now);
   mine = true;
   check = running_[key] = std::make_shared<Check>();
   check->counted_as_pair = known;
+  check->standing = standing;
   return {};
 }
 
@@ -107,13 +111,12 @@ void Passwords::finish(const std::string& key, const Asker& asker, Check& check,
     const std::lock_guard lock(mutex_);
     running_.erase(key);
     check.result = result;
-    if (result != PasswordResult::wrong) {
-      if (check.counted_as_pair) {
-        by_pair_.refund(asker.pair());
-      } else {
-        by_client_.refund(asker.client);
-        by_user_.refund(asker.user);
-      }
+    if (result == PasswordResult::wrong) {
+      if (!check.counted_as_pair) suspects_.remember(asker.client, clock_.now());
+    } else if (check.counted_as_pair) {
+      by_pair_.refund(asker.pair());
+    } else {
+      by_client_.refund(asker.client);
     }
     if (result == PasswordResult::right) {
       right_.remember(key, clock_.now());
@@ -134,32 +137,50 @@ base::Task<PasswordVerdict> Passwords::wait_for(std::shared_ptr<Check> check) {
   }
 }
 
-// Waits for a turn to compute. False, at once, if too many are waiting.
-base::Task<bool> Passwords::enter() {
-  bool counted = false;
+// Gives it its turn, or has it wait, if need be in the place of another. Called with the mutex.
+void Passwords::queue(const std::shared_ptr<Check>& check) {
+  if (computing_ < kComputations) {
+    ++computing_;
+    check->turn = Turn::granted;
+    return;
+  }
+  waiting_.push_back(check);
+  if (waiting_.size() <= kWaiting) return;
+  // Of equals the last, which is the first seen from behind.
+  const auto worst =
+      std::ranges::max_element(waiting_.rbegin(), waiting_.rend(), {}, &Check::standing);
+  (*worst)->turn = Turn::refused;
+  (*worst)->changed.notify();
+  waiting_.erase(std::prev(worst.base()));
+}
+
+// Waits for its turn to compute. False if too many others are waiting who come before it.
+base::Task<bool> Passwords::enter(std::shared_ptr<Check> check) {
+  {
+    const std::lock_guard lock(mutex_);
+    queue(check);
+  }
   while (true) {
-    const base::Signal::Ticket ticket = freed_.ticket();
+    const base::Signal::Ticket ticket = check->changed.ticket();
     {
       const std::lock_guard lock(mutex_);
-      if (computing_ < kComputations) {
-        ++computing_;
-        if (counted) --waiting_;
-        co_return true;
-      }
-      if (!counted && waiting_ >= kWaiting) co_return false;
-      if (!counted) ++waiting_;
-      counted = true;
+      if (check->turn != Turn::waiting) co_return check->turn == Turn::granted;
     }
-    co_await freed_.wait(ticket);
+    co_await check->changed.wait(ticket);
   }
 }
 
+// The place goes to the first of the best standing.
 void Passwords::leave() {
-  {
-    const std::lock_guard lock(mutex_);
+  const std::lock_guard lock(mutex_);
+  if (waiting_.empty()) {
     --computing_;
+    return;
   }
-  freed_.notify();
+  const auto next = std::ranges::min_element(waiting_, {}, &Check::standing);
+  (*next)->turn = Turn::granted;
+  (*next)->changed.notify();
+  waiting_.erase(next);
 }
 
 base::Task<PasswordVerdict> Passwords::check(HtpasswdFile& file, const http::UserPassword& given,
@@ -178,7 +199,7 @@ base::Task<PasswordVerdict> Passwords::check(HtpasswdFile& file, const http::Use
   const base::Duration wait = begin(key, asker, check, mine);
   if (wait > base::Duration::zero()) co_return PasswordVerdict{PasswordResult::later, wait};
   if (!mine) co_return co_await wait_for(check);
-  const bool turn = co_await enter();
+  const bool turn = co_await enter(check);
   std::exception_ptr failure;
   PasswordResult result = PasswordResult::later;
   if (turn) {

@@ -3,14 +3,18 @@
 //  - What was right is remembered for a minute, under a keyed hash of user, password and the file's
 //    hash, so that a thousand requests cost one bcrypt and a changed password is out at once. Who
 //    asks the same at the same time waits for the one computation.
-//  - What was wrong slows down its client's address and the user's name; a remembered password is
-//    never asked to wait. A client that has logged in as a user before is counted for itself, so
-//    that strangers' failures do not lock it out.
-//  - At most kComputations run at once, and at most kWaiting wait; more are told to come later.
+//  - What was wrong slows down its client's address, and nobody else: guesses from many addresses
+//    must not lock the user out. A remembered password is never asked to wait. A client that has
+//    logged in as a user before is counted for itself, so that others behind its address do not
+//    lock it out.
+//  - At most kComputations run at once, wherever they come from, and at most kWaiting wait. The
+//    turn is that of the best standing, and where too many wait, the last of the worst gives way
+//    and is told to come later: guessers, who have all failed, do not keep out who has not.
 //
 // Thread-safe; lives as long as the registry, over changes of its configuration.
 #pragma once
 
+#include <deque>
 #include <functional>
 #include <memory>
 #include <mutex>
@@ -60,20 +64,32 @@ class Passwords {
     std::string client;  // the address; of IPv6, the network of 64 bits that a client can choose in
     std::string pair() const { return client + '\n' + user; }
   };
+  // What is known of an asker, the best first.
+  enum class Standing {
+    known,     // has logged in as this user from there, and not failed since
+    stranger,  // nothing
+    suspect,   // that address has failed lately, or is being computed for
+  };
+  enum class Turn { waiting, granted, refused };
   // A computation that one caller runs and others may wait for.
   struct Check {
     base::Signal changed;
-    bool counted_as_pair = false;          // what begin() charged
-    std::optional<PasswordResult> result;  // guarded by mutex_
+    bool counted_as_pair = false;  // what begin() charged
+    Standing standing;             // these three guarded by mutex_: the best of its askers'
+    Turn turn = Turn::waiting;
+    std::optional<PasswordResult> result;
   };
+  using Checks = std::deque<std::shared_ptr<Check>>;
 
   std::string fingerprint(const http::UserPassword& given, const std::string& hash) const;
   bool remembered(const std::string& key);
+  Standing standing(const Asker& asker, bool known, base::TimePoint now) const;
   base::Duration begin(const std::string& key, const Asker& asker, std::shared_ptr<Check>& check,
                        bool& mine);
   void finish(const std::string& key, const Asker& asker, Check& check, PasswordResult result);
   base::Task<PasswordVerdict> wait_for(std::shared_ptr<Check> check);
-  base::Task<bool> enter();
+  void queue(const std::shared_ptr<Check>& check);
+  base::Task<bool> enter(std::shared_ptr<Check> check);
   void leave();
 
   base::ThreadPool& pool_;
@@ -84,14 +100,13 @@ class Passwords {
   std::mutex mutex_;  // guards all below
   Recent right_;
   Recent known_pairs_;
+  Recent suspects_;  // clients
   Recent said_;
   Throttle by_client_;
-  Throttle by_user_;
   Throttle by_pair_;
   std::unordered_map<std::string, std::shared_ptr<Check>> running_;
   unsigned computing_ = 0;
-  unsigned waiting_ = 0;
-  base::Signal freed_;
+  Checks waiting_;  // for their turn, in the order in which they came
 };
 
 }  // namespace origin::auth

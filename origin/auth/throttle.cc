@@ -31,6 +31,10 @@ base::Duration Throttle::wait(std::string_view key, base::TimePoint now) const {
   return std::max(forgotten_[slot(key)] - now - allowance_, base::Duration::zero());
 }
 
+bool Throttle::clear(std::string_view key, base::TimePoint now) const {
+  return forgotten_[slot(key)] <= now;
+}
+
 void Throttle::charge(std::string_view key, base::TimePoint now) {
   base::TimePoint& when = forgotten_[slot(key)];
   when = std::max(when, now) + interval_;

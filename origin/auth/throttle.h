@@ -17,6 +17,8 @@ class Throttle {
 
   // How long the key has to wait before its next attempt; 0 if it may try now.
   base::Duration wait(std::string_view key, base::TimePoint now) const;
+  // Whether nothing is counted against the key.
+  bool clear(std::string_view key, base::TimePoint now) const;
   // Counts an attempt as failed; the one that then succeeds is taken back.
   void charge(std::string_view key, base::TimePoint now);
   void refund(std::string_view key);

@@ -23,6 +23,10 @@ class PasswordsTest : public ::testing::Test {
         passwords_(pool_, clock_, [this](const std::string& password, const std::string& hash) {
           ++computed_;
           most_at_once_ = std::max(most_at_once_.load(), ++at_once_now_);
+          {
+            const std::lock_guard lock(mutex_);
+            order_.push_back(password);
+          }
           if (gate_) gate_->acquire();
           --at_once_now_;
           return bcrypt_matches_(password, hash);
@@ -39,19 +43,40 @@ class PasswordsTest : public ::testing::Test {
                         PasswordVerdict& out) {
     out = co_await passwords_.check(file_, http::UserPassword{user, password}, client);
   }
-  // All of these at once, none computed before all have begun; counts how many had which result.
-  base::Task<void> at_once(std::vector<std::pair<std::string, std::string>> asked,
-                           std::map<PasswordResult, int>& results) {
-    base::TaskScope scope;
+  struct Asked {
+    std::string user;
+    std::string password;
+    std::string client;
+  };
+  // What all of these get, asked at once: none is computed before all have begun.
+  std::vector<PasswordResult> at_once(std::vector<Asked> asked) {
     std::vector<PasswordVerdict> verdicts(asked.size());
+    gate_ = std::make_unique<std::counting_semaphore<>>(0);
+    static_cast<void>(file_.due(clock_.now()));  // or the first would look at it, and be the last
+    loops_.await(0, [&]() -> base::Task<void> { return ask_all(asked, verdicts); });
+    gate_.reset();
+    std::vector<PasswordResult> results;
+    for (const PasswordVerdict& verdict : verdicts) results.push_back(verdict.result);
+    return results;
+  }
+  base::Task<void> ask_all(const std::vector<Asked>& asked,
+                           std::vector<PasswordVerdict>& verdicts) {
+    base::TaskScope scope;
     for (size_t i = 0; i < asked.size(); ++i) {
-      scope.spawn(
-          into(asked[i].first, asked[i].second, "192.0.2." + std::to_string(i % 200), verdicts[i]));
+      scope.spawn(into(asked[i].user, asked[i].password, asked[i].client, verdicts[i]));
     }
     gate_->release(1000);
     co_await scope.join();
-    for (const PasswordVerdict& verdict : verdicts) ++results[verdict.result];
   }
+  // Guesses at ann's password, from so many addresses in turn.
+  static std::vector<Asked> guesses(int count, int addresses) {
+    std::vector<Asked> asked;
+    for (int i = 0; i < count; ++i) {
+      asked.push_back({"ann", "guess" + std::to_string(i), address(i % addresses)});
+    }
+    return asked;
+  }
+  static std::string address(int i) { return "192.0.2." + std::to_string(i); }
 
   static bool bcrypt_matches_(const std::string& password, const std::string& hash) {
     crypt_data data{};
@@ -66,6 +91,8 @@ class PasswordsTest : public ::testing::Test {
   std::atomic<int> computed_ = 0;
   std::atomic<int> at_once_now_ = 0;
   std::atomic<int> most_at_once_ = 0;
+  std::mutex mutex_;
+  std::vector<std::string> order_;  // of the passwords computed; guarded by mutex_
   std::unique_ptr<std::counting_semaphore<>> gate_;
   Passwords passwords_;
   base::Duration retry_after_{};
@@ -90,24 +117,17 @@ TEST_F(PasswordsTest, AnUnknownUserCostsTheSame) {
 }
 
 TEST_F(PasswordsTest, TheSameAtOnceIsOneComputation) {
-  gate_ = std::make_unique<std::counting_semaphore<>>(0);
-  std::map<PasswordResult, int> results;
-  const std::vector<std::pair<std::string, std::string>> asked(50, {"ann", "secret"});
-  loops_.await(0, [&]() -> base::Task<void> { return at_once(asked, results); });
-  EXPECT_EQ(results[PasswordResult::right], 50);
+  const auto results = at_once(std::vector<Asked>(50, {"ann", "secret", "192.0.2.1"}));
+  EXPECT_EQ(std::ranges::count(results, PasswordResult::right), 50);
   EXPECT_EQ(computed_, 1);
 }
 
 TEST_F(PasswordsTest, FewComputeAtOnceAndFewWait) {
-  ASSERT_EQ(check("ann", "secret"), PasswordResult::right);  // the file was looked at
-  gate_ = std::make_unique<std::counting_semaphore<>>(0);
-  std::map<PasswordResult, int> results;
-  std::vector<std::pair<std::string, std::string>> asked;
-  for (int i = 0; i < 100; ++i) asked.emplace_back("user" + std::to_string(i), "x");
-  loops_.await(0, [&]() -> base::Task<void> { return at_once(asked, results); });
-  EXPECT_EQ(results[PasswordResult::wrong], 66) << "2 that compute and 64 that wait";
-  EXPECT_EQ(results[PasswordResult::later], 34);
-  EXPECT_EQ(computed_, 1 + 66);
+  const auto results = at_once(guesses(100, 100));
+  EXPECT_EQ(std::ranges::count(results, PasswordResult::wrong), 66)
+      << "2 that compute and 64 that wait";
+  EXPECT_EQ(std::ranges::count(results, PasswordResult::later), 34);
+  EXPECT_EQ(computed_, 66);
   EXPECT_LE(most_at_once_, 2);
 }
 
@@ -134,16 +154,62 @@ TEST_F(PasswordsTest, AnIpv6ClientIsItsNetwork) {
 }
 
 TEST_F(PasswordsTest, GuessingFromEverywhereDoesNotLockTheUserOut) {
-  ASSERT_EQ(check("ann", "secret", "198.51.100.1"), PasswordResult::right);
-  for (int i = 0; i < 20; ++i) {
-    ASSERT_EQ(check("ann", "guess", "192.0.2." + std::to_string(i)), PasswordResult::wrong);
+  for (int round = 0; round < 30; ++round) {
+    for (int i = 0; i < 40; ++i) check("ann", "guess", address(i));
   }
-  EXPECT_EQ(check("ann", "guess", "192.0.2.99"), PasswordResult::later);
-  EXPECT_EQ(check("ann", "secret", "192.0.2.99"), PasswordResult::right) << "still remembered";
+  EXPECT_EQ(check("ann", "guess", address(0)), PasswordResult::later) << "who failed has to wait";
+  EXPECT_EQ(check("ann", "secret", address(0)), PasswordResult::later);
+  EXPECT_EQ(check("ann", "secret", "203.0.113.1"), PasswordResult::right) << "who did not has not";
   clock_.advance(61s);
-  for (int i = 0; i < 40; ++i) check("ann", "guess", "192.0.2." + std::to_string(i));
-  EXPECT_EQ(check("ann", "secret", "203.0.113.1"), PasswordResult::later) << "not known there";
-  EXPECT_EQ(check("ann", "secret", "198.51.100.1"), PasswordResult::right) << "known there";
+  EXPECT_EQ(check("ann", "secret", "198.51.100.1"), PasswordResult::right) << "not remembered";
+}
+
+TEST_F(PasswordsTest, WhoFailsBehindAUsersAddressDoesNotLockItOut) {
+  ASSERT_EQ(check("ann", "secret"), PasswordResult::right);
+  clock_.advance(61s);
+  for (int i = 0; i < 40; ++i) check("bob", "guess" + std::to_string(i));
+  EXPECT_EQ(check("bob", "word"), PasswordResult::later);
+  EXPECT_EQ(check("ann", "secret"), PasswordResult::right);
+}
+
+TEST_F(PasswordsTest, GuessersWhoWaitGiveWayToWhoHasNotFailed) {
+  for (int i = 0; i < 100; ++i) ASSERT_EQ(check("ann", "x", address(i)), PasswordResult::wrong);
+  clock_.advance(1min);  // so that none has to wait
+  order_.clear();
+  std::vector<Asked> asked = guesses(100, 100);
+  asked.push_back({"ann", "secret", "203.0.113.1"});
+  const auto results = at_once(asked);
+  EXPECT_EQ(results.back(), PasswordResult::right);
+  EXPECT_EQ(std::ranges::count(results, PasswordResult::wrong), 65);
+  EXPECT_LE(most_at_once_, 2);
+  order_.resize(4);
+  EXPECT_THAT(order_, ::testing::Contains("secret")) << "hers is the first turn that there is";
+}
+
+TEST_F(PasswordsTest, OneAddressIsAStrangerOnlyOnceAtATime) {
+  std::vector<Asked> asked = guesses(100, 5);
+  asked.push_back({"ann", "secret", "203.0.113.1"});
+  EXPECT_EQ(at_once(asked).back(), PasswordResult::right);
+}
+
+TEST_F(PasswordsTest, WhoIsKnownGoesBeforeStrangers) {
+  ASSERT_EQ(check("ann", "secret", "198.51.100.1"), PasswordResult::right);
+  clock_.advance(61s);
+  std::vector<Asked> asked = guesses(100, 100);
+  asked.push_back({"ann", "secret", "198.51.100.1"});
+  EXPECT_EQ(at_once(asked).back(), PasswordResult::right);
+}
+
+TEST_F(PasswordsTest, WhoAsksTheSameLendsItsStanding) {
+  ASSERT_EQ(check("bob", "x", "192.0.2.200"), PasswordResult::wrong);
+  std::vector<Asked> asked = guesses(65, 65);
+  asked.push_back({"ann", "secret", "192.0.2.200"});  // the last that may wait
+  asked.push_back({"ann", "secret", "203.0.113.1"});
+  asked.push_back({"bob", "word", "203.0.113.2"});
+  const auto results = at_once(asked);
+  EXPECT_EQ(results[65], PasswordResult::right);
+  EXPECT_EQ(results[66], PasswordResult::right);
+  EXPECT_EQ(results[67], PasswordResult::later);
 }
 
 TEST_F(PasswordsTest, AKnownClientCannotGuessForEverEither) {
