@@ -1,7 +1,9 @@
 #include "http/forwarded.h"
 
 #include <algorithm>
+#include <ranges>
 #include <string_view>
+#include <utility>
 
 namespace http {
 namespace {
@@ -79,12 +81,16 @@ bool fit_for_url(std::string_view host) {
 
 }  // namespace
 
-std::string client_address(const Request& request, const std::vector<Network>& trusted) {
+bool TrustedProxies::contain(const Peer& peer) const {
+  return peer.address == kUnixPeer ? unix_socket : contains_address(networks, peer.address);
+}
+
+std::string client_address(const Request& request, const TrustedProxies& trusted) {
   std::string client = request.peer.address;
-  std::vector<std::string> seen = forwarded_for(request.headers);
-  while (contains_address(trusted, client) && !seen.empty()) {
-    client = seen.back();
-    seen.pop_back();
+  if (!trusted.contain(request.peer)) return client;
+  for (std::string& seen : std::views::reverse(forwarded_for(request.headers))) {
+    client = std::move(seen);
+    if (!contains_address(trusted.networks, client)) break;
   }
   return client;
 }

@@ -10,9 +10,17 @@
 
 namespace http {
 
+// The proxies whose X-Forwarded-For names the client (server.trusted_proxies).
+struct TrustedProxies {
+  std::vector<Network> networks;
+  bool unix_socket = false;  // who connects to a unix socket, which has no address
+
+  bool contain(const Peer& peer) const;
+};
+
 // The client's address: the peer's, or if the peer is a trusted proxy, the last address in
 // X-Forwarded-For (without it, in Forwarded) that is not a trusted proxy's.
-std::string client_address(const Request& request, const std::vector<Network>& trusted);
+std::string client_address(const Request& request, const TrustedProxies& trusted);
 
 // "https://registry.example", as the client sees this registry: the scheme and host that the first
 // proxy saw, else the connection's and the Host field. Empty if no host is known or it is not fit

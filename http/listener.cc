@@ -179,7 +179,7 @@ Peer peer_of(const sockaddr_storage& address) {
     peer.address = text.data();
     peer.port = ntohs(v6.sin6_port);
   } else {
-    peer.address = "unix";
+    peer.address = kUnixPeer;
   }
   return peer;
 }

@@ -45,9 +45,12 @@ class Headers {
   std::vector<Field> fields_;
 };
 
+// The address of who connects to a unix socket.
+inline constexpr std::string_view kUnixPeer = "unix";
+
 // Who sent the request.
 struct Peer {
-  std::string address;  // numeric, no brackets; "unix" for a local socket
+  std::string address;  // numeric, no brackets; or kUnixPeer
   uint16_t port = 0;
   bool tls = false;
   // From a client certificate that verified against the configured authorities; empty without one.

@@ -99,7 +99,7 @@ void admit(LoopPart* part, base::UniqueFd socket, Peer peer, std::shared_ptr<Tls
   std::optional<AddressLimits::Connection> of_address;
   const size_t most = limits->max_connections_per_address;
   if (most > 0 && !contains_address(limits->unlimited, peer.address) &&
-      !contains_address(limits->trusted_proxies, peer.address)) {
+      !limits->trusted_proxies.contain(peer)) {
     of_address = server.addresses.connect(peer.address, most);
     if (!of_address) {
       --server.connections;

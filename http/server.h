@@ -15,6 +15,7 @@
 #include "base/thread_pool.h"
 #include "http/address_limits.h"
 #include "http/body.h"
+#include "http/forwarded.h"
 #include "http/listener.h"
 #include "http/message.h"
 #include "http/network.h"
@@ -43,7 +44,7 @@ struct ServerLimits {
   RequestRate request_rate_per_address;
   std::vector<Network> unlimited;  // addresses without these limits
   // Whose X-Forwarded-For names the client. Their own connections are not limited.
-  std::vector<Network> trusted_proxies;
+  TrustedProxies trusted_proxies;
 
   // The most bytes a second that are sent; 0: no limit.
   uint64_t connection_bandwidth = 0;

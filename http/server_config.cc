@@ -13,6 +13,7 @@ namespace {
 constexpr uint64_t kMaxSecret = 4096;
 // What is shorter can be guessed from one signature.
 constexpr size_t kLeastSecret = 16;
+constexpr const char* kNetworks = "networks such as 10.16.169.0/24 or 2001:db8::/32";
 constexpr const char* kGoodSecret = "at least 16 characters; openssl rand -hex 32 makes good ones";
 
 // An error about a secret, without it.
@@ -22,6 +23,27 @@ constexpr const char* kGoodSecret = "at least 16 characters; openssl rand -hex 3
   if (section.has(file)) section.fail(file, expected);
   section.hide_values();
   section.fail(key, expected);
+}
+
+Network read_network(const base::Section& section, std::string_view key, const std::string& text,
+                     const std::string& expected) {
+  const auto network = Network::parse(text);
+  if (!network) section.fail(key, expected);
+  return *network;
+}
+
+TrustedProxies read_trusted_proxies(const base::Section& server) {
+  constexpr std::string_view kKey = "trusted_proxies";
+  TrustedProxies trusted;
+  for (const std::string& text : server.strings(kKey)) {
+    if (text == kUnixPeer) {
+      trusted.unix_socket = true;
+    } else {
+      trusted.networks.push_back(
+          read_network(server, kKey, text, std::string(kNetworks) + ", or unix"));
+    }
+  }
+  return trusted;
 }
 
 void read_address_limits(const base::Section& section, ServerLimits& limits) {
@@ -61,7 +83,7 @@ ServerLimits read_server_limits(const base::Section& server) {
   limits.min_body_rate = server.size("min_body_rate", limits.min_body_rate);
   limits.send_timeout = server.duration("send_timeout", limits.send_timeout);
   limits.min_send_rate = server.size("min_send_rate", limits.min_send_rate);
-  limits.trusted_proxies = read_networks(server, "trusted_proxies");
+  limits.trusted_proxies = read_trusted_proxies(server);
   read_address_limits(server.section("per_address"), limits);
   read_bandwidth(server.section("bandwidth"), limits);
   return limits;
@@ -124,9 +146,7 @@ std::string read_secret(const base::Section& section, const std::string& key) {
 std::vector<Network> read_networks(const base::Section& section, std::string_view key) {
   std::vector<Network> networks;
   for (const std::string& text : section.strings(key)) {
-    const auto network = Network::parse(text);
-    if (!network) section.fail(key, "networks such as 10.16.169.0/24 or 2001:db8::/32");
-    networks.push_back(*network);
+    networks.push_back(read_network(section, key, text, kNetworks));
   }
   return networks;
 }

@@ -186,7 +186,8 @@ constexpr auto kKeys = std::to_array<ConfigKey>({
     {"server.bandwidth.connection", ours, "bytes a second"},
     {"server.bandwidth.total", ours, "bytes a second"},
     {"server.drain_delay", ours, "how long /healthz says 503 before the drain begins"},
-    {"server.trusted_proxies[]", ours, "whose X-Forwarded-For names the client"},
+    {"server.trusted_proxies[]", ours,
+     "networks whose X-Forwarded-For names the client; unix: who comes by the unix socket"},
 });
 
 // Takes the first key off a path of the table: "clientcas[].x" gives "clientcas" and leaves "[].x".

@@ -132,13 +132,27 @@ TEST(PerAddress, BehindATrustedProxyTheClientCounts) {
   TestServer server(name_client,
                     {.limits = {.max_connections_per_address = 1,
                                 .request_rate_per_address = {.per_second = 0.001, .burst = 1},
-                                .trusted_proxies = {*Network::parse("127.0.0.1")}}});
+                                .trusted_proxies = {.networks = {*Network::parse("127.0.0.1")}}}});
   RawClient proxy(server.port());
   EXPECT_EQ(proxy.get("/", "X-Forwarded-For: 192.0.2.1\r\n").body, "192.0.2.1");
   EXPECT_EQ(proxy.get("/", "X-Forwarded-For: 192.0.2.1\r\n").status, 429);
   RawClient second(server.port());  // of the proxy: not limited
   EXPECT_EQ(second.get("/", "X-Forwarded-For: 192.0.2.1\r\n").status, 429);
   EXPECT_EQ(second.get("/", "X-Forwarded-For: 192.0.2.2\r\n").status, 200);
+}
+
+TEST(PerAddress, BehindAUnixSocketTheClientCounts) {
+  const test::TempDir dir;
+  const std::string path = (dir.path() / "socket").string();
+  TestServer server(name_client,
+                    {.limits = {.request_rate_per_address = {.per_second = 0.001, .burst = 1},
+                                .trusted_proxies = {.unix_socket = true}},
+                     .address = "unix:" + path});
+  RawClient proxy = RawClient::unix_socket(path);
+  EXPECT_EQ(proxy.get("/", "X-Forwarded-For: 192.0.2.1\r\n").body, "192.0.2.1");
+  EXPECT_EQ(proxy.get("/", "X-Forwarded-For: 192.0.2.1\r\n").status, 429);
+  EXPECT_EQ(proxy.get("/", "X-Forwarded-For: 192.0.2.2\r\n").body, "192.0.2.2");
+  EXPECT_EQ(proxy.get("/").body, "unix");
 }
 
 TEST(PerAddress, AFieldOfAnybodyElseChangesNothing) {

@@ -44,8 +44,7 @@ Request forwarded(const std::string& peer, const std::string& name, const std::s
 }
 
 TEST(Forwarded, OnlyTrustedProxiesSayWhoTheClientIs) {
-  const std::vector<Network> trusted = {*Network::parse("127.0.0.0/8"),
-                                        *Network::parse("10.0.0.0/8")};
+  const TrustedProxies trusted{{*Network::parse("127.0.0.0/8"), *Network::parse("10.0.0.0/8")}};
   const std::string list = "198.51.100.7, 203.0.113.5, 10.0.0.1";
   EXPECT_EQ(client_address(forwarded("127.0.0.1", "X-Forwarded-For", list), trusted),
             "203.0.113.5");
@@ -56,6 +55,20 @@ TEST(Forwarded, OnlyTrustedProxiesSayWhoTheClientIs) {
                                      R"(for="[2001:db8::1]:4711";proto=https, for=10.0.0.1)"),
                            trusted),
             "2001:db8::1");
+  EXPECT_EQ(
+      client_address(forwarded("127.0.0.1", "X-Forwarded-For", "10.0.0.2, 10.0.0.1"), trusted),
+      "10.0.0.2");
+}
+
+TEST(Forwarded, AUnixSocketIsTrustedByItsWordOnly) {
+  const TrustedProxies local{.networks = {*Network::parse("10.0.0.0/8")}, .unix_socket = true};
+  const std::string list = "198.51.100.7, 203.0.113.5, 10.0.0.1";
+  EXPECT_EQ(client_address(forwarded("unix", "X-Forwarded-For", list), local), "203.0.113.5");
+  EXPECT_EQ(client_address(forwarded("unix", "X-Forwarded-For", list), {local.networks}), "unix");
+  EXPECT_EQ(client_address(forwarded("192.0.2.1", "X-Forwarded-For", list), local), "192.0.2.1");
+  EXPECT_EQ(client_address(forwarded("unix", "X-Forwarded-For", "203.0.113.5, unix"), local),
+            "unix")
+      << "what a client calls itself is no socket";
 }
 
 TEST(Forwarded, TheBaseIsWhatTheClientSees) {

@@ -104,6 +104,26 @@ TEST_F(HtpasswdTest, NothingLeaksAndAFloodIsLoggedOnce) {
   }
 }
 
+TEST_F(HtpasswdTest, BehindAUnixSocketEachClientFailsForItself) {
+  Config c = with(htpasswd());
+  const std::string path = (files().path() / "socket").string();
+  c.address = "unix:" + path;
+  c.limits.trusted_proxies.unix_socket = true;
+  start(std::move(c));
+  test::RawClient proxy = test::RawClient::unix_socket(path);
+  const auto from = [&](const std::string& client, const std::string& authorization) {
+    return proxy
+        .get("/v2/", "X-Forwarded-For: " + client + "\r\nAuthorization: " + authorization + "\r\n")
+        .status;
+  };
+  int status = 0;
+  for (int i = 0; i < 60 && status != 429; ++i) {
+    status = from("192.0.2.1", basic("ann", "guess" + std::to_string(i)));
+  }
+  EXPECT_EQ(status, 429);
+  EXPECT_EQ(from("192.0.2.2", kAnn), 200);
+}
+
 TEST_F(HtpasswdTest, AnEmptyNameIsNobody) {
   const std::string access =
       "access: {rules: [{repositories: open, clients: anonymous, actions: pull}]}\n";

@@ -100,7 +100,7 @@ TEST_F(BlobsTest, TheEdgeIsWhereClientsAreSent) {
   c.redirect.url = "https://cdn.example";
   c.redirect.bearer = "secret";
   c.redirect.networks = {*http::Network::parse("203.0.113.0/24")};
-  c.limits.trusted_proxies = {*http::Network::parse("127.0.0.1")};
+  c.limits.trusted_proxies.networks = {*http::Network::parse("127.0.0.1")};
   const uint16_t port = start(c).port();
   push_blob(port, "a", "bytes");
   const auto redirect = call(port, "GET", path("bytes") + "?x=y");

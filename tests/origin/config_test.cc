@@ -127,7 +127,7 @@ redirect:
     networks: [10.0.0.0/8]
     certificates: ["CN=edge"]
     bearer: token
-server: {loops: 2, threads: 3, trusted_proxies: [127.0.0.0/8], max_header: 32KiB}
+server: {loops: 2, threads: 3, trusted_proxies: [127.0.0.0/8, unix], max_header: 32KiB}
 )");
   EXPECT_EQ(config.host, "https://registry.example");
   EXPECT_EQ(config.secret, "s3cret");
@@ -145,7 +145,8 @@ server: {loops: 2, threads: 3, trusted_proxies: [127.0.0.0/8], max_header: 32KiB
   EXPECT_EQ(config.limits.max_header_bytes, 32768U);
   EXPECT_EQ(config.loops, 2U);
   EXPECT_EQ(config.threads, 3U);
-  EXPECT_EQ(config.limits.trusted_proxies.size(), 1U);
+  EXPECT_EQ(config.limits.trusted_proxies.networks.size(), 1U);
+  EXPECT_TRUE(config.limits.trusted_proxies.unix_socket);
   EXPECT_FALSE(config.access_log);
   EXPECT_FALSE(config.delete_enabled);
   EXPECT_EQ(config.root, "/var/lib/registry");

@@ -18,7 +18,7 @@ class SignatureTest : public EdgeTest {
   EdgeConfig config() {
     EdgeConfig config = EdgeTest::config();
     config.signature = SignatureConfig{.keys = {kNew, kOld}};
-    config.limits.trusted_proxies = {*http::Network::parse("127.0.0.1")};
+    config.limits.trusted_proxies.networks = {*http::Network::parse("127.0.0.1")};
     config.unix_time = [this] { return now_.load(); };
     return config;
   }
@@ -155,7 +155,7 @@ TEST_F(SignatureTest, NobodySaysWhoHeIsToAnEdgeThatTrustsNoProxy) {
   const TestBlob blob(random_bytes(1000));
   upstream.serve_blob(blob.path, blob.bytes);
   EdgeConfig alone = config();
-  alone.limits.trusted_proxies.clear();
+  alone.limits.trusted_proxies = {};
   start(std::move(alone));
   const std::string url = signed_url(blob.path, kNew, "192.0.2.0/24");
   EXPECT_EQ(with(url, "X-Forwarded-For", "192.0.2.9").status, 403);
@@ -275,7 +275,7 @@ server: {trusted_proxies: [10.0.0.0/8]}
   EXPECT_TRUE(config.signature->required);
   EXPECT_EQ(config.signature->keys.size(), 2U);
   EXPECT_EQ(config.signature->clock_skew, std::chrono::seconds(5));
-  EXPECT_TRUE(http::contains_address(config.limits.trusted_proxies, "10.1.2.3"));
+  EXPECT_TRUE(http::contains_address(config.limits.trusted_proxies.networks, "10.1.2.3"));
   EXPECT_FALSE(read("signature: {required: false, keys: [{id: a, secret: 0123456789abcdef}]}\n")
                    .signature->required);
 }
