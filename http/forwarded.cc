@@ -95,6 +95,10 @@ std::string client_address(const Request& request, const TrustedProxies& trusted
   return client;
 }
 
+bool is_for_another(const Request& request, const TrustedProxies& trusted) {
+  return !trusted.contain(request.peer) && !forwarded_for(request.headers).empty();
+}
+
 std::string public_base(const Request& request) {
   std::string scheme = request.peer.tls ? "https" : "http";
   std::string host(request.headers.get("Host").value_or(""));

@@ -22,6 +22,10 @@ struct TrustedProxies {
 // X-Forwarded-For (without it, in Forwarded) that is not a trusted proxy's.
 std::string client_address(const Request& request, const TrustedProxies& trusted);
 
+// Whether the request says for whom it is, and is not believed: to a server that trusts a proxy too
+// little, all its clients look like one.
+bool is_for_another(const Request& request, const TrustedProxies& trusted);
+
 // "https://registry.example", as the client sees this registry: the scheme and host that the first
 // proxy saw, else the connection's and the Host field. Empty if no host is known or it is not fit
 // for a URL; then a URL is made without it. These fields are believed from anybody, as in

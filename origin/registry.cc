@@ -135,8 +135,8 @@ std::shared_ptr<const auth::Authorizer> Registry::authorizer() const {
 }
 
 std::shared_ptr<const auth::Authorizer> Registry::make_authorizer(const Config& config) {
-  return std::make_shared<const auth::Authorizer>(config.auth, config.redirect.bearer, pool_,
-                                                  passwords_);
+  return std::make_shared<const auth::Authorizer>(config.auth, config.redirect.bearer,
+                                                  config.limits.trusted_proxies, pool_, passwords_);
 }
 
 void Registry::reload(Config config) {

@@ -23,10 +23,11 @@ std::string whole_seconds(base::Duration duration) {
 
 }  // namespace
 
-Authorizer::Authorizer(AuthConfig config, std::string edge_secret, base::ThreadPool& pool,
-                       Passwords& passwords)
+Authorizer::Authorizer(AuthConfig config, std::string edge_secret, http::TrustedProxies proxies,
+                       base::ThreadPool& pool, Passwords& passwords)
     : config_(std::move(config)),
       edge_secret_(std::move(edge_secret)),
+      proxies_(std::move(proxies)),
       pool_(pool),
       passwords_(passwords) {}
 
@@ -67,6 +68,7 @@ base::Task<Identity> Authorizer::by_password(const http::Request& request, const
   }
   // So skopeo answers the challenge when it has no password for it.
   if (given->user.empty()) co_return by_certificate(request.peer);
+  if (http::is_for_another(request, proxies_)) warn_of_proxy(request);
   const PasswordVerdict verdict =
       co_await passwords_.check(*config_.htpasswd->file, *given, client);
   switch (verdict.result) {
@@ -136,6 +138,14 @@ Refusal Authorizer::unauthorized(const http::Request& request, const Demand& dem
   if (config_.htpasswd) return challenged(basic_challenge(config_.htpasswd->realm));
   if (config_.token) return challenged(token_challenge(*config_.token, request, demand, error));
   return {oci::ErrorCode::denied, demand};
+}
+
+void Authorizer::warn_of_proxy(const http::Request& request) const {
+  if (warned_.exchange(true)) return;
+  LOG(WARNING) << request.peer.address
+               << " sends X-Forwarded-For or Forwarded and is not believed: server.trusted_proxies "
+                  "does not have it. If it is a proxy of yours, all its clients are one to "
+                  "auth.htpasswd, and the wrong passwords of one make the others wait.";
 }
 
 void Authorizer::log_once(const std::string& client, const std::string& what,

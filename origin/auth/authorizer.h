@@ -6,10 +6,12 @@
 // certificate. Belongs to one configuration; what outlives it is in Passwords. Thread-safe.
 #pragma once
 
+#include <atomic>
 #include <string>
 
 #include "base/task.h"
 #include "base/thread_pool.h"
+#include "http/forwarded.h"
 #include "http/message.h"
 #include "oci/error.h"
 #include "oci/name.h"
@@ -38,8 +40,8 @@ class Refusal : public oci::Error {
 class Authorizer {
  public:
   // The pool and the passwords must outlive it.
-  Authorizer(AuthConfig config, std::string edge_secret, base::ThreadPool& pool,
-             Passwords& passwords);
+  Authorizer(AuthConfig config, std::string edge_secret, http::TrustedProxies proxies,
+             base::ThreadPool& pool, Passwords& passwords);
 
   // Who sent the request, if it may go on; its user's name is noted in the request for the access
   // log. `client` is the client's address. Refusal.
@@ -58,14 +60,18 @@ class Authorizer {
   bool allowed(const Identity& identity, const Demand& demand) const;
   Refusal unauthorized(const http::Request& request, const Demand& demand,
                        std::string_view error = "") const;
+  // Says once that there may be a proxy which takes all its clients for one.
+  void warn_of_proxy(const http::Request& request) const;
   // Says the same of a client once in ten minutes only; `detail` may differ each time.
   void log_once(const std::string& client, const std::string& what,
                 const std::string& detail = "") const;
 
   const AuthConfig config_;
   const std::string edge_secret_;
+  const http::TrustedProxies proxies_;
   base::ThreadPool& pool_;
   Passwords& passwords_;
+  mutable std::atomic<bool> warned_ = false;
 };
 
 }  // namespace origin::auth

@@ -71,6 +71,15 @@ TEST(Forwarded, AUnixSocketIsTrustedByItsWordOnly) {
       << "what a client calls itself is no socket";
 }
 
+TEST(Forwarded, WhoAsksForAnotherAndIsNotBelieved) {
+  const TrustedProxies trusted{.networks = {*Network::parse("10.0.0.0/8")}};
+  EXPECT_FALSE(is_for_another(forwarded("10.0.0.1", "X-Forwarded-For", "192.0.2.1"), trusted));
+  EXPECT_FALSE(is_for_another(forwarded("10.0.0.1", "X-Forwarded-For", "10.0.0.1"), trusted));
+  EXPECT_FALSE(is_for_another(forwarded("192.0.2.1", "X-Other", "192.0.2.1"), trusted));
+  EXPECT_TRUE(is_for_another(forwarded("127.0.0.1", "X-Forwarded-For", "192.0.2.1"), trusted));
+  EXPECT_TRUE(is_for_another(forwarded("unix", "Forwarded", "for=192.0.2.1"), trusted));
+}
+
 TEST(Forwarded, TheBaseIsWhatTheClientSees) {
   EXPECT_EQ(public_base(forwarded("", "X-Other", "")), "http://inner:5000");
   EXPECT_EQ(public_base(forwarded("", "X-Forwarded-Proto", "https, http")), "https://inner:5000");

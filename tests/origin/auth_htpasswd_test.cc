@@ -104,6 +104,31 @@ TEST_F(HtpasswdTest, NothingLeaksAndAFloodIsLoggedOnce) {
   }
 }
 
+TEST_F(HtpasswdTest, AProxyThatIsNotTrustedIsNamedOnce) {
+  LogCapture log;
+  Registry& registry = start(with(htpasswd()));
+  const auto through_proxy = [&](const std::string& authorization) {
+    http::Headers headers;
+    headers.add("X-Forwarded-For", "192.0.2.1");
+    if (!authorization.empty()) headers.add("Authorization", authorization);
+    return call(registry.port(), "GET", "/v2/", "", headers).status;
+  };
+  EXPECT_EQ(through_proxy(""), 401);
+  EXPECT_EQ(ask(registry.port(), "GET", "/v2/", kAnn).status, 200);
+  EXPECT_EQ(log.count("server.trusted_proxies"), 0U) << log.text();
+  for (int i = 0; i < 3; ++i) EXPECT_EQ(through_proxy(kAnn), 200);
+  EXPECT_EQ(log.count("127.0.0.1 sends X-Forwarded-For or Forwarded and is not believed"), 1U);
+
+  registry.reload(with(htpasswd()));
+  EXPECT_EQ(through_proxy(kAnn), 200);
+  EXPECT_EQ(log.count("server.trusted_proxies"), 2U) << "of each configuration once";
+  Config trusting = with(htpasswd());
+  trusting.limits.trusted_proxies.networks = {*http::Network::parse("127.0.0.1")};
+  registry.reload(trusting);
+  EXPECT_EQ(through_proxy(kAnn), 200);
+  EXPECT_EQ(log.count("server.trusted_proxies"), 2U);
+}
+
 TEST_F(HtpasswdTest, BehindAUnixSocketEachClientFailsForItself) {
   Config c = with(htpasswd());
   const std::string path = (files().path() / "socket").string();
