@@ -240,19 +240,28 @@ Config read_config(const std::filesystem::path& path, const std::vector<std::str
   return config;
 }
 
-void log_fixed_differences(const Config& old, const Config& fresh) {
-  const auto report = [](bool same, const char* keys) {
-    LOG_IF(WARNING, !same) << keys << ": changed in the file, in force after the next start";
+void keep_fixed(const Config& in_force, Config& fresh) {
+  const auto said = [](const char* key) {
+    LOG(WARNING) << key << ": changed in the file, in force after the next start";
   };
-  report(old.root == fresh.root, "storage.filesystem.rootdirectory");
-  report(old.address == fresh.address, "http.addr");
-  report(old.upload_purging == fresh.upload_purging, "storage.maintenance.uploadpurging");
-  report(old.tls.has_value() == fresh.tls.has_value(), "http.tls");
-  report(old.secret == fresh.secret, "http.secret");
-  report(old.loops == fresh.loops && old.threads == fresh.threads, "server.loops, server.threads");
-  report(old.debug == fresh.debug, "http.debug");
-  report(old.health == fresh.health, "health");
-  report(old.notifications == fresh.notifications, "notifications");
+  const auto keep = [&said](const auto& value, auto& in_file, const char* key) {
+    if (in_file == value) return;
+    said(key);
+    in_file = value;
+  };
+  keep(in_force.root, fresh.root, "storage.filesystem.rootdirectory");
+  keep(in_force.address, fresh.address, "http.addr");
+  keep(in_force.upload_purging, fresh.upload_purging, "storage.maintenance.uploadpurging");
+  if (in_force.tls.has_value() != fresh.tls.has_value()) {
+    said("http.tls");
+    fresh.tls = in_force.tls;
+  }
+  keep(in_force.secret, fresh.secret, "http.secret");
+  keep(in_force.loops, fresh.loops, "server.loops");
+  keep(in_force.threads, fresh.threads, "server.threads");
+  keep(in_force.debug, fresh.debug, "http.debug");
+  keep(in_force.health, fresh.health, "health");
+  keep(in_force.notifications, fresh.notifications, "notifications");
 }
 
 }  // namespace origin

@@ -74,7 +74,8 @@ struct Config {
 Config read_config(const std::filesystem::path& path,
                    const std::vector<std::string>& environment = {});
 
-// Logs what differs between two configurations but takes a new start to change.
-void log_fixed_differences(const Config& old, const Config& fresh);
+// What takes a new start to change is put back to what it is in the configuration in force, and
+// logged where that differs.
+void keep_fixed(const Config& in_force, Config& fresh);
 
 }  // namespace origin

@@ -65,33 +65,37 @@ int debug_socket(const Config& config) {
 
 }  // namespace
 
+Registry::InForce::InForce(Config of, base::ThreadPool& pool, auth::Passwords& passwords)
+    : config(std::move(of)),
+      authorizer(config.auth, config.redirect.bearer, config.limits.trusted_proxies, pool,
+                 passwords) {}
+
 Registry::Registry(Config config)
-    : config_(std::make_shared<const Config>(std::move(config))),
-      loops_(config_->loops),
-      pool_(config_->threads),
-      storage_(config_->root),
-      health_(loops_, config_->health, config_->root),
-      tokens_(token_secret(*config_, storage_.layout)),
+    : loops_(config.loops),
+      pool_(config.threads),
+      storage_(config.root),
+      health_(loops_, config.health, config.root),
+      tokens_(token_secret(config, storage_.layout)),
       passwords_(pool_),
-      authorizer_(make_authorizer(*config_)),
-      events_(open_events(*config_, loops_, pool_)),
-      tls_(config_->tls ? std::make_shared<http::TlsContext>(*config_->tls) : nullptr) {
+      in_force_(std::make_shared<const InForce>(std::move(config), pool_, passwords_)),
+      events_(open_events(in_force_->config, loops_, pool_)) {
+  const Config& first = in_force_->config;
+  if (first.tls) tls_ = std::make_shared<http::TlsContext>(*first.tls);
   http::ServerOptions options;
-  options.limits = config_->limits;
+  options.limits = first.limits;
   options.handler = [this](http::Exchange& exchange) { return handle(exchange); };
   options.on_error = [this](const http::Request* request, const std::exception_ptr& thrown) {
     return answer_to(request, thrown);
   };
   options.on_access = [this](const http::AccessRecord& record) {
     request_metrics_.record(record);
-    const std::shared_ptr<const Config> config = this->config();
-    if (config->access_log) access_log_.add(record, config->access_format);
+    const std::shared_ptr<const InForce> now = in_force();
+    if (now->config.access_log) access_log_.add(record, now->config.access_format);
   };
-  server_ =
-      std::make_unique<http::Server>(loops_, pool_, std::move(options), listens(*config_, tls_));
-  const int debug = debug_socket(*config_);
-  if (!config_->debug.address.empty() || debug >= 0) {
-    debug_ = std::make_unique<DebugServer>(loops_, pool_, health_, metrics_, config_->debug, debug);
+  server_ = std::make_unique<http::Server>(loops_, pool_, std::move(options), listens(first, tls_));
+  const int debug = debug_socket(first);
+  if (!first.debug.address.empty() || debug >= 0) {
+    debug_ = std::make_unique<DebugServer>(loops_, pool_, health_, metrics_, first.debug, debug);
   }
   add_metrics();
 }
@@ -102,8 +106,9 @@ void Registry::start() {
   if (events_) events_->start();
   health_.start();
   server_->start();
-  UploadPurging purging = config()->upload_purging;
-  purging.enabled = purging.enabled && !config()->read_only;
+  const std::shared_ptr<const InForce> now = in_force();
+  UploadPurging purging = now->config.upload_purging;
+  purging.enabled = purging.enabled && !now->config.read_only;
   purger_ = std::make_unique<UploadPurger>(purging, storage_, loops_, pool_);
   LOG(INFO) << "listening on " << server_->address() << (tls_ ? " (TLS)" : "");
   if (debug_) debug_->start();
@@ -111,48 +116,37 @@ void Registry::start() {
 
 std::chrono::nanoseconds Registry::leave() {
   health_.leave();
-  return config()->drain_delay;
+  return in_force()->config.drain_delay;
 }
 
 void Registry::stop() {
   if (std::exchange(stopped_, true) || !server_) return;
   purger_.reset();
-  server_->drain(config()->drain_timeout);
+  server_->drain(in_force()->config.drain_timeout);
   health_.stop();
   debug_.reset();
   server_.reset();
   if (events_) events_->stop();
 }
 
-std::shared_ptr<const Config> Registry::config() const {
+std::shared_ptr<const Registry::InForce> Registry::in_force() const {
   const std::lock_guard lock(mutex_);
-  return config_;
-}
-
-std::shared_ptr<const auth::Authorizer> Registry::authorizer() const {
-  const std::lock_guard lock(mutex_);
-  return authorizer_;
-}
-
-std::shared_ptr<const auth::Authorizer> Registry::make_authorizer(const Config& config) {
-  return std::make_shared<const auth::Authorizer>(config.auth, config.redirect.bearer,
-                                                  config.limits.trusted_proxies, pool_, passwords_);
+  return in_force_;
 }
 
 void Registry::reload(Config config) {
-  const auto next = std::make_shared<const Config>(std::move(config));
+  std::shared_ptr<const InForce> next;
   {
-    const auto authorizer = make_authorizer(*next);
     const std::lock_guard lock(mutex_);
-    log_fixed_differences(*config_, *next);
-    config_ = next;
-    authorizer_ = authorizer;
+    keep_fixed(in_force_->config, config);
+    next = std::make_shared<const InForce>(std::move(config), pool_, passwords_);
+    in_force_ = next;
   }
-  server_->set_limits(next->limits);
+  server_->set_limits(next->config.limits);
   LOG(INFO) << "configuration read again";
-  if (!tls_ || !next->tls) return;
+  if (!tls_) return;
   try {
-    tls_->reload(*next->tls);
+    tls_->reload(*next->config.tls);
     LOG(INFO) << "certificates read again";
   } catch (const std::exception& e) {
     LOG(ERROR) << "certificates kept as they were: " << e.what();
@@ -179,11 +173,10 @@ void Registry::add_metrics() {
 }
 
 base::Task<void> Registry::handle(http::Exchange& exchange) {
-  const std::shared_ptr<const Config> config = this->config();
-  const std::shared_ptr<const auth::Authorizer> authorizer = this->authorizer();
-  api::Context context = this->context(*config);
+  const std::shared_ptr<const InForce> now = in_force();
+  api::Context context = this->context(now->config);
   if (exchange.request.id.empty()) exchange.request.id = base::random_uuid();
-  const oci::Route route = route_of(exchange.request.path, config->prefix);
+  const oci::Route route = route_of(exchange.request.path, now->config.prefix);
   const RequestMetrics::InFlight in_flight(request_metrics_, exchange.request, route);
   if (exchange.request.path == "/healthz") {
     co_return co_await exchange.response.send(health_.healthz(exchange.request));
@@ -191,13 +184,13 @@ base::Task<void> Registry::handle(http::Exchange& exchange) {
   if (health_.failing()) {
     throw oci::Error(oci::ErrorCode::unavailable, "health check failed: please see /debug/health");
   }
-  if (config->read_only && !is_read(exchange.request) &&
+  if (now->config.read_only && !is_read(exchange.request) &&
       !std::holds_alternative<oci::BaseRoute>(route)) {
     co_return co_await api::refuse_method(context, exchange, "GET, HEAD",
                                           "the registry is read-only");
   }
   context.identity =
-      co_await authorizer->authorize(exchange.request, route, exchange.request.client);
+      co_await now->authorizer.authorize(exchange.request, route, exchange.request.client);
   if (const auto* blob = std::get_if<oci::BlobRoute>(&route)) {
     co_await api::blobs(context, exchange, *blob);
   } else if (const auto* manifest = std::get_if<oci::ManifestRoute>(&route)) {
@@ -227,8 +220,8 @@ base::Task<void> Registry::handle(http::Exchange& exchange) {
 }
 
 http::Response Registry::answer_to(const http::Request* request, const std::exception_ptr& thrown) {
-  const std::shared_ptr<const Config> config = this->config();
-  const api::Context context = this->context(*config);
+  const std::shared_ptr<const InForce> now = in_force();
+  const api::Context context = this->context(now->config);
   // The path names the repository and the digest or tag that the error is about.
   const std::string target =
       request == nullptr ? "" : request->method + " " + base::printable(request->path) + ": ";

@@ -50,10 +50,15 @@ class Registry {
   base::LoopGroup& loops() { return loops_; }
 
  private:
-  // The configuration in force and the context of a request made of it.
-  std::shared_ptr<const Config> config() const;
-  std::shared_ptr<const auth::Authorizer> authorizer() const;
-  std::shared_ptr<const auth::Authorizer> make_authorizer(const Config& config);
+  // What is in force; constant once made.
+  struct InForce {
+    InForce(Config of, base::ThreadPool& pool, auth::Passwords& passwords);
+
+    const Config config;
+    const auth::Authorizer authorizer;
+  };
+
+  std::shared_ptr<const InForce> in_force() const;
   api::Context context(const Config& config) {
     return {config, storage_, pool_, tokens_, events_.get()};
   }
@@ -62,9 +67,7 @@ class Registry {
   void add_metrics();
   http::Response answer_to(const http::Request* request, const std::exception_ptr& thrown);
 
-  mutable std::mutex mutex_;
-  std::shared_ptr<const Config> config_;  // guarded by mutex_; the Config itself never changes
-  http::AccessLog access_log_;            // before the loops that add to it
+  http::AccessLog access_log_;  // before the loops that add to it
   base::LoopGroup loops_;
   base::ThreadPool pool_;
   base::Metrics metrics_;
@@ -73,9 +76,10 @@ class Registry {
   Health health_;
   const UploadTokens tokens_;
   auth::Passwords passwords_;
-  std::shared_ptr<const auth::Authorizer> authorizer_;  // of config_; guarded by mutex_
-  std::unique_ptr<Events> events_;                      // none without endpoints
-  std::unique_ptr<EventMetrics> event_metrics_;         // of events_
+  mutable std::mutex mutex_;
+  std::shared_ptr<const InForce> in_force_;      // guarded by mutex_
+  std::unique_ptr<Events> events_;               // none without endpoints
+  std::unique_ptr<EventMetrics> event_metrics_;  // of events_
   std::shared_ptr<http::TlsContext> tls_;
   std::unique_ptr<http::Server> server_;
   std::unique_ptr<UploadPurger> purger_;  // from start() to stop()

@@ -2,6 +2,10 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <array>
+#include <stop_token>
+#include <thread>
+
 #include "tests/origin/auth_fixture.h"
 #include "tests/origin/token_signer.h"
 #include "tests/support/certificates.h"
@@ -200,6 +204,32 @@ access:
   EXPECT_EQ(ask(port, "GET", "/v2/_catalog").status, 200);
   EXPECT_EQ(ask(port, "POST", "/v2/a/blobs/uploads/").status, 401);
   EXPECT_EQ(ask(port, "POST", "/v2/a/blobs/uploads/", kAnn).status, 202);
+}
+
+// What allows a request is of the configuration that its answer is made with, however fast
+// configurations follow each other.
+TEST_F(RulesTest, ARequestSeesOneConfiguration) {
+  const auto open_to = [this](const std::string& repository) {
+    Config c = with("access: {rules: [{repositories: " + repository +
+                    ", clients: anonymous, actions: [pull, push]}]}\n");
+    c.headers.add("X-Open", repository);
+    return c;
+  };
+  const std::array<std::string, 2> repositories = {"a", "b"};
+  Registry& registry = start(open_to("a"));
+  for (const std::string& repository : repositories) {
+    registry.reload(open_to(repository));
+    push_image(registry.port(), repository, "latest", repository);
+  }
+  std::jthread reloading([&](const std::stop_token& stop) {
+    for (size_t i = 0; !stop.stop_requested(); ++i) registry.reload(open_to(repositories[i % 2]));
+  });
+  test::RawClient client(registry.port());
+  for (int i = 0; i < 1000; ++i) {
+    const std::string& repository = repositories[static_cast<size_t>(i) % 2];
+    const auto answer = client.get("/v2/" + repository + "/tags/list");
+    if (answer.status == 200) ASSERT_EQ(answer.headers.get("X-Open"), repository) << i;
+  }
 }
 
 TEST_F(RulesTest, AReloadChangesTheRules) {
