@@ -3,6 +3,7 @@
 #include <glog/logging.h>
 
 #include <algorithm>
+#include <optional>
 #include <utility>
 #include <variant>
 
@@ -74,6 +75,7 @@ Registry::Registry(Config config)
     : loops_(config.loops),
       pool_(config.threads),
       storage_(config.root),
+      writes_(config.read_only),
       health_(loops_, config.health, config.root),
       tokens_(token_secret(config, storage_.layout)),
       passwords_(pool_),
@@ -106,10 +108,8 @@ void Registry::start() {
   if (events_) events_->start();
   health_.start();
   server_->start();
-  const std::shared_ptr<const InForce> now = in_force();
-  UploadPurging purging = now->config.upload_purging;
-  purging.enabled = purging.enabled && !now->config.read_only;
-  purger_ = std::make_unique<UploadPurger>(purging, storage_, loops_, pool_);
+  purger_ = std::make_unique<UploadPurger>(in_force()->config.upload_purging, storage_, writes_,
+                                           loops_, pool_);
   LOG(INFO) << "listening on " << server_->address() << (tls_ ? " (TLS)" : "");
   if (debug_) debug_->start();
 }
@@ -141,6 +141,7 @@ void Registry::reload(Config config) {
     keep_fixed(in_force_->config, config);
     next = std::make_shared<const InForce>(std::move(config), pool_, passwords_);
     in_force_ = next;
+    writes_.set_read_only(next->config.read_only);
   }
   server_->set_limits(next->config.limits);
   LOG(INFO) << "configuration read again";
@@ -168,6 +169,12 @@ void Registry::add_metrics() {
   metrics_.watch(Kind::counter, "entrepot_link_repairs_total",
                  "Links that nobody could read, replaced by a push.",
                  [] { return static_cast<double>(link_repairs()); });
+  metrics_.watch(Kind::gauge, "entrepot_writes_in_flight",
+                 "Requests that may change the storage, and removals of uploads.",
+                 [this] { return static_cast<double>(writes_.in_flight()); });
+  metrics_.watch(Kind::gauge, "entrepot_read_only",
+                 "1 if the registry is read-only and the last write has ended.",
+                 [this] { return writes_.at_rest() ? 1.0 : 0.0; });
   metrics_.watch(Kind::gauge, "entrepot_health_failing_checks", "Health checks that fail.",
                  [this] { return static_cast<double>(health_.errors().size()); });
 }
@@ -184,8 +191,9 @@ base::Task<void> Registry::handle(http::Exchange& exchange) {
   if (health_.failing()) {
     throw oci::Error(oci::ErrorCode::unavailable, "health check failed: please see /debug/health");
   }
-  if (now->config.read_only && !is_read(exchange.request) &&
-      !std::holds_alternative<oci::BaseRoute>(route)) {
+  const bool writes = !is_read(exchange.request) && !std::holds_alternative<oci::BaseRoute>(route);
+  const std::optional<Writes::Write> write = writes ? writes_.begin() : std::nullopt;
+  if (writes && !write) {
     co_return co_await api::refuse_method(context, exchange, "GET, HEAD",
                                           "the registry is read-only");
   }

@@ -20,6 +20,7 @@
 #include "origin/events/event_metrics.h"
 #include "origin/events/events.h"
 #include "origin/health.h"
+#include "origin/maintenance/writes.h"
 #include "origin/request_metrics.h"
 #include "origin/storage/storage.h"
 #include "origin/upload_token.h"
@@ -73,6 +74,7 @@ class Registry {
   base::Metrics metrics_;
   RequestMetrics request_metrics_{metrics_};
   Storage storage_;
+  Writes writes_;
   Health health_;
   const UploadTokens tokens_;
   auth::Passwords passwords_;

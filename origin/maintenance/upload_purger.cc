@@ -2,6 +2,7 @@
 
 #include <glog/logging.h>
 
+#include <optional>
 #include <random>
 
 #include "base/error.h"
@@ -15,11 +16,12 @@ struct UploadPurger::Summary {
   size_t uploads = 0;
   size_t failures = 0;
   uint64_t bytes = 0;
+  bool stopped = false;
 };
 
-UploadPurger::UploadPurger(const UploadPurging& options, Storage& storage, base::LoopGroup& loops,
-                           base::ThreadPool& pool)
-    : options_(options), storage_(storage), loops_(loops), pool_(pool) {
+UploadPurger::UploadPurger(const UploadPurging& options, Storage& storage, Writes& writes,
+                           base::LoopGroup& loops, base::ThreadPool& pool)
+    : options_(options), storage_(storage), writes_(writes), loops_(loops), pool_(pool) {
   if (options_.enabled) loops_.call(0, [this] { scope_.spawn(run()); });
 }
 
@@ -55,21 +57,21 @@ void UploadPurger::purge() {
   }
   LOG(INFO) << "upload purging: " << summary.uploads << " uploads with " << summary.bytes
             << " bytes " << (options_.dry_run ? "would be removed" : "removed") << ", "
-            << summary.failures << " failures" << (stopping_ ? ", stopped early" : "");
+            << summary.failures << " failures" << (summary.stopped ? ", stopped early" : "");
 }
 
 // Every directory that may be a repository: one that has nothing but uploads is not in the catalog.
 void UploadPurger::walk(const std::string& name, Summary& summary) {
   try {
     for (const std::string& child : list_directories(storage_.layout.repository(name))) {
-      if (stopping_) return;
+      if (summary.stopped) return;
       if (child.front() == '_') continue;
       std::string below = name;
       below += '/';
       walk(below += child, summary);
     }
     for (const std::string& id : storage_.uploads.list(name)) {
-      if (stopping_) return;
+      if (summary.stopped) return;
       consider(name, id, summary);
     }
   } catch (const base::IoError& e) {
@@ -80,6 +82,9 @@ void UploadPurger::walk(const std::string& name, Summary& summary) {
 
 void UploadPurger::consider(const std::string& repository, const std::string& id,
                             Summary& summary) {
+  const std::optional<Writes::Write> write = writes_.begin();
+  summary.stopped = stopping_ || !write;
+  if (summary.stopped) return;
   try {
     const auto bytes = options_.dry_run
                            ? storage_.uploads.unused_size(repository, id, summary.before)

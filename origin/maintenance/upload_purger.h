@@ -2,8 +2,9 @@
 // storage.maintenance.uploadpurging).
 //
 // An upload goes when it began, and was last written, longer than the age ago, and no request holds
-// it. The first round comes at a random part of the interval after the start, so that replicas that
-// start together do not all walk the storage at once.
+// it. While the registry is read-only none goes, and a round in progress ends. The first round
+// comes at a random part of the interval after the start, so that replicas that start together do
+// not all walk the storage at once.
 #pragma once
 
 #include <atomic>
@@ -14,6 +15,7 @@
 #include "base/signal.h"
 #include "base/task.h"
 #include "base/thread_pool.h"
+#include "origin/maintenance/writes.h"
 #include "origin/storage/storage.h"
 
 namespace origin {
@@ -27,13 +29,13 @@ struct UploadPurging {
   bool operator==(const UploadPurging&) const = default;
 };
 
-// Constructed, stopped and destroyed on one thread, which runs no loop. Storage, loops and pool
-// outlive it.
+// Constructed, stopped and destroyed on one thread, which runs no loop. Storage, writes, loops and
+// pool outlive it.
 class UploadPurger {
  public:
   // Runs on the first loop, in that loop's time, if enabled.
-  UploadPurger(const UploadPurging& options, Storage& storage, base::LoopGroup& loops,
-               base::ThreadPool& pool);
+  UploadPurger(const UploadPurging& options, Storage& storage, Writes& writes,
+               base::LoopGroup& loops, base::ThreadPool& pool);
   ~UploadPurger() { stop(); }
 
   // Returns when no round runs any more; a round in progress ends after the upload it is at.
@@ -52,6 +54,7 @@ class UploadPurger {
 
   const UploadPurging options_;
   Storage& storage_;
+  Writes& writes_;
   base::LoopGroup& loops_;
   base::ThreadPool& pool_;
   base::Signal stop_signal_;

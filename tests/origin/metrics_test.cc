@@ -9,8 +9,10 @@
 
 #include "base/error.h"
 #include "origin/debug_server.h"
+#include "tests/origin/log_capture.h"
 #include "tests/origin/registry_fixture.h"
 #include "tests/support/process.h"
+#include "tests/support/raw_client.h"
 #include "tests/support/reserved_port.h"
 
 namespace origin {
@@ -78,6 +80,42 @@ TEST_F(MetricsTest, RequestsAreCountedByHandlerMethodAndStatus) {
         "process_resident_memory_bytes "}) {
     EXPECT_THAT(text, HasSubstr(series));
   }
+}
+
+TEST_F(MetricsTest, WhoMakesItReadOnlyIsToldWhenTheLastWriteHasEnded) {
+  LogCapture log;
+  Config c = config();
+  c.debug = {.address = "127.0.0.1:0", .metrics = true};
+  Config read_only = c;
+  read_only.read_only = true;
+  Registry& registry = start(c);
+  scrape(registry.debug_port(), "entrepot_writes_in_flight 0");
+  test::RawClient client(registry.port());
+  client.send("POST /v2/a/blobs/uploads/?digest=" + sha256("hello").str() +
+              " HTTP/1.1\r\nHost: h\r\nContent-Length: 5\r\nExpect: 100-continue\r\n\r\n");
+  ASSERT_EQ(client.response().status, 100);
+  const std::string before = scrape(registry.debug_port(), "entrepot_writes_in_flight 1");
+  EXPECT_THAT(before, HasSubstr("entrepot_read_only 0"));
+
+  registry.reload(read_only);
+  EXPECT_EQ(call(registry.port(), "DELETE", "/v2/a/manifests/t").status, 405);
+  registry.reload(read_only);
+  const std::string meanwhile = scrape(registry.debug_port(), "entrepot_writes_in_flight 1");
+  EXPECT_THAT(meanwhile, HasSubstr("entrepot_read_only 0"));
+  EXPECT_EQ(log.count("no write is in progress"), 0U);
+
+  client.send("hello");
+  EXPECT_EQ(client.response().status, 201);
+  const std::string after = scrape(registry.debug_port(), "entrepot_read_only 1");
+  EXPECT_THAT(after, HasSubstr("entrepot_writes_in_flight 0"));
+  EXPECT_EQ(log.count("read-only: no write is in progress any more (1 waited for)"), 1U);
+
+  registry.reload(c);
+  push_blob(registry.port(), "a", "world");
+  scrape(registry.debug_port(), "entrepot_read_only 0");
+  scrape(registry.debug_port(), "entrepot_writes_in_flight 0");
+  registry.reload(read_only);
+  EXPECT_EQ(log.count("read-only: no write is in progress any more (0 waited for)"), 1U);
 }
 
 TEST_F(MetricsTest, RedirectsAreCounted) {

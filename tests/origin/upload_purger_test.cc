@@ -26,7 +26,7 @@ class UploadPurgerTest : public ::testing::Test {
     UploadPurging options;
     options.enabled = false;
     options.dry_run = dry_run;
-    UploadPurger(options, storage_, loops_, pool_).purge();
+    UploadPurger(options, storage_, writes_, loops_, pool_).purge();
   }
 
   std::string upload(const std::string& repository, Ages ages) {
@@ -66,6 +66,7 @@ class UploadPurgerTest : public ::testing::Test {
   test::TempDir dir_;
   Storage storage_{dir_.path()};
   const Layout& layout_ = storage_.layout;
+  Writes writes_{/*read_only=*/false};
   base::ManualClock clock_;
   base::LoopGroup loops_{1, clock_};
   base::ThreadPool pool_{1};
@@ -129,9 +130,20 @@ TEST_F(UploadPurgerTest, ADryRunRemovesNothing) {
   EXPECT_TRUE(there("a", id));
 }
 
+TEST_F(UploadPurgerTest, NothingGoesWhileTheRegistryIsReadOnly) {
+  const std::string id = upload("a", {kOld, kOld});
+  writes_.set_read_only(true);
+  purge();
+  EXPECT_TRUE(there("a", id));
+  writes_.set_read_only(false);
+  purge();
+  EXPECT_FALSE(there("a", id));
+  EXPECT_EQ(writes_.in_flight(), 0U);
+}
+
 TEST_F(UploadPurgerTest, EveryInterval) {
   UploadPurging options;
-  UploadPurger running(options, storage_, loops_, pool_);
+  UploadPurger running(options, storage_, writes_, loops_, pool_);
   std::string id = upload("a", {kOld, kOld});
   settle();
   EXPECT_TRUE(there("a", id));
