@@ -6,6 +6,7 @@
 
 #include "base/ascii.h"
 #include "base/base64.h"
+#include "http/network.h"
 
 namespace http {
 namespace {
@@ -59,8 +60,20 @@ bool subject_matches(const Peer& peer, std::string_view name) {
   return false;
 }
 
-bool alternative_name_matches(const Peer& peer, std::string_view name) {
-  return std::ranges::find(peer.certificate_names, name) != peer.certificate_names.end();
+std::optional<std::string> alternative_name(std::string_view written) {
+  const size_t colon = written.find(':');
+  if (colon == written.npos) return "DNS:" + std::string(written);
+  const std::string_view kind = written.substr(0, colon);
+  const std::string_view name = written.substr(colon + 1);
+  if (kind == "DNS" || kind == "email" || kind == "URI") return std::string(written);
+  const auto address = kind == "IP" ? canonical_address(std::string(name)) : std::nullopt;
+  return address ? std::optional("IP:" + *address) : std::nullopt;
+}
+
+bool alternative_name_matches(const Peer& peer, std::string_view written) {
+  if (written.empty() || peer.certificate_names.empty()) return false;
+  const std::optional<std::string> name = alternative_name(written);
+  return name && std::ranges::find(peer.certificate_names, *name) != peer.certificate_names.end();
 }
 
 }  // namespace http

@@ -25,8 +25,14 @@ std::optional<std::string_view> bearer_token(const Request& request);
 bool shows_secret(const Request& request, std::string_view secret);
 
 // Whether the certificate's subject (RFC 2253) or one of its attributes, as in "CN=edge-1", is
-// `name`; and whether a subjectAltName is.
+// `name`.
 bool subject_matches(const Peer& peer, std::string_view name);
-bool alternative_name_matches(const Peer& peer, std::string_view name);
+
+// A subjectAltName that a person wrote, as Peer::certificate_names has it: "email:…", "URI:…",
+// "IP:…" and "DNS:…" say what it is, and what has no colon is a DNS name. nullopt if it is none of
+// these.
+std::optional<std::string> alternative_name(std::string_view written);
+// Whether the certificate has the subjectAltName that is written so.
+bool alternative_name_matches(const Peer& peer, std::string_view written);
 
 }  // namespace http

@@ -54,8 +54,10 @@ struct Peer {
   uint16_t port = 0;
   bool tls = false;
   // From a client certificate that verified against the configured authorities; empty without one.
-  std::string certificate_subject;             // RFC 2253, e.g. "CN=edge-1,O=Example"
-  std::vector<std::string> certificate_names;  // subjectAltName dNSName entries
+  std::string certificate_subject;  // RFC 2253, e.g. "CN=edge-1,O=Example"
+  // Its subjectAltNames (RFC 5280 §4.2.1.6) with their kinds, as OpenSSL writes both:
+  // "DNS:edge-1.example", "email:ann@example.com", "URI:spiffe://example/edge", "IP:2001:db8::1".
+  std::vector<std::string> certificate_names;
 };
 
 enum class Version { http1_0, http1_1, http2 };

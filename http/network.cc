@@ -88,6 +88,23 @@ std::string Network::str() const {
   return std::string(text.data()) + '/' + std::to_string(v4 ? bits_ - kIpv4Prefix : bits_);
 }
 
+std::optional<std::string> address_text(std::string_view bytes) {
+  if (bytes.size() != sizeof(in_addr) && bytes.size() != sizeof(in6_addr)) return std::nullopt;
+  std::array<char, INET6_ADDRSTRLEN> text{};
+  ::inet_ntop(bytes.size() == sizeof(in_addr) ? AF_INET : AF_INET6, bytes.data(), text.data(),
+              text.size());
+  return text.data();
+}
+
+std::optional<std::string> canonical_address(const std::string& text) {
+  std::array<char, sizeof(in6_addr)> bytes{};
+  if (::inet_pton(AF_INET, text.c_str(), bytes.data()) == 1) {
+    return address_text({bytes.data(), sizeof(in_addr)});
+  }
+  if (::inet_pton(AF_INET6, text.c_str(), bytes.data()) != 1) return std::nullopt;
+  return address_text({bytes.data(), bytes.size()});
+}
+
 bool contains_address(const std::vector<Network>& networks, const std::string& address) {
   return std::ranges::any_of(networks, [&](const Network& n) { return n.contains(address); });
 }

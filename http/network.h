@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 namespace http {
@@ -31,6 +32,11 @@ class Network {
   std::array<uint8_t, 16> address_{};  // IPv4 in IPv6 form
   unsigned bits_ = 0;                  // of the 128
 };
+
+// The text of an address of 4 or 16 bytes; nullopt for any other number of them.
+std::optional<std::string> address_text(std::string_view bytes);
+// The same of an address in whatever way it is written; nullopt for text that is none.
+std::optional<std::string> canonical_address(const std::string& text);
 
 bool contains_address(const std::vector<Network>& networks, const std::string& address);
 

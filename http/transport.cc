@@ -14,9 +14,11 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
+#include <optional>
 #include <string>
 
 #include "base/fault_point.h"
+#include "http/network.h"
 
 namespace http {
 namespace {
@@ -195,6 +197,28 @@ struct SslDeleter {
   void operator()(SSL* ssl) const { SSL_free(ssl); }
 };
 
+// As Peer::certificate_names has it; nullopt for what is never there.
+std::optional<std::string> describe_name(const GENERAL_NAME& name) {
+  const auto content = [](const ASN1_STRING* value) {
+    return std::string_view(reinterpret_cast<const char*>(ASN1_STRING_get0_data(value)),
+                            static_cast<size_t>(ASN1_STRING_length(value)));
+  };
+  switch (name.type) {
+    case GEN_DNS:
+      return "DNS:" + std::string(content(name.d.dNSName));
+    case GEN_EMAIL:
+      return "email:" + std::string(content(name.d.rfc822Name));
+    case GEN_URI:
+      return "URI:" + std::string(content(name.d.uniformResourceIdentifier));
+    case GEN_IPADD: {
+      const auto address = address_text(content(name.d.iPAddress));
+      return address ? std::optional("IP:" + *address) : std::nullopt;
+    }
+    default:
+      return std::nullopt;
+  }
+}
+
 void describe_certificate(X509* certificate, Peer& peer) {
   const std::unique_ptr<BIO, int (*)(BIO*)> text(BIO_new(BIO_s_mem()), BIO_free);
   X509_NAME_print_ex(text.get(), X509_get_subject_name(certificate), 0, XN_FLAG_RFC2253);
@@ -205,11 +229,8 @@ void describe_certificate(X509* certificate, Peer& peer) {
   auto* names = static_cast<GENERAL_NAMES*>(
       X509_get_ext_d2i(certificate, NID_subject_alt_name, nullptr, nullptr));
   for (int i = 0; i < sk_GENERAL_NAME_num(names); ++i) {
-    const GENERAL_NAME* name = sk_GENERAL_NAME_value(names, i);
-    if (name->type != GEN_DNS) continue;
-    peer.certificate_names.emplace_back(
-        reinterpret_cast<const char*>(ASN1_STRING_get0_data(name->d.dNSName)),
-        static_cast<size_t>(ASN1_STRING_length(name->d.dNSName)));
+    auto described = describe_name(*sk_GENERAL_NAME_value(names, i));
+    if (described) peer.certificate_names.push_back(std::move(*described));
   }
   GENERAL_NAMES_free(names);
 }

@@ -37,7 +37,8 @@ struct RedirectConfig {
   std::vector<std::string> hosts;         // the Host field without its port
   std::vector<http::Network> networks;    // Request::client, the client's address
   std::vector<std::string> certificates;  // a client certificate's subject, one attribute of it
-                                          // ("CN=edge-1"), or a subjectAltName
+                                          // ("CN=edge-1"), or a subjectAltName (see
+                                          // http::alternative_name)
   std::string bearer;                     // the token in Authorization: Bearer
 
   std::optional<RedirectSignature> signature;

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "base/error.h"
+#include "http/credentials.h"
 #include "origin/auth/glob.h"
 
 namespace origin::auth {
@@ -108,6 +109,9 @@ void read_certificates(const base::Section& root, AuthConfig& config) {
                          entry.required_string("user")};
     if (user.subject.empty() == user.alternative_name.empty()) {
       entry.fail("subject", "either a subject or a san");
+    }
+    if (!http::alternative_name(user.alternative_name)) {
+      entry.fail("san", "a DNS name, email:…, URI:… or IP:… with an address");
     }
     config.certificates.push_back(std::move(user));
   }

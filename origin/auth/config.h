@@ -22,7 +22,8 @@ struct HtpasswdConfig {
   std::shared_ptr<HtpasswdFile> file;
 };
 
-// A client certificate's user: by subject (whole, or one attribute) or by subjectAltName.
+// A client certificate's user: by subject (whole, or one attribute) or by subjectAltName (see
+// http::alternative_name).
 struct CertificateUser {
   std::string subject;  // one of these two is empty
   std::string alternative_name;

@@ -163,9 +163,25 @@ TEST_F(Tls, KnowsClientsByTheirCertificate) {
       EXPECT_THROW(ask(), std::runtime_error);
       options.certificate = files.certificate;
       options.key = files.key;
-      EXPECT_EQ(ask(), "tls|CN=edge-1,O=Test|edge-1.example;e1;");
+      EXPECT_EQ(ask(), "tls|CN=edge-1,O=Test|DNS:edge-1.example;DNS:e1;");
     }
   }
+}
+
+TEST_F(Tls, KnowsAlternativeNamesOfEveryKindThatHasAText) {
+  const CertificateFiles files =
+      ca_.issue("client", {.common_name = "x",
+                           .dns_names = {"edge-1.example", "URI:no"},
+                           .addresses = {"192.0.2.1", "2001:db8:0:0::1"},
+                           .names = {"email:ann@example.com", "URI:spiffe://example/edge",
+                                     "RID:1.2.3.4", "otherName:1.2.3.4;UTF8:other"}});
+  TestServer server(describe_peer, {.tls = context_with_clients(true)});
+  TlsClient options = client_options();
+  options.certificate = files.certificate;
+  options.key = files.key;
+  EXPECT_EQ(RawClient(server.port(), options).get("/").body,
+            "tls|CN=x,O=Test|DNS:edge-1.example;DNS:URI:no;IP:192.0.2.1;IP:2001:db8::1;"
+            "email:ann@example.com;URI:spiffe://example/edge;");
 }
 
 TEST_F(Tls, ASubjectCannotPretendToHaveTwoNames) {

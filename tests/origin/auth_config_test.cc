@@ -56,12 +56,13 @@ access:
   certificates:
     - {subject: "CN=x", user: x}
     - {san: y.example, user: y}
+    - {san: "IP:2001:DB8::1", user: z}
   rules:
     - {repositories: "team/**", groups: team, users: [x], actions: [pull, push, delete]}
     - {repositories: ["**"], clients: anonymous, actions: pull}
 )");
   EXPECT_TRUE(config.base_authenticated);
-  ASSERT_EQ(config.certificates.size(), 2U);
+  ASSERT_EQ(config.certificates.size(), 3U);
   EXPECT_EQ(config.certificates[1].alternative_name, "y.example");
   EXPECT_TRUE(config.rules->allows({true, "bob"}, "team/a", Action::remove));
   EXPECT_TRUE(config.rules->allows({true, "x"}, "team/a", Action::push));
@@ -94,6 +95,10 @@ TEST_F(AuthConfigTest, MistakesAreNamed) {
   const std::string ca = "http: {tls: {clientcas: [c]}}\n";
   EXPECT_THAT(error(ca + "access: {certificates: [{subject: CN=x, san: y, user: u}]}\n"),
               HasSubstr("either a subject or a san"));
+  for (const std::string san : {"mail:ann@example.com", "IP:builder", "IP:192.0.2.1/24", "uri:x"}) {
+    EXPECT_THAT(error(ca + "access: {certificates: [{san: '" + san + "', user: u}]}\n"),
+                HasSubstr("access.certificates[0].san: expected a DNS name, email:"));
+  }
   const auto rule = [](const std::string& text) { return "access: {rules: [{" + text + "}]}\n"; };
   EXPECT_THAT(error(rule("clients: anonymous, actions: pull")), HasSubstr("repositories"));
   EXPECT_THAT(error(rule("repositories: 'A*', clients: anonymous, actions: pull")),

@@ -187,6 +187,39 @@ access:
   EXPECT_EQ(push({}), 403) << "there is nothing to answer a 401 with";
 }
 
+TEST_F(RulesTest, ACertificateIsAUserByAnyKindOfAlternativeName) {
+  test::CertificateAuthority ca(files().path(), "ca");
+  const auto server = ca.issue_server();
+  Config c = with("http: {tls: {clientcas: [" + ca.certificate().string() + R"(]}}
+access:
+  base: authenticated
+  certificates:
+    - {san: "DNS:builder.example", user: dns}
+    - {san: "email:ann@example.com", user: email}
+    - {san: "URI:spiffe://example/builder", user: uri}
+    - {san: "IP:2001:DB8:0::1", user: ip}
+  rules: []
+)");
+  c.tls = http::TlsOptions{{{server.certificate, server.key}}, {ca.certificate()}};
+  const uint16_t port = start(std::move(c)).port();
+  const auto base = [&](test::CertificateRequest request) {
+    request.common_name = "client";
+    const auto files_of = ca.issue("client", request);
+    test::RawClient client(
+        port, {.ca = ca.certificate(), .certificate = files_of.certificate, .key = files_of.key});
+    return client.get("/v2/").status;
+  };
+  EXPECT_EQ(base({.dns_names = {"builder.example"}}), 200);
+  EXPECT_EQ(base({.names = {"email:ann@example.com"}}), 200);
+  EXPECT_EQ(base({.names = {"URI:spiffe://example/builder"}}), 200);
+  EXPECT_EQ(base({.addresses = {"2001:db8::1"}}), 200);
+  // The same texts, as other kinds of names.
+  EXPECT_EQ(base({.dns_names = {"email:ann@example.com", "ann@example.com", "2001:db8::1",
+                                "IP:2001:db8::1", "spiffe://example/builder"}}),
+            403);
+  EXPECT_EQ(base({.names = {"URI:builder.example", "URI:email:ann@example.com"}}), 403);
+}
+
 // Basic for writes and for exactly /v2/, anonymous reads elsewhere: Fedora's candidate registry.
 TEST_F(RulesTest, TheBaseCanAskForCredentials) {
   fill({"a"});

@@ -99,6 +99,7 @@ CertificateFiles CertificateAuthority::issue(const std::string& file_name,
   std::string names;
   for (const std::string& name : request.dns_names) names += ",DNS:" + name;
   for (const std::string& address : request.addresses) names += ",IP:" + address;
+  for (const std::string& name : request.names) names += ',' + name;
   if (!names.empty()) {
     add_extension(certificate.get(), issuer, NID_subject_alt_name, names.substr(1));
   }

@@ -17,6 +17,7 @@ struct CertificateRequest {
   std::string common_name;
   std::vector<std::string> dns_names;
   std::vector<std::string> addresses;  // "127.0.0.1"
+  std::vector<std::string> names;      // more of them, as OpenSSL writes them: "URI:spiffe://a/b"
   bool rsa = false;                    // else ECDSA P-256
 };
 
