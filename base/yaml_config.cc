@@ -41,16 +41,6 @@ struct Source {
   }
 };
 
-// A URL's user and password hidden.
-std::string without_password(const std::string& text) {
-  const size_t scheme = text.find("://");
-  if (scheme == std::string::npos) return text;
-  const size_t end = std::min(text.find('/', scheme + 3), text.size());
-  const size_t user_end = text.rfind('@', end);
-  if (user_end == std::string::npos || user_end < scheme) return text;
-  return text.substr(0, scheme + 3) + std::string(kHidden) + text.substr(user_end);
-}
-
 // The node's text as a person wrote it, secrets in URLs hidden.
 YAML::Node shown(const YAML::Node& node) {
   if (node.IsScalar()) return YAML::Node(without_password(node.Scalar()));
@@ -63,7 +53,7 @@ YAML::Node shown(const YAML::Node& node) {
 std::string describe(const YAML::Node& node) {
   switch (node.Type()) {
     case YAML::NodeType::Scalar:
-      return '"' + printable(node.Scalar()) + '"';
+      return '"' + printable(without_password(node.Scalar())) + '"';
     case YAML::NodeType::Sequence:
       return "a list";
     case YAML::NodeType::Map:
@@ -74,6 +64,15 @@ std::string describe(const YAML::Node& node) {
 }
 
 }  // namespace
+
+std::string without_password(const std::string& text) {
+  const size_t scheme = text.find("://");
+  if (scheme == std::string::npos) return text;
+  const size_t end = std::min(text.find('/', scheme + 3), text.size());
+  const size_t user_end = text.rfind('@', end);
+  if (user_end == std::string::npos || user_end < scheme) return text;
+  return text.substr(0, scheme + 3) + std::string(kHidden) + text.substr(user_end);
+}
 
 struct Section::Data {
   struct Entry {

@@ -30,6 +30,9 @@ class ConfigError : public std::runtime_error {
   using std::runtime_error::runtime_error;
 };
 
+// The text, but if it is a URL with a user and a password in it, these hidden: for logs.
+std::string without_password(const std::string& text);
+
 // A value from outside the file, in place of the file's own. `path` leads to it, through mappings
 // by key and through lists by number; a list may be lengthened by one. The value is YAML.
 struct Override {

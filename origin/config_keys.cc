@@ -110,7 +110,7 @@ constexpr auto kKeys = std::to_array<ConfigKey>({
     {"health.file[].file", works, ""},
     {"health.file[].interval", works, ""},
     {"health.file[].threshold", works, ""},
-    {"health.http[].uri", works, ""},
+    {"health.http[].uri", works, "a user and password in it are sent, and hidden in what is shown"},
     {"health.http[].headers.*", works, ""},
     {"health.http[].statuscode", works, ""},
     {"health.http[].timeout", works, ""},

@@ -11,6 +11,7 @@
 #include <optional>
 
 #include "base/unique_fd.h"
+#include "base/yaml_config.h"
 #include "http/client.h"
 #include "http/healthz.h"
 
@@ -109,7 +110,7 @@ class Health::ProbeCheck : public Check {
 class Health::HttpCheck : public Check {
  public:
   explicit HttpCheck(const HealthConfig::HttpCheck& config)
-      : Check(config.uri, config.timing), config_(config) {}
+      : Check(base::without_password(config.uri), config.timing), config_(config) {}
 
   base::Task<std::string> run(base::EventLoop& loop) override {
     if (!client_) {
@@ -121,7 +122,7 @@ class Health::HttpCheck : public Check {
     http::ClientRequest request{"HEAD", config_.uri, config_.headers};
     const auto response = co_await client_->fetch(std::move(request));
     if (response->status() != config_.status) {
-      co_return config_.uri +
+      co_return name() +
           ": downstream service returned unexpected status: " + std::to_string(response->status());
     }
     co_return "";

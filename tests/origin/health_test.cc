@@ -10,6 +10,7 @@
 
 #include "base/yaml_config.h"
 #include "http/listener.h"
+#include "tests/origin/log_capture.h"
 #include "tests/origin/registry_fixture.h"
 #include "tests/support/fake_upstream.h"
 #include "tests/support/reserved_port.h"
@@ -20,6 +21,7 @@ namespace {
 using std::chrono_literals::operator""s;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
+using ::testing::Not;
 using Errors = std::map<std::string, std::string>;
 
 // More than the clock of a test ever moves.
@@ -113,6 +115,7 @@ tcp:
   EXPECT_FALSE(read("storagedriver: {interval: 10s}\n").storage);
   EXPECT_THAT(mistake("file: [{interval: 1s}]\n"), HasSubstr("file"));
   EXPECT_THAT(mistake("http: [{uri: a}]\n"), HasSubstr("https://"));
+  EXPECT_THAT(mistake("http: [{uri: 'ftp://ann:s3cret@a'}]\n"), Not(HasSubstr("s3cret")));
   EXPECT_THAT(mistake("tcp: [{addr: a}]\n"), HasSubstr("host:port"));
   EXPECT_THAT(mistake("storagedriver: {threshold: -1}\n"), HasSubstr("threshold"));
 }
@@ -214,6 +217,20 @@ TEST_F(HealthTest, AnHttpStatusThatIsNotTheRightOneIsAFailure) {
   pass_until_well();
   up.stop();
   pass_until(uri, "");
+}
+
+TEST_F(HealthTest, APasswordInAUriIsSentAndNotShown) {
+  test::FakeUpstream up;
+  std::string uri = up.url() + "/check";
+  const std::string shown = "http://********@" + uri.substr(7);
+  LogCapture log;
+  start({.uris = {{.timing = {10s, 0}, .timeout = kLong, .uri = uri.insert(7, "ann:s3cret@")}}});
+  pass_until(shown, "unexpected status: 404");
+  EXPECT_EQ(up.requests().front().headers.get("Authorization"), "Basic YW5uOnMzY3JldA==");
+  for (const auto& [name, error] : health_->errors()) {
+    EXPECT_THAT(name + error + log.text(), Not(HasSubstr("s3cret")));
+  }
+  EXPECT_THAT(log.text(), HasSubstr(shown));
 }
 
 // The registry around it.
