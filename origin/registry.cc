@@ -4,6 +4,8 @@
 
 #include <algorithm>
 #include <optional>
+#include <ranges>
+#include <string_view>
 #include <utility>
 #include <variant>
 
@@ -43,7 +45,43 @@ oci::Route route_of(std::string_view path, std::string_view prefix) {
   return oci::parse_route(path.substr(prefix.size()));
 }
 
-bool is_read(const http::Request& request) { return request.is("GET") || request.is("HEAD"); }
+// The methods of a route, as Allow has them and sorted as Distribution sorts them; none where any
+// is answered alike. A handler is asked for no other.
+struct Methods {
+  static constexpr std::string_view kReads = "GET, HEAD";
+
+  std::string_view operator()(const oci::BlobRoute&) const { return "DELETE, GET, HEAD"; }
+  std::string_view operator()(const oci::ManifestRoute&) const { return "DELETE, GET, HEAD, PUT"; }
+  std::string_view operator()(const oci::UploadRoute&) const {
+    return "DELETE, GET, HEAD, PATCH, PUT";
+  }
+  std::string_view operator()(const oci::UploadsRoute&) const { return "GET, HEAD, POST"; }
+  std::string_view operator()(const oci::TagsRoute&) const { return kReads; }
+  std::string_view operator()(const oci::ReferrersRoute&) const { return kReads; }
+  std::string_view operator()(const oci::CatalogRoute&) const { return kReads; }
+  std::string_view operator()(const auto&) const { return ""; }
+};
+
+bool lists(std::string_view methods, std::string_view method) {
+  return std::ranges::any_of(std::views::split(methods, std::string_view(", ")),
+                             [&](auto listed) { return std::string_view(listed) == method; });
+}
+
+// The answer to a method that the route has not, or not while the registry is read-only: for
+// OPTIONS, what it has. nullopt if the route's handler is to answer.
+std::optional<http::Response> answer_without_method(const api::Context& context,
+                                                    const http::Request& request,
+                                                    const oci::Route& route, bool read_only) {
+  const std::string_view methods = std::visit(Methods(), route);
+  const std::string_view allowed = read_only ? Methods::kReads : methods;
+  if (methods.empty() || lists(allowed, request.method)) return std::nullopt;
+  const std::string_view why = lists(methods, request.method) ? "the registry is read-only" : "";
+  http::Response answer = request.is("OPTIONS")
+                              ? context.response(200)
+                              : context.error(oci::Error(oci::ErrorCode::unsupported, why));
+  answer.headers.set("Allow", allowed);
+  return answer;
+}
 
 constexpr std::string_view kDebugSocket = "debug";
 
@@ -191,15 +229,13 @@ base::Task<void> Registry::handle(http::Exchange& exchange) {
   if (health_.failing()) {
     throw oci::Error(oci::ErrorCode::unavailable, "health check failed: please see /debug/health");
   }
-  const bool writes = !is_read(exchange.request) && !std::holds_alternative<oci::BaseRoute>(route);
-  const std::optional<Writes::Write> write = writes ? writes_.begin() : std::nullopt;
-  if (writes && !write) {
-    co_return co_await api::refuse_method(context, exchange, "GET, HEAD",
-                                          "the registry is read-only");
-  }
   context.identity =
       co_await now->authorizer.authorize(exchange.request, route, exchange.request.client);
-  if (const auto* blob = std::get_if<oci::BlobRoute>(&route)) {
+  const bool reads = lists(Methods::kReads, exchange.request.method);
+  const std::optional<Writes::Write> write = reads ? std::nullopt : writes_.begin();
+  if (auto instead = answer_without_method(context, exchange.request, route, !reads && !write)) {
+    co_await exchange.response.send(std::move(*instead));
+  } else if (const auto* blob = std::get_if<oci::BlobRoute>(&route)) {
     co_await api::blobs(context, exchange, *blob);
   } else if (const auto* manifest = std::get_if<oci::ManifestRoute>(&route)) {
     co_await api::manifests(context, exchange, *manifest);

@@ -58,16 +58,11 @@ base::Task<void> remove(const Context& context, http::Exchange& exchange,
 
 base::Task<void> blobs(const Context& context, http::Exchange& exchange,
                        const oci::BlobRoute& route) {
-  const http::Request& request = exchange.request;
-  const bool read = request.is("GET") || request.is("HEAD");
-  if (!read && !request.is("DELETE")) {
-    co_return co_await refuse_method(context, exchange, "GET, HEAD, DELETE");
-  }
   const oci::Digest digest = require_digest(route.digest);
-  if (read) {
-    co_await serve(context, exchange, route.repository, digest);
-  } else {
+  if (exchange.request.is("DELETE")) {
     co_await remove(context, exchange, route.repository, digest);
+  } else {
+    co_await serve(context, exchange, route.repository, digest);
   }
 }
 

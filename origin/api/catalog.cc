@@ -14,9 +14,6 @@ constexpr size_t kDefaultEntries = 100;
 }  // namespace
 
 base::Task<void> catalog(const Context& context, http::Exchange& exchange) {
-  if (!exchange.request.is("GET") && !exchange.request.is("HEAD")) {
-    co_return co_await refuse_method(context, exchange, "GET, HEAD");
-  }
   const size_t most = context.config.max_catalog_entries;
   const Page page = read_page(exchange.request);
   const size_t count = page.count.value_or(std::min(kDefaultEntries, most));

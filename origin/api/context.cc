@@ -59,11 +59,4 @@ std::string manifest_path(const std::string& repository, const oci::Digest& dige
   return "/v2/" + repository + "/manifests/" + digest.str();
 }
 
-base::Task<void> refuse_method(const Context& context, http::Exchange& exchange,
-                               std::string_view allowed, std::string_view why) {
-  http::Response answer = context.error(oci::Error(oci::ErrorCode::unsupported, why));
-  answer.headers.set("Allow", allowed);
-  co_await exchange.response.send(std::move(answer));
-}
-
 }  // namespace origin::api

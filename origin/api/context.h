@@ -1,8 +1,9 @@
 // What the handlers of the registry API share, and the pieces every response is made of.
 //
 // A handler is one coroutine on the connection's loop, awaited by Registry in the statement that
-// calls it; so it takes references. Storage is used on the pool. The context is the request's own:
-// its configuration does not change while the request lasts.
+// calls it; so it takes references. It is asked for the methods of its route alone. Storage is used
+// on the pool. The context is the request's own: its configuration does not change while the
+// request lasts.
 #pragma once
 
 #include <string>
@@ -54,9 +55,5 @@ oci::Digest require_digest(std::string_view text);
 // The path of a blob or manifest, for Location.
 std::string blob_path(const std::string& repository, const oci::Digest& digest);
 std::string manifest_path(const std::string& repository, const oci::Digest& digest);
-
-// 405 with what is allowed instead, and why if that is not plain.
-base::Task<void> refuse_method(const Context& context, http::Exchange& exchange,
-                               std::string_view allowed, std::string_view why = "");
 
 }  // namespace origin::api

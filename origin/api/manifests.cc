@@ -239,14 +239,12 @@ base::Task<void> remove(const Context& context, http::Exchange& exchange,
 base::Task<void> manifests(const Context& context, http::Exchange& exchange,
                            const oci::ManifestRoute& route) {
   const http::Request& request = exchange.request;
-  if (request.is("GET") || request.is("HEAD")) {
-    co_await serve(context, exchange, route);
-  } else if (request.is("PUT")) {
+  if (request.is("PUT")) {
     co_await put(context, exchange, route);
   } else if (request.is("DELETE")) {
     co_await remove(context, exchange, route);
   } else {
-    co_await refuse_method(context, exchange, "GET, HEAD, PUT, DELETE");
+    co_await serve(context, exchange, route);
   }
 }
 

@@ -66,9 +66,6 @@ std::string referrers_index(const Storage& storage, const std::string& repositor
 
 base::Task<void> referrers(const Context& context, http::Exchange& exchange,
                            const oci::ReferrersRoute& route) {
-  if (!exchange.request.is("GET") && !exchange.request.is("HEAD")) {
-    co_return co_await refuse_method(context, exchange, "GET, HEAD");
-  }
   const oci::Digest subject = require_digest(route.digest);
   const std::vector<std::string> types = exchange.request.query_values("artifactType");
   std::string body = co_await context.pool.run(

@@ -9,9 +9,6 @@
 namespace origin::api {
 base::Task<void> tags(const Context& context, http::Exchange& exchange,
                       const oci::TagsRoute& route) {
-  if (!exchange.request.is("GET") && !exchange.request.is("HEAD")) {
-    co_return co_await refuse_method(context, exchange, "GET, HEAD");
-  }
   const Page page = read_page(exchange.request);
   // More than the most is cut to it, with a Link to the rest, as Distribution 3.1 does. Without "n"
   // all tags are sent.

@@ -243,7 +243,8 @@ base::Task<void> refuse_out_of_order(const Context& context, http::Exchange& exc
 base::Task<void> start_upload(const Context& context, http::Exchange& exchange,
                               const oci::UploadsRoute& route) {
   const http::Request& request = exchange.request;
-  if (!request.is("POST")) co_return co_await refuse_method(context, exchange, "POST");
+  // An upload without an id, as Distribution sees it.
+  if (!request.is("POST")) throw oci::Error(ErrorCode::blob_upload_unknown);
   // A mount that cannot be is an upload like any other.
   if (const auto digest = oci::Digest::parse(request.query_value("mount").value_or(""))) {
     const bool mounted = co_await mount(context, request, route.repository, *digest);
@@ -271,12 +272,10 @@ base::Task<void> uploads(const Context& context, http::Exchange& exchange,
       co_await patch(context, exchange, route);
     } else if (request.is("PUT")) {
       co_await put(context, exchange, route);
-    } else if (request.is("GET")) {
-      co_await status(context, exchange, route);
     } else if (request.is("DELETE")) {
       co_await remove(context, exchange, route);
     } else {
-      co_await refuse_method(context, exchange, "GET, PATCH, PUT, DELETE");
+      co_await status(context, exchange, route);
     }
   } catch (const OutOfOrder&) {
     out_of_order = true;

@@ -4,7 +4,7 @@
 //           with ?mount=[&from=] nothing is sent at all, if the blob is there: 201
 //   PATCH   appends, streamed or in chunks with Content-Range: 202
 //   PUT     appends what it brings and ends the upload: 201
-//   GET     tells how far it got: 204
+//   GET     (and HEAD) tells how far it got: 204
 //   DELETE  ends it without a blob: 204
 //
 // The request that reads a body takes no more of it than it has written to the storage.

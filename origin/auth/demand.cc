@@ -30,6 +30,7 @@ struct Visitor {
   Demand operator()(const auto& route) const { return of(route.repository, false); }
 
   Demand of(const std::string& repository, bool upload) const {
+    if (request.is("OPTIONS")) return {.kind = Demand::Kind::base};
     return {Demand::Kind::repository, repository, actions_of(request, upload), ""};
   }
 };

@@ -6,7 +6,7 @@
 //   DELETE                   delete; of an upload: pull and push, since who began it may end it
 //   _catalog                 registry:catalog:*
 //   POST ?mount=…&from=…     also pull of `from`, without which it is an ordinary upload
-//   /v2/                     nothing but to be somebody
+//   /v2/, and OPTIONS        nothing but to be somebody
 #pragma once
 
 #include <string>
@@ -22,7 +22,7 @@ namespace origin::auth {
 struct Demand {
   enum class Kind {
     nothing,     // no route of the API: a health check, or an error anyway
-    base,        // /v2/
+    base,        // /v2/, and OPTIONS of what is in a repository
     catalog,     // _catalog
     repository,  // the actions on the repository
   };

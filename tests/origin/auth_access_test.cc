@@ -143,6 +143,10 @@ TEST(Demand, OfEachRouteAndMethod) {
       << "what is no name does not get into a header";
   EXPECT_EQ(scope(request("GET"), "/v2/_catalog"), "registry:catalog:*");
   EXPECT_EQ(scope(request("GET"), "/v2/"), "");
+  EXPECT_EQ(scope(request("OPTIONS"), "/v2/_catalog"), "registry:catalog:*");
+  for (const char* path : {"/v2/a/manifests/x", "/v2/a/blobs/uploads/"}) {
+    EXPECT_EQ(demand_of(request("OPTIONS"), oci::parse_route(path)).kind, Demand::Kind::base);
+  }
   EXPECT_EQ(demand_of(request("GET"), oci::parse_route("/")).kind, Demand::Kind::nothing);
   EXPECT_EQ(detail_of(demand_of(request("GET"), oci::parse_route("/v2/bench/a/tags/list"))),
             R"([{"Type":"repository","Class":"","Name":"bench/a","Action":"pull"}])");

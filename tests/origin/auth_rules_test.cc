@@ -52,6 +52,8 @@ access:
   EXPECT_EQ(denied.status, 403);
   EXPECT_EQ(error_code(denied), "DENIED");
   EXPECT_EQ(denied.header("WWW-Authenticate"), "");
+  EXPECT_EQ(status("OPTIONS", manifest, kBob), 200);
+  EXPECT_EQ(status("OPTIONS", manifest, basic("bob", "stale")), 401);
   EXPECT_EQ(status("DELETE", manifest, kAnn), 403);
   EXPECT_EQ(status("GET", "/v2/other/manifests/latest", ""), 200);
   EXPECT_EQ(status("GET", "/v2/other/manifests/latest", kBob), 200);
@@ -60,6 +62,18 @@ access:
   EXPECT_EQ(status("POST", "/v2/other/blobs/uploads/", kBob), 403);
   EXPECT_EQ(status("POST", "/v2/other/blobs/uploads/", ""), 401);
   EXPECT_EQ(status("GET", "/v2/", ""), 200) << "there is something for anybody";
+}
+
+TEST_F(RulesTest, ThatNothingMayBeWrittenIsSaidToThoseWhoMight) {
+  Config read_only = with(htpasswd());
+  read_only.read_only = true;
+  const uint16_t port = start(std::move(read_only)).port();
+  for (const char* method : {"POST", "OPTIONS"}) {
+    EXPECT_EQ(ask(port, method, "/v2/a/blobs/uploads/").status, 401) << method;
+  }
+  EXPECT_EQ(ask(port, "POST", "/v2/a/blobs/uploads/", kAnn).status, 405);
+  EXPECT_EQ(ask(port, "OPTIONS", "/v2/a/blobs/uploads/", kAnn).status, 200);
+  EXPECT_EQ(ask(port, "PUT", "/nowhere").status, 404);
 }
 
 TEST_F(RulesTest, UploadsAreEndedByThoseWhoMayPush) {
@@ -232,6 +246,7 @@ access:
 )");
   EXPECT_EQ(ask(port, "GET", "/v2/").status, 401);
   EXPECT_EQ(ask(port, "GET", "/v2/", kAnn).status, 200);
+  EXPECT_EQ(ask(port, "OPTIONS", "/v2/a/manifests/latest").status, 401) << "as of the base";
   EXPECT_EQ(ask(port, "GET", "/v2/a/manifests/latest").status, 200);
   EXPECT_EQ(ask(port, "HEAD", "/v2/a/manifests/latest").status, 200);
   EXPECT_EQ(ask(port, "GET", "/v2/_catalog").status, 200);

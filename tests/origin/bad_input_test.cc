@@ -71,23 +71,35 @@ TEST_F(BadInputTest, MalformedDigests) {
   }
 }
 
+// The methods that Distribution's routes list, where we have them too.
 TEST_F(BadInputTest, WrongMethods) {
   const std::string digest = sha256("x").str();
   const std::vector<std::pair<std::string, std::string>> allowed = {
-      {"/v2/a/blobs/" + digest, "GET, HEAD, DELETE"},
-      {"/v2/a/blobs/uploads/", "POST"},
-      {"/v2/a/blobs/uploads/x", "GET, PATCH, PUT, DELETE"},
-      {"/v2/a/manifests/t", "GET, HEAD, PUT, DELETE"},
+      {"/v2/a/blobs/" + digest, "DELETE, GET, HEAD"},
+      {"/v2/a/blobs/uploads/", "GET, HEAD, POST"},
+      {"/v2/a/blobs/uploads/x", "DELETE, GET, HEAD, PATCH, PUT"},
+      {"/v2/a/manifests/t", "DELETE, GET, HEAD, PUT"},
       {"/v2/a/tags/list", "GET, HEAD"},
       {"/v2/_catalog", "GET, HEAD"},
       {"/v2/a/referrers/" + digest, "GET, HEAD"},
   };
   for (const auto& [target, methods] : allowed) {
-    const auto answer = call(port_, "OPTIONS", target);
-    EXPECT_EQ(answer.status, 405) << target;
-    EXPECT_EQ(error_code(answer), "UNSUPPORTED") << target;
-    EXPECT_EQ(answer.header("Allow"), methods) << target;
+    for (const char* wrong : {"LINK", "get", "E"}) {
+      const auto answer = call(port_, wrong, target);
+      EXPECT_EQ(answer.status, 405) << wrong << target;
+      EXPECT_EQ(error_code(answer), "UNSUPPORTED") << wrong << target;
+      EXPECT_EQ(answer.header("Allow"), methods) << wrong << target;
+    }
+    const auto asked = call(port_, "OPTIONS", target);
+    EXPECT_EQ(asked.status, 200) << target;
+    EXPECT_EQ(asked.header("Allow"), methods) << target;
+    EXPECT_EQ(asked.header("Docker-Distribution-Api-Version"), "registry/2.0") << target;
+    EXPECT_EQ(asked.body, "") << target;
   }
+  for (const char* anything : {"/", "/v2/"})
+    EXPECT_EQ(call(port_, "OPTIONS", anything).status, 200);
+  EXPECT_EQ(call(port_, "OPTIONS", "/v2/a").status, 404);
+  EXPECT_EQ(error_code(call(port_, "GET", "/v2/a/blobs/uploads/")), "BLOB_UPLOAD_UNKNOWN");
 }
 
 TEST_F(BadInputTest, PathsThatAreNoRoute) {

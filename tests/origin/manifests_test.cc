@@ -351,6 +351,9 @@ TEST_F(ManifestsTest, ReadOnlyRefusesWritesUntilItIsSwitchedOff) {
     EXPECT_EQ(answer.header("Allow"), "GET, HEAD");
     EXPECT_EQ(error_code(answer), "UNSUPPORTED");
     EXPECT_NE(answer.body.find("read-only"), std::string::npos);
+    const auto options = call(port, "OPTIONS", target);
+    EXPECT_EQ(options.status, 200) << target;
+    EXPECT_EQ(options.header("Allow"), "GET, HEAD") << target;
   }
   registry.reload(config());
   EXPECT_EQ(call(port, "DELETE", path("t")).status, 202);

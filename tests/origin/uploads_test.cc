@@ -127,8 +127,13 @@ TEST_F(UploadsTest, AChunkOutOfOrderIsRefusedWithTheWayOn) {
     EXPECT_EQ(without_state(location(answer)), without_state(url));
   }
   const auto status = call(port, "GET", url);
-  EXPECT_EQ(status.status, 204);
-  EXPECT_EQ(status.header("Range"), "0-4");
+  const auto head = call(port, "HEAD", url);
+  for (const auto& told : {status, head}) {
+    EXPECT_EQ(told.status, 204);
+    EXPECT_EQ(told.header("Range"), "0-4");
+    EXPECT_EQ(told.header("Docker-Upload-UUID"), id(url));
+    EXPECT_EQ(without_state(location(told)), without_state(url));
+  }
   const auto go_on =
       call(port, "PATCH", location(status), " world", fields({{"Content-Range", "5-10"}}));
   EXPECT_EQ(go_on.status, 202);
