@@ -212,12 +212,12 @@ bool erase(const Context& context, const http::Request& request, const std::stri
     return true;
   }
   const oci::Digest& digest = std::get<oci::Digest>(reference);
-  if (!storage.manifests.exists(repository, digest)) return false;
+  if (!storage.manifests.linked(repository, digest)) return false;
   std::vector<std::string> tags = storage.tags.remove_all_of(repository, digest);
   base::fault_point("manifest.untagged");
   if (!storage.manifests.remove(repository, digest)) return false;
   base::fault_point("manifest.removed");
-  if (!storage.manifests.exists(repository, digest)) {
+  if (!storage.manifests.linked(repository, digest)) {
     std::ranges::copy(storage.tags.remove_all_of(repository, digest), std::back_inserter(tags));
   }
   manifest_deleted(context, request, repository, digest, tags);

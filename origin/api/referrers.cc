@@ -5,6 +5,7 @@
 #include <set>
 
 #include "oci/manifest.h"
+#include "origin/storage/files.h"
 
 namespace origin::api {
 namespace {
@@ -22,8 +23,10 @@ std::set<oci::Digest> candidates(const Storage& storage, const std::string& repo
   for (const oci::Digest& digest : storage.manifests.referrers(repository, subject)) {
     digests.insert(digest);
   }
-  const auto tagged = storage.tags.get(repository, fallback_tag(subject));
-  const auto bytes = tagged ? storage.manifests.get(repository, *tagged) : std::nullopt;
+  const auto bytes = one_of_many([&] {
+    const auto tagged = storage.tags.get(repository, fallback_tag(subject));
+    return tagged ? storage.manifests.get(repository, *tagged) : std::nullopt;
+  });
   const auto index = oci::parse_manifest(bytes.value_or(""), "");
   if (!index) return digests;
   for (const oci::Descriptor& child : index->manifests) digests.insert(child.digest);
@@ -51,7 +54,7 @@ std::string referrers_index(const Storage& storage, const std::string& repositor
   index["mediaType"] = oci::media_type::kOciIndex;
   index["manifests"] = nlohmann::ordered_json::array();
   for (const oci::Digest& digest : candidates(storage, repository, subject)) {
-    const auto bytes = storage.manifests.get(repository, digest);
+    const auto bytes = one_of_many([&] { return storage.manifests.get(repository, digest); });
     if (!bytes) continue;
     const auto manifest = oci::parse_manifest(*bytes, "");
     if (!manifest || !manifest->subject || manifest->subject->digest != subject) continue;

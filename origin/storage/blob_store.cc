@@ -71,8 +71,9 @@ std::optional<uint64_t> BlobStore::size(const std::string& repository,
 
 bool BlobStore::mount(const std::optional<std::string>& from, const std::string& to,
                       const oci::Digest& digest) {
-  const auto target = from ? read_link(layout_.layer_link(*from, digest)) : digest;
-  if (!target || !size_of(layout_.blob(*target), *target)) return false;
+  const auto target = from ? read_link_of_many(layout_.layer_link(*from, digest)) : digest;
+  if (!target) return false;
+  if (!one_of_many([&] { return size_of(layout_.blob(*target), *target); })) return false;
   write_link(layout_.layer_link(to, digest), *target);
   return true;
 }
@@ -80,8 +81,8 @@ bool BlobStore::mount(const std::optional<std::string>& from, const std::string&
 void BlobStore::adopt(const std::filesystem::path& file, uint64_t size,
                       const std::string& repository, const oci::Digest& digest) {
   const std::filesystem::path place = layout_.blob(digest);
-  const auto present = regular_file_size(place);
-  if (present == size && holds(place, digest)) {
+  const auto present = one_of_many([&] { return regular_file_size(place); });
+  if (present == size && one_of_many([&] { return holds(place, digest); })) {
     // Who put it there may not have synced it yet, or never does (Distribution); we acknowledge it.
     base::sync_existing(place);
   } else {

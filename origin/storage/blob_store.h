@@ -30,14 +30,14 @@ class BlobStore {
   std::optional<uint64_t> size(const std::string& repository, const oci::Digest& digest) const;
 
   // Gives `to` the blob that `from` has. Without `from`, any blob whose bytes are in the storage.
-  // False if there is no such blob.
+  // False if there is no such blob, or it cannot be read.
   bool mount(const std::optional<std::string>& from, const std::string& to,
              const oci::Digest& digest);
 
   // Takes verified bytes, synced in a file of this storage, as the blob, and links it: bytes before
   // link, so that a crash leaves no link without bytes. The file is moved; it stays where it is if
-  // the blob's bytes were there already. Bytes of another size, which a crash of another program
-  // may have left, are replaced.
+  // the blob's bytes were there already. Other bytes, which a crash of another program may have
+  // left, and bytes that cannot be read are replaced.
   void adopt(const std::filesystem::path& file, uint64_t size, const std::string& repository,
              const oci::Digest& digest);
 

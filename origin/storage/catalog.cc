@@ -31,7 +31,8 @@ struct Walk {
 
   void visit(const std::string& name) {
     if (found.size() == limit || passed(name, last)) return;
-    const std::vector<std::string> children = list_directories(layout.repository(name));
+    const std::vector<std::string> children =
+        one_of_many([&] { return list_directories(layout.repository(name)); });
     const bool repository = std::ranges::binary_search(children, "_layers") ||
                             std::ranges::binary_search(children, "_manifests");
     if (repository && before(last, name) && oci::valid_repository(name) && wanted(name)) {

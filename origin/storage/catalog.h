@@ -18,7 +18,8 @@ class Catalog {
   bool exists(const std::string& repository) const;
 
   // The repositories that come after `last` and are wanted, at most `limit`, in Distribution's
-  // order: that of the path components, so that "a/b" comes before "a-b".
+  // order: that of the path components, so that "a/b" comes before "a-b". Without those that cannot
+  // be read.
   using Wanted = std::function<bool(const std::string& repository)>;
   std::vector<std::string> list(const std::string& last, size_t limit,
                                 const Wanted& wanted = any) const;

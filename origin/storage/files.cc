@@ -11,6 +11,7 @@
 
 #include "base/durable_file.h"
 #include "base/error.h"
+#include "base/fault_point.h"
 #include "base/log.h"
 #include "origin/storage/action.h"
 
@@ -85,13 +86,12 @@ std::optional<oci::Digest> read_link(const std::filesystem::path& path) {
   return std::nullopt;
 }
 
+void log_unreadable(const base::IoError& error) {
+  LOG_EVERY_T(ERROR, 1) << "unreadable, taken as absent: " << error.what();
+}
+
 std::optional<oci::Digest> read_link_of_many(const std::filesystem::path& path) {
-  try {
-    return read_link(path);
-  } catch (const base::IoError& e) {
-    LOG(ERROR) << path.string() << ": unreadable link, taken as absent: " << e.what();
-    return std::nullopt;
-  }
+  return one_of_many([&] { return read_link(path); });
 }
 
 void write_link(const std::filesystem::path& path, const oci::Digest& digest) {
@@ -166,12 +166,25 @@ bool remove_file(const std::filesystem::path& path) {
 
 void remove_tree(const std::filesystem::path& path) {
   const ActionTimer timer(Action::remove);
+  if (const int number = base::fault_point("remove", path.c_str())) {
+    throw base::IoError(number, "removing " + path.string());
+  }
   std::error_code error;
   std::filesystem::remove_all(path, error);
   const int number = error.value();
   if (error && !missing(number) && number != ENOTEMPTY && number != EBUSY) {
-    throw base::IoError(error.value(), "removing " + path.string());
+    throw base::IoError(number, "removing " + path.string());
   }
+}
+
+bool name_exists(const std::filesystem::path& path) {
+  const ActionTimer timer(Action::stat);
+  return look_twice(path, [&] {
+    struct stat s{};
+    if (::lstat(path.c_str(), &s) == 0) return true;
+    if (missing(errno)) return false;
+    throw base::IoError("stat " + path.string());
+  });
 }
 
 std::optional<uint64_t> regular_file_size(const std::filesystem::path& path) {
@@ -182,6 +195,9 @@ std::optional<uint64_t> regular_file_size(const std::filesystem::path& path) {
 
 std::vector<std::string> list_directories(const std::filesystem::path& path) {
   const ActionTimer timer(Action::list);
+  if (const int number = base::fault_point("list", path.c_str())) {
+    throw base::IoError(number, "listing " + path.string());
+  }
   std::vector<std::string> names;
   refresh(path);
   std::error_code error;

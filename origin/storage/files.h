@@ -35,8 +35,10 @@
 #include <filesystem>
 #include <optional>
 #include <string>
+#include <type_traits>
 #include <vector>
 
+#include "base/error.h"
 #include "base/unique_fd.h"
 #include "oci/digest.h"
 
@@ -47,8 +49,18 @@ namespace origin {
 // (and one being written looks like it; hence a second look before it counts).
 std::optional<oci::Digest> read_link(const std::filesystem::path& path);
 
-// The same where one link of many must not stand in the way of the others: one that cannot be read
-// at all (EACCES, EIO) is logged and counts as absent too.
+void log_unreadable(const base::IoError& error);
+// What `look` finds, where one of many must not stand in the way of the others: what cannot be read
+// at all (EACCES, EIO) is logged, at most once a second, and counts as absent.
+template <typename Look>
+std::invoke_result_t<const Look&> one_of_many(const Look& look) {
+  try {
+    return look();
+  } catch (const base::IoError& e) {
+    log_unreadable(e);
+    return {};
+  }
+}
 std::optional<oci::Digest> read_link_of_many(const std::filesystem::path& path);
 
 // Creates or replaces the link, durably, whatever stands in its place. Directories that a delete
@@ -77,6 +89,9 @@ void sync_removal(std::filesystem::path directory);
 // Removes the directory with all that is in it, except what others put there meanwhile; nothing to
 // do if there is none. Not durable.
 void remove_tree(const std::filesystem::path& path);
+
+// Whether anything has this name, readable or not.
+bool name_exists(const std::filesystem::path& path);
 
 // The size of a regular file; nullopt if there is none.
 std::optional<uint64_t> regular_file_size(const std::filesystem::path& path);

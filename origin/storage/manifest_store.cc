@@ -46,9 +46,13 @@ bool ManifestStore::exists(const std::string& repository, const oci::Digest& dig
   return target && regular_file_size(layout_.blob(*target)).value_or(0) > 0;
 }
 
+bool ManifestStore::linked(const std::string& repository, const oci::Digest& digest) const {
+  return name_exists(layout_.revision_link(repository, digest));
+}
+
 void ManifestStore::put(const std::string& repository, const oci::Digest& digest,
                         std::string_view bytes, const std::optional<oci::Digest>& subject) {
-  if (read_verified(layout_.blob(digest), digest)) {
+  if (one_of_many([&] { return read_verified(layout_.blob(digest), digest); })) {
     base::sync_existing(layout_.blob(digest));
   } else {
     const ActionTimer timer(Action::put_content);
@@ -73,7 +77,7 @@ void ManifestStore::keep(const std::string& repository, const oci::Digest& diges
 }
 
 bool ManifestStore::remove(const std::string& repository, const oci::Digest& digest) {
-  const auto bytes = get(repository, digest);
+  const auto bytes = one_of_many([&] { return get(repository, digest); });
   const bool removed = remove_file(layout_.revision_link(repository, digest));
   base::crash_point("manifest.unlinked");
   if (!bytes) return removed;
@@ -90,7 +94,9 @@ std::vector<oci::Digest> ManifestStore::referrers(const std::string& repository,
   std::vector<oci::Digest> digests;
   const std::filesystem::path directory = layout_.referrers(repository, subject);
   for (const std::string& algorithm : list_directories(directory)) {
-    for (const std::string& hex : list_directories(directory / algorithm)) {
+    const std::vector<std::string> names =
+        one_of_many([&] { return list_directories(directory / algorithm); });
+    for (const std::string& hex : names) {
       const auto digest = read_link_of_many(directory / algorithm / hex / "link");
       if (digest) digests.push_back(*digest);
     }

@@ -24,6 +24,8 @@ class ManifestStore {
   // which a crash of another program may have left, are logged and absent.
   std::optional<std::string> get(const std::string& repository, const oci::Digest& digest) const;
   bool exists(const std::string& repository, const oci::Digest& digest) const;
+  // Whether it has anything to remove(): a link, readable or not, with bytes or without.
+  bool linked(const std::string& repository, const oci::Digest& digest) const;
 
   // Stores the bytes, whose digest this is, then the entry under its subject, then the link by
   // which the repository has it, each durable before the next.
@@ -36,11 +38,11 @@ class ManifestStore {
             const std::optional<oci::Digest>& subject);
 
   // Takes the manifest from the repository; false if it was not there. The caller has removed the
-  // tags that name it.
+  // tags that name it. Nothing of it need be readable.
   bool remove(const std::string& repository, const oci::Digest& digest);
 
   // The manifests that were put with this subject, in no particular order. Some may be gone since;
-  // those that Distribution stored are not among them.
+  // those that Distribution stored, or whose entries cannot be read, are not among them.
   std::vector<oci::Digest> referrers(const std::string& repository,
                                      const oci::Digest& subject) const;
 

@@ -18,24 +18,23 @@ namespace {
 
 // Whether there may be a link. One that cannot be looked at keeps no other from the list.
 bool has_content(const std::filesystem::path& link) {
-  try {
-    return regular_file_size(link).value_or(0) > 0;
-  } catch (const base::IoError& e) {
-    LOG(ERROR) << "tag not listed: " << e.what();
-    return false;
-  }
+  return one_of_many([&] { return regular_file_size(link); }).value_or(0) > 0;
 }
 
-// What is left of a tag without a current link. A push may be about to make it anew: it makes its
-// directories again, and what it has put there stays.
+// What is left of a tag without a current link: it may stay, where it cannot be removed. A push may
+// be about to make the tag anew: it makes its directories again, and what it has put there stays.
 void remove_rest(const Layout& layout, const std::string& repository, const std::string& tag) {
   const std::filesystem::path current = layout.tag_current_link(repository, tag);
   base::fault_point("tag.unlinked", tag.c_str());
-  remove_tree(layout.tag_index(repository, tag));
-  std::error_code error;
-  for (std::filesystem::directory_iterator it(current.parent_path(), error), end;
-       !error && it != end; it.increment(error)) {
-    if (it->path().filename() != current.filename()) remove_tree(it->path());
+  try {
+    remove_tree(layout.tag_index(repository, tag));
+    std::error_code error;
+    for (std::filesystem::directory_iterator it(current.parent_path(), error), end;
+         !error && it != end; it.increment(error)) {
+      if (it->path().filename() != current.filename()) remove_tree(it->path());
+    }
+  } catch (const base::IoError& e) {
+    LOG(ERROR) << "left of a tag that is deleted: " << e.what();
   }
   ::rmdir(current.parent_path().c_str());
   ::rmdir(layout.tag(repository, tag).c_str());

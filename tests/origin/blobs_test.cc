@@ -1,4 +1,7 @@
 // Pulling and deleting blobs.
+#include <filesystem>
+
+#include "base/fault_point.h"
 #include "tests/origin/registry_fixture.h"
 
 namespace origin {
@@ -70,6 +73,27 @@ TEST_F(BlobsTest, WhatTheStorageHasLostIsAbsent) {
   // A directory where the link's file should be is no link either.
   std::filesystem::create_directories(layout().layer_link("a", sha256("odd")));
   EXPECT_EQ(call(port, "GET", path("odd")).status, 404);
+}
+
+TEST_F(BlobsTest, WhatCannotBeReadStandsInNoPushsWay) {
+  const uint16_t port = start();
+  const std::string digest = push_blob(port, "a", "bytes").str();
+  const std::string file = sha256("bytes").hex() + "/data";
+  for (const std::string& unreadable :
+       {file, "repositories/a/_layers/sha256/" + sha256("bytes").hex()}) {
+    const base::InjectedFault fault("open", EIO, unreadable);
+    EXPECT_EQ(call(port, "GET", path("bytes")).status, 500) << unreadable;
+    // The client sends it, as it does what cannot be mounted.
+    EXPECT_EQ(call(port, "POST", "/v2/b/blobs/uploads/?from=a&mount=" + digest).status, 202)
+        << unreadable;
+  }
+  {
+    const base::InjectedFault fault("open", EIO, file);
+    push_blob(port, "b", "bytes");
+  }
+  for (const char* repository : {"a", "b"}) {
+    EXPECT_EQ(call(port, "GET", path("bytes", repository)).body, "bytes") << repository;
+  }
 }
 
 TEST_F(BlobsTest, Delete) {

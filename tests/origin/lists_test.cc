@@ -2,6 +2,7 @@
 #include <filesystem>
 #include <nlohmann/json.hpp>
 
+#include "base/fault_point.h"
 #include "oci/manifest.h"
 #include "tests/origin/registry_fixture.h"
 
@@ -129,6 +130,37 @@ TEST_F(ListsTest, Referrers) {
 
   EXPECT_EQ(call(port, "DELETE", "/v2/a/manifests/" + sha256(sbom).str()).status, 202);
   EXPECT_EQ(nlohmann::json::parse(call(port, "GET", path).body)["manifests"].size(), 1U);
+}
+
+TEST_F(ListsTest, WhatCannotBeReadIsLeftOut) {
+  const uint16_t port = start();
+  for (const char* name : {"a", "bad", "bad/below", "c"}) push_blob(port, name, "{}");
+  {
+    const base::InjectedFault unreadable("list", EACCES, "repositories/bad");
+    EXPECT_EQ(strings(call(port, "GET", "/v2/_catalog"), "repositories"), (Strings{"a", "c"}));
+  }
+  const oci::Digest subject = sha256("subject");
+  const std::string bad = attachment(sha256("{}"), subject, "text/bad");
+  const std::string good = attachment(sha256("{}"), subject, "text/good");
+  for (const std::string& manifest : {bad, good}) {
+    EXPECT_EQ(push_manifest(port, "a", sha256(manifest).str(), manifest).status, 201);
+  }
+  // The fallback tag is as unreadable as can be, and so is what another algorithm would list.
+  std::filesystem::create_directories(
+      layout().tag_current_link("a", "sha256-" + subject.hex()).parent_path());
+  std::filesystem::create_symlink("link",
+                                  layout().tag_current_link("a", "sha256-" + subject.hex()));
+  std::filesystem::create_directories(layout().referrers("a", subject) / "sha512");
+  const base::InjectedFault unlisted("list", EIO, subject.hex() + "/sha512");
+  for (const std::string& unreadable :
+       {"blobs/sha256/" + sha256(bad).hex().substr(0, 2) + "/" + sha256(bad).hex(),
+        "revisions/sha256/" + sha256(bad).hex()}) {
+    const base::InjectedFault fault("open", EIO, unreadable);
+    const auto answer = call(port, "GET", "/v2/a/referrers/" + subject.str());
+    EXPECT_EQ(answer.status, 200) << unreadable;
+    EXPECT_NE(answer.body.find(sha256(good).str()), std::string::npos) << unreadable;
+    EXPECT_EQ(answer.body.find(sha256(bad).str()), std::string::npos) << unreadable;
+  }
 }
 
 TEST_F(ListsTest, ReferrersThatAClientListedInTheFallbackTag) {

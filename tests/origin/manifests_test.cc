@@ -1,5 +1,6 @@
 // Pushing, pulling and deleting manifests.
 #include <filesystem>
+#include <functional>
 #include <nlohmann/json.hpp>
 #include <thread>
 
@@ -318,6 +319,69 @@ TEST_F(ManifestsTest, AnUnreadableLinkStandsInNobodysWay) {
     EXPECT_EQ(call(port, "GET", path(tag)).status, 200) << tag;
     EXPECT_EQ(call(port, "DELETE", path(tag)).status, 202) << tag;
   }
+}
+
+TEST_F(ManifestsTest, WhatCannotBeReadCanBeDeleted) {
+  namespace fs = std::filesystem;
+  const uint16_t port = start();
+  const std::vector<std::pair<std::string, std::function<void(const oci::Digest&)>>> ways = {
+      {"bytes gone", [&](const auto& digest) { fs::remove(layout().blob(digest)); }},
+      {"bytes torn", [&](const auto& digest) { write(layout().blob(digest), "{"); }},
+      {"no bytes", [&](const auto& digest) { write(layout().blob(digest), ""); }},
+      {"link garbled",
+       [&](const auto& digest) { write(layout().revision_link("a", digest), "sha256:"); }},
+      {"link in a loop",
+       [&](const auto& digest) {
+         fs::remove(layout().revision_link("a", digest));
+         fs::create_symlink("link", layout().revision_link("a", digest));
+       }},
+      {"a directory where the bytes should be",
+       [&](const auto& digest) {
+         fs::remove(layout().blob(digest));
+         fs::create_directory(layout().blob(digest));
+       }},
+  };
+  for (const auto& [way, spoil] : ways) {
+    const oci::Digest digest = sha256(push_image(port, "a", "t", way));
+    spoil(digest);
+    EXPECT_EQ(call(port, "DELETE", path(digest.str())).status, 202) << way;
+    EXPECT_FALSE(fs::exists(layout().tag("a", "t"))) << way;
+    EXPECT_EQ(call(port, "DELETE", path(digest.str())).status, 404) << way;
+  }
+  for (const std::string& file : {std::string("/data"), std::string("/link")}) {
+    const oci::Digest digest = sha256(push_image(port, "a", "t", "not to be opened"));
+    const base::InjectedFault unreadable("open", EACCES, digest.hex() + file);
+    EXPECT_EQ(call(port, "GET", path("t")).status, 500) << file;
+    EXPECT_EQ(call(port, "DELETE", path(digest.str())).status, 202) << file;
+    EXPECT_FALSE(fs::exists(layout().tag("a", "t"))) << file;
+    EXPECT_FALSE(fs::exists(layout().revision_link("a", digest))) << file;
+  }
+}
+
+TEST_F(ManifestsTest, WhatIsLeftOfATagStandsInNoDeletesWay) {
+  const uint16_t port = start();
+  const base::InjectedFault stays("remove", EACCES, "/tags/");
+  push_image(port, "a", "alone", "1");
+  EXPECT_EQ(call(port, "DELETE", path("alone")).status, 202);
+  const std::string manifest = push_image(port, "a", "one", "2");
+  push_manifest(port, "a", "two", manifest);
+  EXPECT_EQ(call(port, "DELETE", path(sha256(manifest).str())).status, 202);
+  for (const std::string& gone :
+       {std::string("alone"), std::string("one"), std::string("two"), sha256(manifest).str()}) {
+    EXPECT_EQ(call(port, "GET", path(gone)).status, 404) << gone;
+  }
+  EXPECT_EQ(strings(call(port, "GET", "/v2/a/tags/list"), "tags"), std::vector<std::string>{});
+}
+
+TEST_F(ManifestsTest, BytesThatCannotBeReadAreReplacedByAPush) {
+  const uint16_t port = start();
+  const std::string manifest = push_image(port, "a", "t", "1");
+  {
+    const base::InjectedFault unreadable("open", EIO, sha256(manifest).hex() + "/data");
+    EXPECT_EQ(call(port, "GET", path("t")).status, 500);
+    EXPECT_EQ(push_manifest(port, "a", "t", manifest).status, 201);
+  }
+  EXPECT_EQ(call(port, "GET", path("t")).body, manifest);
 }
 
 TEST_F(ManifestsTest, ATagThatIsPutAndDeletedAtOnceIsNoError) {
