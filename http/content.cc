@@ -112,10 +112,9 @@ base::Task<void> serve_content(Exchange& exchange, ContentInfo info, ContentSour
     co_return;
   }
   if (selection.kind == RangeSelection::Kind::unsatisfiable) {
-    // Nothing of the representation's own fields: a cache must not take this for it.
-    Response refused{.status = 416};
-    refused.headers.add("Content-Range", "bytes */" + std::to_string(info.size));
-    refused.headers.add("Accept-Ranges", "bytes");
+    Response refused{.status = 416, .headers = std::move(info.unsatisfiable)};
+    refused.headers.set("Content-Range", "bytes */" + std::to_string(info.size));
+    refused.headers.set("Accept-Ranges", "bytes");
     co_await exchange.response.send(std::move(refused));
     co_return;
   }

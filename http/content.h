@@ -50,6 +50,8 @@ struct ContentInfo {
   uint64_t size = 0;
   std::string etag;  // quoted, strong
   Headers headers;   // sent with 200, 206 and 304: Content-Type, Cache-Control, …
+  // Sent with 416: nothing of the representation's own, a cache must not take this for it.
+  Headers unsatisfiable;
 };
 
 // Whether serve_content answers 416: a Range that asks for nothing that is there.

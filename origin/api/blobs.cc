@@ -29,9 +29,7 @@ base::Task<void> serve(const Context& context, http::Exchange& exchange,
     co_await exchange.response.send(std::move(answer));
     co_return;
   }
-  http::ContentInfo info{blob->size, '"' + digest.str() + '"', context.headers()};
-  info.headers.set("Content-Type", "application/octet-stream");
-  info.headers.set("Docker-Content-Digest", digest.str());
+  http::ContentInfo info = context.content(blob->size, digest, "application/octet-stream");
   info.headers.set("Cache-Control", "max-age=31536000, immutable");
   if (!http::range_unsatisfiable(exchange.request, info)) {
     blob_pulled(context, exchange.request, repository, digest, blob->size);

@@ -21,6 +21,15 @@ http::Response Context::response(int status) const {
   return {.status = status, .headers = headers(), .body = ""};
 }
 
+http::ContentInfo Context::content(uint64_t size, const oci::Digest& digest,
+                                   std::string_view type) const {
+  http::ContentInfo info{size, '"' + digest.str() + '"', headers(), headers()};
+  info.headers.set("Content-Type", type);
+  info.headers.set("Docker-Content-Digest", digest.str());
+  info.unsatisfiable.set("Cache-Control", "no-store");
+  return info;
+}
+
 http::Response Context::json(std::string body) const {
   http::Response answer = response(200);
   answer.headers.set("Content-Type", "application/json");

@@ -11,6 +11,7 @@
 
 #include "base/thread_pool.h"
 #include "http/body.h"
+#include "http/content.h"
 #include "oci/digest.h"
 #include "oci/error.h"
 #include "origin/auth/identity.h"
@@ -35,6 +36,8 @@ struct Context {
   // The fields of every response: Docker-Distribution-Api-Version and http.headers.
   http::Headers headers() const;
   http::Response response(int status) const;
+  // A representation of what has this digest.
+  http::ContentInfo content(uint64_t size, const oci::Digest& digest, std::string_view type) const;
   // 200 with this JSON text.
   http::Response json(std::string body) const;
   // The errors as clients expect them, never to be cached; the status may differ from the code's.

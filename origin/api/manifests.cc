@@ -60,11 +60,10 @@ base::Task<void> serve(const Context& context, http::Exchange& exchange,
       co_await context.pool.run([&] { return load(context.storage, route.repository, reference); });
   if (!stored) throw unknown(route);
 
-  http::ContentInfo info{stored->bytes.size(), '"' + stored->digest.str() + '"', context.headers()};
-  info.headers.set("Content-Type", stored->manifest.media_type);
-  info.headers.set("Docker-Content-Digest", stored->digest.str());
   http::BytesSource source(stored->bytes);
-  co_await http::serve_content(exchange, std::move(info), source);
+  co_await http::serve_content(
+      exchange, context.content(stored->bytes.size(), stored->digest, stored->manifest.media_type),
+      source);
   if (exchange.response.status() == 304 || exchange.response.status() == 416) co_return;
   const auto* tag = std::get_if<std::string>(&reference);
   manifest_pulled(context, exchange.request,

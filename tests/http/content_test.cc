@@ -21,6 +21,7 @@ base::Task<void> serve(Exchange* e, int fd, uint64_t size) {
   ContentInfo info{.size = size, .etag = "\"tag,1\""};
   info.headers.add("Content-Type", "text/x");
   info.headers.add("Cache-Control", "immutable");
+  info.unsatisfiable.add("X-Server", "s");
   FileSource source(fd);
   co_await serve_content(*e, std::move(info), source);
 }
@@ -106,6 +107,7 @@ TEST_F(Content, RangeThatCannotBe) {
     EXPECT_EQ(response.headers.get("Content-Range"), "bytes */20");
     EXPECT_FALSE(response.headers.has("Cache-Control"));
     EXPECT_FALSE(response.headers.has("ETag"));
+    EXPECT_EQ(response.headers.get("X-Server"), "s");
   }
 }
 

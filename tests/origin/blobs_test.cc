@@ -35,7 +35,10 @@ TEST_F(BlobsTest, GetAndHead) {
 }
 
 TEST_F(BlobsTest, RangesAndConditions) {
-  const uint16_t port = start();
+  Config c = config();
+  c.headers.add("X-Configured", "yes");
+  c.headers.add("Cache-Control", "public");
+  const uint16_t port = start(std::move(c)).port();
   push_blob(port, "a", "0123456789");
   const auto range = call(port, "GET", path("0123456789"), "", fields({{"Range", "bytes=2-4"}}));
   EXPECT_EQ(range.status, 206);
@@ -46,10 +49,16 @@ TEST_F(BlobsTest, RangesAndConditions) {
   EXPECT_EQ(beyond.status, 416);
   EXPECT_TRUE(beyond.complete);
   EXPECT_EQ(beyond.header("Content-Range"), "bytes */10");
+  EXPECT_EQ(beyond.header("Cache-Control"), "no-store");
+  EXPECT_EQ(beyond.header("Docker-Content-Digest"), "");
   const std::string etag = '"' + sha256("0123456789").str() + '"';
   const auto same = call(port, "GET", path("0123456789"), "", fields({{"If-None-Match", etag}}));
   EXPECT_EQ(same.status, 304);
   EXPECT_EQ(same.header("ETag"), etag);
+  for (const auto& answer : {range, beyond, same}) {
+    EXPECT_EQ(answer.header("Docker-Distribution-Api-Version"), "registry/2.0") << answer.status;
+    EXPECT_EQ(answer.header("X-Configured"), "yes") << answer.status;
+  }
 }
 
 TEST_F(BlobsTest, ABlobIsOfItsRepository) {
