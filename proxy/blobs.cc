@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <expected>
 
 #include "base/unix_time.h"
 #include "http/range.h"
@@ -102,7 +103,7 @@ base::Task<void> Blobs::serve_miss(http::Exchange& exchange, BlobName name) {
     const bool by_ranges = exchange.request.headers.has("Range");
     const Fills::Joined joined = fills_.join(name, by_ranges);
     const std::shared_ptr<Fill> fill = joined.fill;
-    const std::optional<uint64_t> size = co_await fills_.size(*fill);
+    const std::expected<uint64_t, Ending> size = co_await fills_.size(*fill, name);
 
     http::ByteRange part{};
     if (size) {
@@ -113,7 +114,7 @@ base::Task<void> Blobs::serve_miss(http::Exchange& exchange, BlobName name) {
       co_await fills_.readable(fill, part.first, part.end(), deadline);
     }
     FillSource source(fills_, joined);
-    Ending ending = fill->progress.ending();
+    Ending ending = size ? fill->progress.ending() : size.error();
     bool passes = size && passes_through(ending.outcome);
     if (passes) {
       // RFC 9110 §14.2: a server may ignore it.
@@ -129,7 +130,8 @@ base::Task<void> Blobs::serve_miss(http::Exchange& exchange, BlobName name) {
           << name.digest.str() << " could not be passed through: " << ending.why;
     }
     exchange.request.upstream_wait = now() - asked;
-    if (ending.outcome == Outcome::filling || ending.outcome == Outcome::verified || passes) {
+    const bool good = ending.outcome == Outcome::filling || ending.outcome == Outcome::verified;
+    if (size && (good || passes)) {
       std::string status = "fwd=uri-miss";
       if (!passes) status += joined.started ? "; stored" : "; collapsed";
       co_await http::serve_content(exchange, content(exchange.request, name.digest, *size, status),

@@ -36,6 +36,8 @@ ErrorAnswer blob_error(Outcome outcome) {
       return {503, ErrorCode::unavailable, "the cache has no room for it"};
     case Outcome::storage_failed:
       return {503, ErrorCode::unavailable, "the cache's storage failed"};
+    case Outcome::overtaken:
+      return {503, ErrorCode::unavailable, "the cache has it from another upstream meanwhile"};
     case Outcome::cancelled:
       return {503, ErrorCode::unavailable, "the cache is shutting down"};
     case Outcome::filling:

@@ -24,6 +24,10 @@ constexpr uint64_t kRangeRun = 8 * cache::kBlockSize;
 constexpr base::Duration kSizeLifetime = std::chrono::seconds(10);
 constexpr size_t kMostSizes = 1000;
 
+// How long a fill that has brought nothing yet holds up those who have another upstream. Clients
+// give up on a head after 30 seconds (containerd).
+constexpr base::Duration kPatience = std::chrono::seconds(5);
+
 // How long a fill starts no range run after one of its has failed.
 constexpr base::Duration kRangePause = std::chrono::seconds(5);
 
@@ -59,22 +63,57 @@ Fills::Joined Fills::join(const BlobName& name, bool by_ranges) {
 
 Fills::Joined Fills::join(const BlobName& name, bool by_ranges,
                           std::shared_ptr<const std::string> given) {
+  const base::TimePoint now = base::EventLoop::current()->now();
+  std::shared_ptr<Fill> slow;
   std::shared_ptr<Fill> fill;
   {
     const std::lock_guard lock(mutex_);
-    std::shared_ptr<Fill>& entry = fills_[name.digest];
-    if (entry) return {.fill = entry};
-    entry = fill =
-        std::make_shared<Fill>(name, base::EventLoop::current()->now(), std::move(given));
+    std::vector<std::shared_ptr<Fill>>& fills = fills_[name.digest];
+    for (const std::shared_ptr<Fill>& each : fills) {
+      if (now < patience(*each, name)) return {.fill = each};
+    }
+    if (!fills.empty()) slow = fills.back();
+    fill = fills.emplace_back(std::make_shared<Fill>(name, now, std::move(given)));
     fill->by_ranges = by_ranges;
   }
+  LOG_IF(INFO, slow != nullptr) << name.digest.str() << ": " << slow->name.upstream->name()
+                                << " has brought nothing yet, so " << name.upstream->name()
+                                << " is asked too";
   Worker& here = workers_.here();
   const auto answer = std::make_shared<FirstAnswer>();
   here.tasks.spawn(run(fill, &here, answer));
   return {fill, true, answer};
 }
 
+// How long the fill is worth waiting for in this name.
+base::TimePoint Fills::patience(const Fill& fill, const BlobName& name) {
+  if (fill.writes || fill.name.upstream == name.upstream) return base::kForever;
+  return fill.began + kPatience;
+}
+
+// Whether the fill, which has an answer, is to be the one that writes; the others give way then.
+bool Fills::may_write(Fill& fill) {
+  std::vector<std::shared_ptr<Fill>> others;
+  {
+    const std::lock_guard lock(mutex_);
+    const auto found = fills_.find(fill.name.digest);
+    if (found == fills_.end()) return false;
+    std::vector<std::shared_ptr<Fill>>& fills = found->second;
+    const auto self = std::ranges::find(fills, &fill, &std::shared_ptr<Fill>::get);
+    if (self == fills.end()) return false;
+    fill.writes = true;
+    std::swap(*self, fills.front());
+    others.assign(fills.begin() + 1, fills.end());
+    fills.resize(1);
+  }
+  for (const std::shared_ptr<Fill>& other : others) {
+    other->progress.end({Outcome::overtaken, fill.name.upstream->name() + " was faster", ""});
+  }
+  return true;
+}
+
 bool Fills::another_may_do(const Fill& fill, const Ending& ending, const BlobName& name) {
+  if (ending.outcome == Outcome::filling || ending.outcome == Outcome::overtaken) return true;
   const bool other_name =
       fill.name.upstream != name.upstream || fill.name.repository != name.repository;
   // What another's CDN-Loop was refused for.
@@ -86,15 +125,16 @@ bool Fills::another_may_do(const Fill& fill, const Ending& ending, const BlobNam
 std::shared_ptr<Fill> Fills::find(const oci::Digest& digest) {
   const std::lock_guard lock(mutex_);
   const auto found = fills_.find(digest);
-  return found == fills_.end() ? nullptr : found->second;
+  return found == fills_.end() ? nullptr : found->second.front();
 }
 
-base::Task<Ending> Fills::ended(std::shared_ptr<Fill> fill) {
+base::Task<Ending> Fills::ended(std::shared_ptr<Fill> fill, BlobName name) {
   while (true) {
     const base::Signal::Ticket ticket = fill->progress.changed().ticket();
     Ending ending = fill->progress.ending();
     if (ending.outcome != Outcome::filling) co_return ending;
-    co_await fill->progress.changed().wait(ticket);
+    const bool woken = co_await fill->progress.changed().wait(ticket, patience(*fill, name));
+    if (!woken) co_return ending;
   }
 }
 
@@ -102,7 +142,8 @@ base::Task<std::variant<std::shared_ptr<const cache::Blob>, Ending>> Fills::keep
     BlobName name, std::shared_ptr<const std::string> bytes) {
   while (true) {
     const Joined joined = join(name, false, bytes);
-    Ending ending = co_await ended(joined.fill);
+    Ending ending = co_await ended(joined.fill, name);
+    if (ending.outcome == Outcome::filling || ending.outcome == Outcome::overtaken) continue;
     if (auto blob = joined.fill->file.blob()) co_return blob;
     if (ending.outcome == Outcome::verified) {
       co_return Ending{Outcome::no_space, "it was purged, or another process has the cache now",
@@ -117,13 +158,19 @@ std::vector<std::shared_ptr<Fill>> Fills::all() const {
   const std::lock_guard lock(mutex_);
   std::vector<std::shared_ptr<Fill>> all;
   all.reserve(fills_.size());
-  for (const auto& [digest, fill] : fills_) all.push_back(fill);
+  for (const auto& [digest, fills] : fills_) all.insert(all.end(), fills.begin(), fills.end());
   return all;
 }
 
 bool Fills::purge(const oci::Digest& digest) {
-  const std::shared_ptr<Fill> fill = find(digest);
-  return fill && fill->file.purge();
+  std::vector<std::shared_ptr<Fill>> fills;
+  {
+    const std::lock_guard lock(mutex_);
+    if (const auto found = fills_.find(digest); found != fills_.end()) fills = found->second;
+  }
+  size_t purged = 0;
+  for (const std::shared_ptr<Fill>& fill : fills) purged += fill->file.purge() ? 1 : 0;
+  return purged > 0;
 }
 
 // ---- the fill itself ------------------------------------------------------------------------
@@ -146,7 +193,7 @@ base::Task<void> Fills::run(std::shared_ptr<Fill> fill, Worker* worker,
     LOG(WARNING) << fill->name.digest.str()
                  << " is not stored, only passed through: " << ending.why;
   } else if (ending.outcome != Outcome::verified && ending.outcome != Outcome::absent &&
-             ending.outcome != Outcome::refused) {
+             ending.outcome != Outcome::refused && ending.outcome != Outcome::overtaken) {
     LOG(WARNING) << fill->name.digest.str() << " of " << fill->name.repository
                  << " could not be fetched: " << ending.why;
   }
@@ -164,7 +211,10 @@ base::Task<void> Fills::run(std::shared_ptr<Fill> fill, Worker* worker,
   co_await pool_.run([f, discard] { f->file.leave(discard); });
   {
     const std::lock_guard lock(mutex_);
-    fills_.erase(fill->name.digest);
+    const auto found = fills_.find(fill->name.digest);
+    if (found != fills_.end() && std::erase(found->second, fill) > 0 && found->second.empty()) {
+      fills_.erase(found);
+    }
   }
   fill->progress.end(std::move(ending));
 }
@@ -187,6 +237,7 @@ base::Task<Ending> Fills::fill_blob(Fill& fill, Worker& worker,
     if (failed) co_return std::move(*failed);
     size = first.download.blob_size();
   }
+  if (!may_write(fill)) co_return Ending{Outcome::overtaken, "", ""};
   if (!unstorable) unstorable = co_await open_writer(fill, *size);
   if (unstorable) {
     // The readers go on without the store; for that they need to know the size.
@@ -265,6 +316,7 @@ void Fills::let_go_of_store() {
 }
 
 base::Task<Ending> Fills::store_given(Fill& fill, Worker& worker) {
+  if (!may_write(fill)) co_return Ending{Outcome::overtaken, "", ""};
   std::optional<Ending> refused = co_await open_writer(fill, fill.given->size());
   if (refused) co_return std::move(*refused);
   const oci::Digest found = co_await pool_.run([&] {
@@ -433,12 +485,15 @@ base::Task<void> Fills::fetch_range(std::shared_ptr<Fill> fill, Worker* worker, 
 
 // ---- readers --------------------------------------------------------------------------------
 
-base::Task<std::optional<uint64_t>> Fills::size(Fill& fill) {
+base::Task<std::expected<uint64_t, Ending>> Fills::size(Fill& fill, const BlobName& name) {
   while (true) {
     const base::Signal::Ticket ticket = fill.progress.changed().ticket();
+    Ending ending = fill.progress.ending();  // before the size, which it may have had then
     const std::optional<uint64_t> size = fill.progress.size();
-    if (size || fill.progress.ending().outcome != Outcome::filling) co_return size;
-    co_await fill.progress.changed().wait(ticket);
+    if (size) co_return *size;
+    if (ending.outcome != Outcome::filling) co_return std::unexpected(std::move(ending));
+    const bool woken = co_await fill.progress.changed().wait(ticket, patience(fill, name));
+    if (!woken) co_return std::unexpected(std::move(ending));
   }
 }
 

@@ -1,6 +1,9 @@
 // Fill: one blob on its way from the upstreams into the store, and everyone who reads it meanwhile.
 // Fills: the table of fills in flight, so that a digest is fetched once however many ask.
 //
+// An upstream that brings nothing holds up its own clients only: those of another go on after a
+// while with a fill from theirs. The fill that has an answer first is from then on the only one.
+//
 // A fill runs on the loop whose request started it and goes on when every client has left. Its
 // front run fetches from the first missing byte and feeds the digest; a reader far ahead of it
 // starts a range run of its own, whose bytes are kept. A transfer that breaks is resumed on the
@@ -8,6 +11,7 @@
 #pragma once
 
 #include <atomic>
+#include <expected>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -42,6 +46,8 @@ struct Fill {
   const std::shared_ptr<const std::string> given;  // the whole blob, of a fill that fetches nothing
   Progress progress;
   FillFile file;
+  // It is the one of its digest's fills that writes; set by Fills.
+  std::atomic<bool> writes = false;
 
   std::atomic<UrlSet> sources = 0;      // whose bytes are in it
   std::atomic<bool> no_ranges = false;  // the upstream gives none: only the front run fetches
@@ -66,17 +72,18 @@ class Fills {
     // answer here, so that pass_through() need not ask again. Touched on that loop only.
     std::shared_ptr<FirstAnswer> answer;
   };
-  // The fill of this digest, started on the calling loop if there is none; `by_ranges` says that
-  // ranges of it are wanted. A fill under way may be asking in another's name: see
-  // another_may_do().
+  // The fill of this digest, started on the calling loop if there is none, or none that is still
+  // worth waiting for in this name; `by_ranges` says that ranges of it are wanted. A fill under way
+  // may be asking in another's name: see another_may_do().
   Joined join(const BlobName& name, bool by_ranges = false);
-  // Whether it is worth to join again, because the fill failed in the name of another repository or
-  // upstream, and this one may have the blob, or was refused for another's CDN-Loop.
+  // Whether it is worth to join again: because the fill is not worth waiting for any longer (it is
+  // still `filling`) or gave way to another, because it failed in the name of another repository or
+  // upstream, and this one may have the blob, or because it was refused for another's CDN-Loop.
   static bool another_may_do(const Fill& fill, const Ending& ending, const BlobName& name);
-  // The fill of this digest if one is under way.
+  // The fill of this digest if one is under way; of several that only ask, the first.
   std::shared_ptr<Fill> find(const oci::Digest& digest);
-  // Waits until it is over.
-  base::Task<Ending> ended(std::shared_ptr<Fill> fill);
+  // Waits until it is over, or not worth waiting for in this name: then it is `filling`.
+  base::Task<Ending> ended(std::shared_ptr<Fill> fill, BlobName name);
   // Stores a blob whose bytes are there, as a manifest that came by its own request, and returns it
   // as the store has it, however it came there. An Ending if the store has it not.
   base::Task<std::variant<std::shared_ptr<const cache::Blob>, Ending>> keep(
@@ -87,8 +94,9 @@ class Fills {
   // none, or if it is kept already. Blocks while it writes.
   bool purge(const oci::Digest& digest);
 
-  // Waits until the fill knows its size; nullopt if it ended before.
-  base::Task<std::optional<uint64_t>> size(Fill& fill);
+  // Waits until the fill knows its size. The Ending if it ended before; `filling` if it is not
+  // worth waiting for in this name any longer.
+  base::Task<std::expected<uint64_t, Ending>> size(Fill& fill, const BlobName& name);
   // Waits for readable bytes at the offset, starting a range run if the front is far away; `end` is
   // where the reader will stop. Returns how many there are; 0 if the fill ended without them or the
   // deadline passed.
@@ -117,6 +125,8 @@ class Fills {
   struct Run;
 
   Joined join(const BlobName& name, bool by_ranges, std::shared_ptr<const std::string> given);
+  static base::TimePoint patience(const Fill& fill, const BlobName& name);
+  bool may_write(Fill& fill);
   base::Task<void> run(std::shared_ptr<Fill> fill, Worker* worker,
                        std::shared_ptr<FirstAnswer> answer);
   base::Task<Ending> fill_blob(Fill& fill, Worker& worker,
@@ -145,7 +155,8 @@ class Fills {
   ShortMemory<uint64_t> sizes_;
 
   mutable std::mutex mutex_;
-  std::unordered_map<oci::Digest, std::shared_ptr<Fill>> fills_;  // guarded by mutex_
+  // Of each digest the fill that writes, alone, or those that ask, in the order of their beginning.
+  std::unordered_map<oci::Digest, std::vector<std::shared_ptr<Fill>>> fills_;  // guarded by mutex_
 };
 
 }  // namespace proxy

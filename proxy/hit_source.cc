@@ -25,11 +25,11 @@ base::Task<void> HitSource::begin_fill() {
   co_await pool_.run([&] { store_.report_bad(name_.digest, *blob_); });
   while (!fill_) {
     Fills::Joined joined = fills_.join(name_);
-    const std::optional<uint64_t> size = co_await fills_.size(*joined.fill);
-    const Ending ending = joined.fill->progress.ending();
-    if (!size && Fills::another_may_do(*joined.fill, ending, name_)) continue;
+    const std::expected<uint64_t, Ending> size = co_await fills_.size(*joined.fill, name_);
+    if (!size && Fills::another_may_do(*joined.fill, size.error(), name_)) continue;
     if (size != blob_->size()) {
-      throw http::ConnectionError("a bad copy cannot be fetched again: " + ending.why);
+      const std::string why = size ? "its size is another now" : size.error().why;
+      throw http::ConnectionError("a bad copy cannot be fetched again: " + why);
     }
     fill_.emplace(fills_, std::move(joined));
   }

@@ -144,6 +144,7 @@ bool Progress::verified() const {
 void Progress::end(Ending ending) {
   {
     const std::lock_guard lock(mutex_);
+    if (ending_.outcome != Outcome::filling) return;
     ending_ = std::move(ending);
   }
   changed_.notify();

@@ -32,6 +32,7 @@ enum class Outcome {
   digest_mismatch,  // the upstream's bytes are not the blob
   no_space,         // the cache cannot take it beside what is in use
   storage_failed,   // the cache's disk failed
+  overtaken,        // another upstream's fill of the same blob is the one that goes on
   cancelled,        // shutdown
 };
 
@@ -116,7 +117,7 @@ class Progress {
   // The digest is right: the last block opens.
   void verify();
   bool verified() const;
-  // The fill is over. Wakes everyone.
+  // The fill is over; who says so first has the word. Wakes everyone.
   void end(Ending ending);
   Ending ending() const;
 

@@ -33,7 +33,7 @@ base::Task<void> run_fill(Fills* fills, BlobName name, oci::Descriptor blob,
   std::shared_ptr<Fill> fill;
   do {
     running->fills[blob.digest] = fill = fills->join(name).fill;
-    ending = co_await fills->ended(fill);
+    ending = co_await fills->ended(fill, name);
   } while (Fills::another_may_do(*fill, ending, name));
   running->fills.erase(blob.digest);
   running->ended.emplace_back(std::move(blob), std::move(ending));

@@ -81,8 +81,8 @@ base::Task<Ending> Warmer::fill_all(DocumentName name, std::vector<oci::Descript
     }
     const std::shared_ptr<Fill> first = std::move(running.front());
     running.pop_front();
-    Ending ending = co_await fills_.ended(first);
     const BlobName mine{name.upstream, name.repository, first->name.digest, name.cdn_loop};
+    Ending ending = co_await fills_.ended(first, mine);
     if (Fills::another_may_do(*first, ending, mine)) {
       running.push_back(fills_.join(mine).fill);
       continue;
