@@ -115,7 +115,7 @@ base::Task<void> Blobs::serve_miss(http::Exchange& exchange, BlobName name) {
     }
     FillSource source(fills_, joined);
     Ending ending = size ? fill->progress.ending() : size.error();
-    bool passes = size && passes_through(ending.outcome);
+    bool passes = size && passes_through(ending.outcome) && !fill->given;
     if (passes) {
       // RFC 9110 §14.2: a server may ignore it.
       if (ranges_reach_last_block(exchange.request, *size)) {

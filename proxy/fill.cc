@@ -113,13 +113,14 @@ bool Fills::may_write(Fill& fill) {
 }
 
 bool Fills::another_may_do(const Fill& fill, const Ending& ending, const BlobName& name) {
+  if (ending.outcome == Outcome::verified || ending.outcome == Outcome::cancelled) return false;
   if (ending.outcome == Outcome::filling || ending.outcome == Outcome::overtaken) return true;
+  if (fill.given) return true;
   const bool other_name =
       fill.name.upstream != name.upstream || fill.name.repository != name.repository;
   // What another's CDN-Loop was refused for.
   const bool other_way = ending.outcome == Outcome::refused && fill.name.cdn_loop != name.cdn_loop;
-  return (other_name || other_way) && ending.outcome != Outcome::verified &&
-         ending.outcome != Outcome::cancelled && !passes_through(ending.outcome);
+  return (other_name || other_way) && !passes_through(ending.outcome);
 }
 
 std::shared_ptr<Fill> Fills::find(const oci::Digest& digest) {

@@ -78,7 +78,8 @@ class Fills {
   Joined join(const BlobName& name, bool by_ranges = false);
   // Whether it is worth to join again: because the fill is not worth waiting for any longer (it is
   // still `filling`) or gave way to another, because it failed in the name of another repository or
-  // upstream, and this one may have the blob, or because it was refused for another's CDN-Loop.
+  // upstream, and this one may have the blob, or with bytes that it was given and nobody fetches,
+  // or because it was refused for another's CDN-Loop.
   static bool another_may_do(const Fill& fill, const Ending& ending, const BlobName& name);
   // The fill of this digest if one is under way; of several that only ask, the first.
   std::shared_ptr<Fill> find(const oci::Digest& digest);

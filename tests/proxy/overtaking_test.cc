@@ -1,7 +1,11 @@
-// Two upstreams that are asked for one blob: neither holds up the other's clients.
+// Requests for one blob that meet: of two upstreams, neither of which holds up the other's clients,
+// and with a manifest of the same digest.
+#include <cerrno>
+#include <latch>
 #include <nlohmann/json.hpp>
 #include <thread>
 
+#include "base/fault_point.h"
 #include "tests/proxy/mirror_fixture.h"
 
 namespace proxy {
@@ -34,12 +38,13 @@ class OvertakingTest : public MirrorTest {
       EXPECT_TRUE(answer.complete && answer.body == blob.bytes);
     });
   }
-  // Until so many requests of clients are under way.
-  void wait_serving(size_t requests) {
+  // Until so many requests of clients ("serving") or fills are under way.
+  void wait_for(const char* what, size_t count) {
     test::FetchOptions admin;
     admin.headers.set("Authorization", "Bearer the-token");
-    while (nlohmann::json::parse(test::fetch(edge->admin_port(), "/stats", admin).body)["serving"]
-               .size() < requests) {
+    while (
+        nlohmann::json::parse(test::fetch(edge->admin_port(), "/stats", admin).body)[what].size() <
+        count) {
       std::this_thread::yield();
     }
   }
@@ -53,7 +58,7 @@ TEST_F(OvertakingTest, AHungUpstreamHoldsNoClientOfAnother) {
   std::thread its = client(blob.path);
   upstream.wait_stalled("hung");
   std::thread others = client(by_the_other(blob.path));
-  wait_serving(2);
+  wait_for("serving", 2);
   EXPECT_EQ(other.count(blob.path), 0U);
   clock.advance(std::chrono::seconds(5));
   others.join();
@@ -72,7 +77,7 @@ TEST_F(OvertakingTest, WhoeverAnswersFirstFillsForAll) {
   std::thread its = client(blob.path);
   upstream.wait_stalled("slow");
   std::thread others = client(by_the_other(blob.path));
-  wait_serving(2);
+  wait_for("serving", 2);
   clock.advance(std::chrono::seconds(5));
   other.wait_stalled("hung");
   upstream.release("slow");
@@ -93,7 +98,7 @@ TEST_F(OvertakingTest, EachUpstreamIsAskedOnce) {
     clock.advance(std::chrono::seconds(5));
     clients.push_back(client(by_the_other(blob.path)));
     clients.push_back(client(blob.path));
-    wait_serving(clients.size());
+    wait_for("serving", clients.size());
   }
   other.wait_stalled("hung");
   upstream.release("hung");
@@ -119,10 +124,10 @@ TEST_F(OvertakingTest, AFillThatWritesIsNotOvertaken) {
   std::thread its = client(blob.path);
   upstream.wait_stalled("half");
   std::thread others = client(by_the_other(blob.path));
-  wait_serving(2);
+  wait_for("serving", 2);
   clock.advance(std::chrono::seconds(60));
   std::thread late = client(by_the_other(blob.path));
-  wait_serving(3);
+  wait_for("serving", 3);
   upstream.release("half");
   its.join();
   others.join();
@@ -144,12 +149,41 @@ TEST_F(OvertakingTest, AManifestIsKeptPastAHungUpstream) {
   upstream.wait_stalled("hung");
   std::thread others([&] { EXPECT_EQ(get(by_the_other(tag)).body, image.manifest); });
   other.wait_complete(1);
-  wait_serving(2);
+  wait_for("serving", 2);
   clock.advance(std::chrono::seconds(5));
   others.join();
   its.join();
   EXPECT_EQ(edge->stats().blobs, 1U);
   upstream.release("hung");
+}
+
+class GivenBytesTest : public OvertakingTest, public ::testing::WithParamInterface<const char*> {};
+INSTANTIATE_TEST_SUITE_P(Operations, GivenBytesTest, ::testing::Values("create", "write"));
+
+// Nobody fetches the manifest's bytes, so who waits for them as a blob has to.
+TEST_P(GivenBytesTest, ThatCannotBeKeptAreFetchedByWhoWaitsForThem) {
+  const TestImage image(1);
+  const TestBlob manifest(image.manifest);
+  serve_manifest(image.manifest, "latest");
+  upstream.serve_blob(manifest.path, image.manifest);
+  std::latch met(1);
+  const base::InjectedFault fault(GetParam(), [&](std::string_view) {
+    if (met.try_wait()) return 0;
+    met.wait();
+    return EIO;
+  });
+  std::thread keeps([&] { EXPECT_EQ(get("/v2/app/manifests/latest").body, image.manifest); });
+  wait_for("fills", 1);
+  std::thread waits([&] {
+    const test::Fetched answer = get(manifest.path);
+    EXPECT_EQ(answer.body, image.manifest);
+    EXPECT_EQ(answer.header("Cache-Status"), "edge-1; fwd=uri-miss; stored");
+  });
+  wait_for("serving", 2);
+  met.count_down();
+  keeps.join();
+  waits.join();
+  EXPECT_EQ(upstream.count(manifest.path), 1U);
 }
 
 }  // namespace
