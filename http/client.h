@@ -78,6 +78,9 @@ class ClientResponse {
   // the next call; empty at a clean end. TransferError if the transfer breaks or stalls, once what
   // had arrived before is read.
   virtual base::Task<std::string_view> read() = 0;
+  // For who has read all that matters: waits for the end, so that the connection can be used again,
+  // but for no longer than this. Something else may come instead; nothing is thrown.
+  virtual base::Task<void> wait_for_end(std::chrono::nanoseconds most) = 0;
 };
 
 class Client {

@@ -177,6 +177,11 @@ base::Task<std::string_view> CurlTransfer::read() {
   co_return std::string_view(reading_);
 }
 
+base::Task<void> CurlTransfer::wait_for_end(std::chrono::nanoseconds most) {
+  if (arriving_.empty() && !done_) expect(most, "no end of the response");
+  while (arriving_.empty() && !done_) co_await change();
+}
+
 void CurlTransfer::unpause() {
   paused_ = false;
   expect(multi_.options.stall_timeout, "no data from the upstream");

@@ -5,6 +5,7 @@
 
 #include <curl/curl.h>
 
+#include <chrono>
 #include <functional>
 #include <memory>
 #include <optional>
@@ -37,6 +38,7 @@ class CurlTransfer final : public ClientResponse {
   const Headers& headers() const override { return head_.headers(); }
   std::optional<uint64_t> content_length() const override { return head_.content_length(); }
   base::Task<std::string_view> read() override;
+  base::Task<void> wait_for_end(std::chrono::nanoseconds most) override;
 
   // curl is done with it.
   void ended(CURLcode code);

@@ -2,7 +2,19 @@
 
 #include <glog/logging.h>
 
+#include <memory>
+#include <utility>
+
 namespace proxy {
+namespace {
+
+// Holds what the transfer belongs to.
+base::Task<void> wait_for_end([[maybe_unused]] std::shared_ptr<Upstream> upstream,
+                              Transfer transfer) {
+  co_await transfer.wait_for_end();
+}
+
+}  // namespace
 
 Download::Download(Worker& worker, BlobName name, const std::atomic<bool>& stopping)
     : worker_(&worker),
@@ -48,14 +60,9 @@ base::Task<std::string_view> Download::read(uint64_t at) {
   co_return std::string_view();
 }
 
-base::Task<void> Download::finish() {
-  if (!transfer_) co_return;
-  try {
-    co_await transfer_->read();
-  } catch (const http::TransferError&) {
-    VLOG(1) << "the connection broke after the last byte";
-  }
-  transfer_.reset();
+void Download::finish() {
+  if (!transfer_) return;
+  worker_->tasks.spawn(wait_for_end(name_.upstream, *std::exchange(transfer_, std::nullopt)));
 }
 
 }  // namespace proxy

@@ -39,8 +39,9 @@ class Download {
   base::Task<std::string_view> read(uint64_t at);
   // Gives the transfer up where it stands.
   void close() { transfer_.reset(); }
-  // Reads to the transfer's end, where it stands, so that its connection can be used again.
-  base::Task<void> finish();
+  // The transfer has brought all its bytes. It ends as a task of the worker, so that its connection
+  // can be used again: nobody waits for an end that the upstream holds back.
+  void finish();
 
  private:
   Worker* worker_;

@@ -361,7 +361,7 @@ base::Task<Ending> Fills::fetch_front(Fill& fill, Worker& worker, Run run) {
     std::optional<Ending> failed = co_await fetch(fill, run, claim);
     if (failed) co_return std::move(*failed);
   }
-  co_await run.download.finish();
+  run.download.finish();
   co_return co_await finish(fill, worker, hasher.digest());
 }
 
@@ -432,7 +432,7 @@ base::Task<std::optional<Ending>> Fills::fetch(Fill& fill, Run& run, Claim& clai
     // The rest of what was read is another run's, so this transfer is out of step with its claim.
     if (beyond) download.close();
   }
-  if (download.is_open() && at == download.end()) co_await download.finish();
+  if (download.is_open() && at == download.end()) download.finish();
   co_return std::nullopt;
 }
 
@@ -480,7 +480,7 @@ base::Task<void> Fills::fetch_range(std::shared_ptr<Fill> fill, Worker* worker, 
               << " could not be fetched on its own: " << failed->why;
   } else {
     fill->ranges_from = Fill::kAlways;
-    co_await run.download.finish();
+    run.download.finish();
   }
 }
 

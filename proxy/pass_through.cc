@@ -52,7 +52,7 @@ base::Task<void> PassThrough::forward(http::ResponseWriter& response, Span span)
     co_await response.write(bytes);
     span.begin += bytes.size();
   }
-  co_await end_transfer();
+  end_transfer();
 }
 
 base::Task<void> PassThrough::forward_and_verify(http::ResponseWriter& response, Span span) {
@@ -69,7 +69,7 @@ base::Task<void> PassThrough::forward_and_verify(http::ResponseWriter& response,
     const uint64_t end = at + bytes.size();
     if (end > closed_) last_block += bytes.substr(std::max(at, closed_) - at);
   }
-  co_await end_transfer();
+  end_transfer();
   if (hasher.digest() != fill_->name.digest) {
     LOG(ERROR) << fill_->name.digest.str() << " passed through has the digest "
                << hasher.digest().str() << "; the client was cut off before its end";
@@ -84,7 +84,7 @@ base::Task<void> PassThrough::forward_and_verify(http::ResponseWriter& response,
 base::Task<std::string_view> PassThrough::next(uint64_t at, uint64_t end) {
   const uint64_t there = file_good_ ? fill_->progress.present(at) : 0;
   if (there > 0) {
-    co_await end_transfer();
+    end_transfer();
     from_file_.resize(std::min({there, end - at, cache::kBlockSize}));
     try {
       co_await http::read_file(pool_, fill_->file.fd(), at, from_file_.data(), from_file_.size());
@@ -131,15 +131,15 @@ base::Task<std::optional<Ending>> PassThrough::open_transfer(Span span) {
     }
     slot_ = std::move(slot);
   }
-  if (download_.is_open() && (at_ != span.begin || at_ == download_.end())) co_await end_transfer();
+  if (download_.is_open() && (at_ != span.begin || at_ == download_.end())) end_transfer();
   at_ = span.begin;
   std::optional<Ending> failed = co_await download_.open(span, size_);
   co_return failed;
 }
 
 // One that has brought all its bytes leaves its connection for others.
-base::Task<void> PassThrough::end_transfer() {
-  if (download_.is_open() && at_ == download_.end()) co_await download_.finish();
+void PassThrough::end_transfer() {
+  if (download_.is_open() && at_ == download_.end()) download_.finish();
   download_.close();
 }
 

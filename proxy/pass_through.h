@@ -51,7 +51,7 @@ class PassThrough : public http::ContentSource {
   base::Task<std::string_view> next(uint64_t at, uint64_t end);
   base::Task<std::string_view> fetch(uint64_t at, uint64_t end);
   base::Task<std::optional<Ending>> open_transfer(Span span);
-  base::Task<void> end_transfer();
+  void end_transfer();
 
   base::ThreadPool& pool_;
   std::shared_ptr<Fill> fill_;

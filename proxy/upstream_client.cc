@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <charconv>
+#include <chrono>
 
 #include "proxy/attempts.h"
 
@@ -10,6 +11,10 @@ namespace {
 
 // What a transfer must have given, or promise unless less is wanted, to be worth its connection.
 constexpr uint64_t kWorthwhile = 64 << 10;
+
+// How long a transfer whose bytes are all there may keep its slot and its connection until it ends:
+// longer is not worth the connection.
+constexpr auto kMostToEnd = std::chrono::seconds(1);
 
 struct ContentRange {
   uint64_t first;
@@ -85,12 +90,14 @@ base::Task<std::string_view> Transfer::read() {
     if (bytes.empty()) bytes = co_await receive();
   }
   given_ += bytes.size();
-  if (!succeeded_ && (bytes.empty() || worthwhile())) {
+  if (!succeeded_ && (given_ >= span_.size() || worthwhile())) {
     succeeded_ = true;
     upstream_->health().succeeded(url_);
   }
   co_return bytes;
 }
+
+base::Task<void> Transfer::wait_for_end() { co_await reply_.response->wait_for_end(kMostToEnd); }
 
 // What comes next, bytes of its span or not.
 base::Task<std::string_view> Transfer::receive() {

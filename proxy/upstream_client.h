@@ -21,6 +21,9 @@ class Transfer {
   // The next bytes (http::ClientResponse::read); empty at its end. http::TransferError, which the
   // upstream's health is told of, if it breaks or ends before that.
   base::Task<std::string_view> read();
+  // All its bytes have been read: waits a moment for its end, so that its connection can be used
+  // again.
+  base::Task<void> wait_for_end();
 
   uint64_t blob_size() const { return blob_size_; }
   // The upstream began at byte 0 instead of where it was asked to: read() will throw away what

@@ -362,6 +362,28 @@ TEST_F(ClientTest, ConnectionsAreReused) {
   EXPECT_EQ(up_.connections(), 1U);
 }
 
+TEST_F(ClientTest, TheEndIsWaitedForAsLongAsWanted) {
+  up_.serve_blob(kBlob, pattern(1000));
+  for (const char* stall : {"brief", "long"}) {
+    up_.script(kBlob, {step::chunked(), step::send_upto(1000), step::stall(stall)});
+  }
+  Client client(loop_, {});
+  base::run_task(loop_, [](ClientTest* self, Client* c) -> Task<void> {
+    for (const bool comes : {true, false}) {
+      const auto response = co_await c->fetch(self->get());
+      const std::string got = co_await read_upto(*response, 1000);
+      EXPECT_EQ(got.size(), 1000U);
+      self->loop_.post(
+          [self, comes] { comes ? self->up_.release("brief") : self->clock_.advance(seconds(1)); });
+      co_await response->wait_for_end(seconds(1));
+      EXPECT_EQ(c->connections_opened(), 1U);
+    }
+    const Outcome next = co_await attempt(*c, self->get());
+    EXPECT_EQ(next.body.size(), 1000U);
+    EXPECT_EQ(c->connections_opened(), 2U);
+  }(this, &client));
+}
+
 TEST_F(ClientTest, KeptConnectionThatDiedIsReplaced) {
   up_.serve_blob(kBlob, "abc");
   Client client(loop_, {});

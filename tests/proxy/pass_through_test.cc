@@ -71,6 +71,15 @@ TEST_F(PassThroughTest, NeverCompletesWrongBytes) {
   EXPECT_FALSE(get(blob.path, "bytes=3145728-3145730").complete);
 }
 
+TEST_F(PassThroughTest, WaitsForNoTransfersEnd) {
+  upstream.script(blob.path, {test::step::chunked()});
+  upstream.script(blob.path, {test::step::expect_method("HEAD")});
+  upstream.script(blob.path, {test::step::chunked(), test::step::send_upto(blob.bytes.size()),
+                              test::step::stall("end")});
+  EXPECT_TRUE(get(blob.path).body == blob.bytes);
+  upstream.release("end");
+}
+
 TEST_F(PassThroughTest, ResumesABrokenTransfer) {
   upstream.script(blob.path, {test::step::send_upto(2 * kMiB), test::step::close()});
   const test::Fetched answer = get(blob.path);

@@ -459,6 +459,26 @@ TEST_F(UpstreamTest, WhoAsksForALengthHoldsNoOtherRequest) {
   EXPECT_TRUE(get(blob.path).body == blob.bytes);
 }
 
+// All bytes are there, and the upstream holds back what ends the body.
+TEST_F(UpstreamTest, NobodyWaitsForTheEndOfATransfer) {
+  const TestBlob blob = serve(random_bytes(2 * kMiB));
+  const TestBlob next = serve(random_bytes(1000, 2));
+  upstream.script(blob.path, {step::chunked()});
+  upstream.script(blob.path, {step::expect_method("HEAD")});
+  upstream.script(blob.path,
+                  {step::chunked(), step::send_upto(blob.bytes.size()), step::stall("end")});
+  EdgeConfig config = manual();
+  config.upstreams[0].max_requests = config.upstreams[0].client.max_connections = 1;
+  start(std::move(config));
+  EXPECT_TRUE(get(blob.path).body == blob.bytes);
+  upstream.wait_stalled("end");
+  // Nor does the transfer keep its request and its connection for long.
+  std::thread other([&] { EXPECT_EQ(get(next.path).body, next.bytes); });
+  clock.advance(seconds(1));
+  other.join();
+  upstream.release("end");
+}
+
 TEST_F(UpstreamTest, BlobWhoseLengthNobodyTellsIsAnError) {
   const TestBlob blob = serve("x");
   for (int i = 0; i < 10; ++i) upstream.script(blob.path, {step::chunked()});
