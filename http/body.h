@@ -69,6 +69,10 @@ class ResponseWriter {
   // connection reset, so that no client takes a cut body for a whole one.
   virtual base::Task<void> finish() = 0;
 
+  // Whether the client is known to have left: for handlers that work long before they write. One
+  // that has only ended its own side counts too, as nobody can tell the two apart.
+  virtual bool client_left() const = 0;
+
   virtual bool started() const = 0;
   // Body bytes accepted so far; for the access log.
   virtual uint64_t body_bytes() const = 0;

@@ -25,6 +25,7 @@ class Http1Response : public ServerResponse {
   base::Task<void> write(std::string_view data) override;
   base::Task<void> write_file(int fd, uint64_t offset, uint64_t length) override;
   base::Task<void> finish() override;
+  bool client_left() const override { return transport_.peer_left(); }
 
  private:
   enum class Framing { none, length, chunked, until_close };

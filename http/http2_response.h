@@ -29,6 +29,7 @@ class Http2Response : public ServerResponse {
   base::Task<void> write(std::string_view data) override;
   base::Task<void> write_file(int fd, uint64_t offset, uint64_t length) override;
   base::Task<void> finish() override;
+  bool client_left() const override { return broken_; }
 
   // What the stream's events ask for and bring; nothing is resumed before they return.
   Http2Output pending() const { return {pending_, last_}; }

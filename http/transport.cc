@@ -6,6 +6,7 @@
 #include <openssl/err.h>
 #include <openssl/ssl.h>
 #include <openssl/x509v3.h>
+#include <poll.h>
 #include <sys/ioctl.h>
 #include <sys/sendfile.h>
 #include <sys/socket.h>
@@ -488,6 +489,11 @@ base::Task<size_t> Transport::read(char* out, size_t size, base::TimePoint deadl
     if (attempt.want == Want::nothing) co_return attempt.bytes;
     co_await wait(attempt.want, deadline);
   }
+}
+
+bool Transport::peer_left() const {
+  pollfd socket{socket_.get(), POLLRDHUP, 0};
+  return ::poll(&socket, 1, 0) > 0;  // POLLERR and POLLHUP come unasked
 }
 
 base::Task<void> Transport::write(Parts parts, bool more) {

@@ -68,6 +68,10 @@ class Transport {
   // deadline.
   base::Task<size_t> read(char* out, size_t size, base::TimePoint deadline);
 
+  // True if the peer has ended its side of the stream, or all of it. Does not wait, and reads
+  // nothing.
+  bool peer_left() const;
+
   // Sends all of it. `more`: further bytes follow at once, so the last packet may wait for them.
   base::Task<void> write(Parts parts, bool more = false);
   // Sends that part of a file; bytes that are not in memory are read on the pool first. FileError;

@@ -27,11 +27,11 @@ class Download {
   static constexpr uint64_t kToTheEnd = UINT64_MAX;
   base::Task<std::optional<Ending>> open(Span span, std::optional<uint64_t> size);
   bool is_open() const { return transfer_.has_value(); }
-  // Of the open transfer: the blob's size; where its bytes end; whether the upstream ignored the
-  // range, so that what comes first will be thrown away; which URL it is from.
+  // Of the open transfer: the blob's size; where its bytes end; whether it is the whole blob, as of
+  // an upstream that has no ranges (Transfer::whole); which URL it is from.
   uint64_t blob_size() const { return transfer_->blob_size(); }
   uint64_t end() const { return transfer_->end(); }
-  bool ignores_range() const { return transfer_->ignores_range(); }
+  bool whole() const { return transfer_->whole(); }
   size_t url() const { return transfer_->url(); }
 
   // The next bytes, valid until the next call. Empty if the transfer broke, which is logged and

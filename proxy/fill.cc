@@ -23,6 +23,9 @@ constexpr uint64_t kRangeRun = 8 * cache::kBlockSize;
 // The size of a digest's blob never changes, but an upstream may have been wrong about it.
 constexpr base::Duration kSizeLifetime = std::chrono::seconds(10);
 constexpr size_t kMostSizes = 1000;
+// A last block is the digest's for ever; the time and the number bound the memory, 64 MiB at most.
+constexpr base::Duration kLastBlockLifetime = std::chrono::minutes(10);
+constexpr size_t kMostLastBlocks = 64;
 
 // How long a fill that has brought nothing yet holds up those who have another upstream. Clients
 // give up on a head after 30 seconds (containerd).
@@ -55,7 +58,8 @@ Fills::Fills(Workers& workers, base::ThreadPool& pool, Store& store)
       pool_(pool),
       store_(store),
       current_store_([this] { return letting_go_ ? nullptr : store_.get(); }),
-      sizes_(kSizeLifetime, kMostSizes) {}
+      sizes_(kSizeLifetime, kMostSizes),
+      last_blocks_(kLastBlockLifetime, kMostLastBlocks) {}
 
 Fills::Joined Fills::join(const BlobName& name, bool by_ranges) {
   return join(name, by_ranges, nullptr);
@@ -255,11 +259,12 @@ base::Task<Ending> Fills::fill_blob(Fill& fill, Worker& worker,
   co_return co_await fetch_front(fill, worker, std::move(first));
 }
 
-// As a partial blob of a former process tells it, or the answer for a blob that could not be stored
-// a moment ago; else the first answer is to tell it.
+// As a partial blob of a former process tells it, or what came of a blob that could not be stored a
+// moment ago; else the first answer is to tell it.
 std::optional<uint64_t> Fills::known_size(const BlobName& name, base::TimePoint now) const {
-  const std::optional<uint64_t> partial = store_.partial_size(name.digest);
-  return partial ? partial : sizes_.find(size_key(name), now);
+  if (const auto partial = store_.partial_size(name.digest)) return partial;
+  if (const auto last = last_blocks_.find(name.digest.str(), now)) return last->blob_size;
+  return sizes_.find(size_key(name), now);
 }
 
 // Takes the blob from the store if it is there after all. An Ending if the store cannot be read.
@@ -414,7 +419,7 @@ base::Task<std::optional<Ending>> Fills::fetch(Fill& fill, Run& run, Claim& clai
       if (failed) co_return failed;
       continue;
     }
-    if (download.ignores_range() && !front) {
+    if (download.whole() && !front) {
       fill.no_ranges = true;
       co_return Ending{Outcome::unreachable, "the upstream does not answer ranges", ""};
     }
@@ -529,7 +534,7 @@ std::unique_ptr<PassThrough> Fills::pass_through(const Joined& joined) {
   if (joined.answer && joined.answer->download) {
     download = *std::exchange(joined.answer->download, std::nullopt);
   }
-  return std::make_unique<PassThrough>(pool_, joined.fill, std::move(download));
+  return std::make_unique<PassThrough>(pool_, last_blocks_, joined.fill, std::move(download));
 }
 
 base::Task<std::variant<uint64_t, Ending>> Fills::head(BlobName name) {

@@ -59,6 +59,13 @@ struct Fill {
   std::atomic<bool> by_ranges = false;
 };
 
+// Last blocks of blobs that could not be stored, by digest, each verified with all of its blob.
+struct LastBlock {
+  uint64_t blob_size = 0;
+  std::shared_ptr<const std::string> bytes;
+};
+using LastBlocks = ShortMemory<LastBlock>;
+
 // Thread-safe. The workers are stopped, and with them every fill, before it is destroyed.
 class Fills {
  public:
@@ -154,6 +161,7 @@ class Fills {
   // Of blobs that could not be stored, so that nobody is asked for them again only to learn them.
   // Whether there is room by now, the store is asked each time.
   ShortMemory<uint64_t> sizes_;
+  LastBlocks last_blocks_;  // see PassThrough
 
   mutable std::mutex mutex_;
   // Of each digest the fill that writes, alone, or those that ask, in the order of their beginning.

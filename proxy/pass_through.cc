@@ -9,8 +9,10 @@
 
 namespace proxy {
 
-PassThrough::PassThrough(base::ThreadPool& pool, std::shared_ptr<Fill> fill, Download download)
+PassThrough::PassThrough(base::ThreadPool& pool, LastBlocks& last_blocks,
+                         std::shared_ptr<Fill> fill, Download download)
     : pool_(pool),
+      last_blocks_(last_blocks),
       fill_(std::move(fill)),
       size_(*fill_->progress.size()),
       closed_(last_block(size_)),
@@ -25,6 +27,7 @@ base::Task<std::optional<Ending>> PassThrough::open(uint64_t offset, uint64_t le
   }
   if (fill_->file.fd() >= 0) co_return std::nullopt;  // it may well begin with what is there
   const Span span{offset, offset + length};
+  if (remembered(span)) co_return std::nullopt;
   std::optional<Ending> failed =
       co_await open_transfer(span.end <= closed_ ? span : Span{0, size_});
   co_return failed;
@@ -37,12 +40,24 @@ base::Task<void> PassThrough::send(http::ResponseWriter& response, uint64_t offs
   if (hashing_ || (forwarded_ && into_last_block)) {
     throw http::ConnectionError("another part would be of another transfer");
   }
+  const std::shared_ptr<const std::string> known = remembered(span);
   (into_last_block ? hashing_ : forwarded_) = true;
-  if (into_last_block) {
+  if (known) {
+    download_.close();  // it told the size
+    co_await response.write(std::string_view(*known).substr(offset - closed_, length));
+  } else if (into_last_block) {
     co_await forward_and_verify(response, span);
   } else {
     co_await forward(response, span);
   }
+}
+
+// The last block, if it is remembered and this part of it is all that the client gets.
+std::shared_ptr<const std::string> PassThrough::remembered(Span span) const {
+  if (span.begin < closed_ || forwarded_ || sent_end_ > 0) return nullptr;
+  const std::optional<LastBlock> found =
+      last_blocks_.find(fill_->name.digest.str(), base::EventLoop::current()->now());
+  return found && found->blob_size == size_ ? found->bytes : nullptr;
 }
 
 // Nothing of the file is used: what an earlier process left in it is proved by the digest alone.
@@ -57,7 +72,7 @@ base::Task<void> PassThrough::forward(http::ResponseWriter& response, Span span)
 
 base::Task<void> PassThrough::forward_and_verify(http::ResponseWriter& response, Span span) {
   oci::Hasher hasher(fill_->name.digest.algorithm());
-  std::string last_block;
+  auto last_block = std::make_shared<std::string>();
   while (hasher.length() < size_) {
     const uint64_t at = hasher.length();
     const std::string_view bytes = co_await next(at, size_);
@@ -65,9 +80,11 @@ base::Task<void> PassThrough::forward_and_verify(http::ResponseWriter& response,
     const Span open{std::max(at, span.begin), std::min(at + bytes.size(), closed_)};
     if (open.begin < open.end) {
       co_await response.write(bytes.substr(open.begin - at, open.size()));
+    } else if (response.client_left()) {
+      throw http::ConnectionError("the client left before the bytes that it waited for");
     }
     const uint64_t end = at + bytes.size();
-    if (end > closed_) last_block += bytes.substr(std::max(at, closed_) - at);
+    if (end > closed_) *last_block += bytes.substr(std::max(at, closed_) - at);
   }
   end_transfer();
   if (hasher.digest() != fill_->name.digest) {
@@ -75,8 +92,13 @@ base::Task<void> PassThrough::forward_and_verify(http::ResponseWriter& response,
                << hasher.digest().str() << "; the client was cut off before its end";
     throw http::ConnectionError("the upstream's bytes do not match the digest");
   }
+  // All that came before was fetched to verify the end alone, which is asked for again.
+  if (closed_ > 0 && span.begin >= closed_) {
+    last_blocks_.update(fill_->name.digest.str(), base::EventLoop::current()->now(),
+                        [&](LastBlock& block) { block = {size_, last_block}; });
+  }
   const uint64_t begin = std::max(span.begin, closed_);
-  co_await response.write(std::string_view(last_block).substr(begin - closed_, span.end - begin));
+  co_await response.write(std::string_view(*last_block).substr(begin - closed_, span.end - begin));
 }
 
 // The next bytes from `at` on, at most to `end`: from the fill's file while that can be read, or

@@ -8,6 +8,9 @@
 // client costs one request, the first one goes on with the answer that told the fill the size; but
 // two for a range that this answer does not bring, and one for each of several ranges.
 //
+// The end of a blob alone costs the whole of it, verified and thrown away. So it is remembered for
+// who asks next (LastBlocks): clients of zstd:chunked and eStargz read each layer's end first.
+//
 // What always holds: a response that has bytes of the last block has no others than those that were
 // hashed with it, so what two transfers brought never stands in one. Several ranges that reach into
 // it are therefore answered with the whole (Blobs); if that comes too late, because the store fails
@@ -33,7 +36,8 @@ class PassThrough : public http::ContentSource {
  public:
   // The fill knows its size; it has ended, or its file cannot be read. The download is of its blob,
   // and begins at byte 0 if it is open.
-  PassThrough(base::ThreadPool& pool, std::shared_ptr<Fill> fill, Download download);
+  PassThrough(base::ThreadPool& pool, LastBlocks& last_blocks, std::shared_ptr<Fill> fill,
+              Download download);
 
   // Has the upstream begin with what sending these bytes will need first. An Ending if it does not.
   base::Task<std::optional<Ending>> open(uint64_t offset, uint64_t length);
@@ -46,6 +50,7 @@ class PassThrough : public http::ContentSource {
   base::Task<void> send(http::ResponseWriter& response, uint64_t offset, uint64_t length) override;
 
  private:
+  std::shared_ptr<const std::string> remembered(Span span) const;
   base::Task<void> forward(http::ResponseWriter& response, Span span);
   base::Task<void> forward_and_verify(http::ResponseWriter& response, Span span);
   base::Task<std::string_view> next(uint64_t at, uint64_t end);
@@ -54,6 +59,7 @@ class PassThrough : public http::ContentSource {
   void end_transfer();
 
   base::ThreadPool& pool_;
+  LastBlocks& last_blocks_;
   std::shared_ptr<Fill> fill_;
   const uint64_t size_;
   const uint64_t closed_;  // where the last block begins

@@ -26,9 +26,9 @@ class Transfer {
   base::Task<void> wait_for_end();
 
   uint64_t blob_size() const { return blob_size_; }
-  // The upstream began at byte 0 instead of where it was asked to: read() will throw away what
-  // comes first.
-  bool ignores_range() const { return skip_ > 0; }
+  // It is the whole blob (200) whatever was asked for: read() throws away what comes before the
+  // byte where it was asked to begin, and it does not end where it was asked to.
+  bool whole() const { return reply_.response->status() == 200; }
   // Where its bytes end: that of the range, or of the blob.
   uint64_t end() const { return span_.end; }
   size_t url() const { return url_; }

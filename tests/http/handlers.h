@@ -4,6 +4,7 @@
 #include <atomic>
 #include <string>
 
+#include "base/event_loop.h"
 #include "base/signal.h"
 #include "base/task.h"
 #include "http/exchange.h"
@@ -16,6 +17,11 @@ inline const std::string kGet = "GET /a HTTP/1.1\r\nHost: h\r\n\r\n";
 inline base::Task<void> deaf(Exchange& e) {
   Response response{.body = "deaf"};
   co_await e.response.send(std::move(response));
+}
+
+// Writes nothing, but ends when its client has left.
+inline base::Task<void> outlast(Exchange& e) {
+  while (!e.response.client_left()) co_await base::EventLoop::current()->yield();
 }
 
 // Holds exchanges until the test lets them go.

@@ -460,6 +460,17 @@ TEST(Errors, AHandlerLearnsThatThePeerHasGone) {
   EXPECT_TRUE(failed.get_future().get());
 }
 
+TEST(Errors, AHandlerThatWritesNothingCanAskWhetherThePeerHasGone) {
+  TestServer server(outlast);
+  {
+    RawClient client(server.port());
+    client.send(kGet + kGet);
+    server.settle();
+    EXPECT_FALSE(client.readable(0));
+  }
+  EXPECT_FALSE(server.wait_for_accesses(1)[0].complete);
+}
+
 TEST(Connection, AnswersAHalfClosedClient) {
   TestServer server(echo);
   RawClient client(server.port());

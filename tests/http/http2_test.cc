@@ -783,6 +783,17 @@ TEST_F(Http2, AClientThatLeavesEndsItsHandlers) {
   while (server.server().connections() > 0) std::this_thread::yield();
 }
 
+TEST_F(Http2, AHandlerThatWritesNothingCanAskWhetherItsStreamIsReset) {
+  TestServer server(outlast, with_tls());
+  RawHttp2 client(server.port(), ca());
+  client.send(get(1));
+  client.send(get(3));
+  client.send(reset(1));
+  server.wait_for_accesses(1);
+  client.send(reset(3));
+  server.wait_for_accesses(2);
+}
+
 // Moves time until the server has something to say.
 void advance_until_heard(base::ManualClock& clock, RawHttp2& client, base::Duration step) {
   for (int i = 0; i < 3000 && !client.raw().readable(10); ++i) clock.advance(step);

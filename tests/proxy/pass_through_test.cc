@@ -5,7 +5,9 @@
 #include <thread>
 
 #include "base/fault_point.h"
+#include "http/range.h"
 #include "tests/proxy/edge_fixture.h"
+#include "tests/support/raw_client.h"
 
 namespace proxy {
 namespace {
@@ -21,6 +23,7 @@ class PassThroughTest : public EdgeTest {
     start(std::move(small));
   }
   ~PassThroughTest() override {
+    if (!edge) return;
     EXPECT_EQ(edge->stats().blobs, 0U);
     EXPECT_EQ(edge->stats().reserved_bytes, 0U);
   }
@@ -151,6 +154,47 @@ TEST_F(PassThroughTest, ALongRangeFromTheBeginningTakesTwo) {
   EXPECT_TRUE(get(large.path, "bytes=0-").body == large.bytes);
   EXPECT_EQ(upstream.count(large.path), 2U);
   EXPECT_EQ(upstream.bytes_sent(large.path), large.bytes.size());
+}
+
+// Nothing proves the end but all that comes before it.
+TEST_F(PassThroughTest, TheEndOfABlobCostsTheWholeOnce) {
+  const std::string last = blob.bytes.substr(3 * kMiB);
+  EXPECT_EQ(get(blob.path, "bytes=-1").body, last.substr(99));
+  const uint64_t sent = upstream.bytes_sent(blob.path);
+  const size_t asked = upstream.count(blob.path);
+  EXPECT_EQ(get(blob.path, "bytes=-1").body, last.substr(99));
+  EXPECT_EQ(get(blob.path, "bytes=-100").body, last);
+  clock.advance(std::chrono::minutes(9));
+  EXPECT_EQ(get(blob.path, "bytes=3145730-3145737").body, last.substr(2, 8));
+  EXPECT_EQ(upstream.count(blob.path), asked);
+  EXPECT_EQ(upstream.bytes_sent(blob.path), sent);
+  // What is more than the end is still verified with all the rest.
+  EXPECT_TRUE(get(blob.path, "bytes=3145720-").body == blob.bytes.substr(3145720));
+  EXPECT_GT(upstream.count(blob.path), asked);
+  clock.advance(std::chrono::minutes(1));
+  EXPECT_EQ(get(blob.path, "bytes=-1").body, last.substr(99));
+  EXPECT_GT(upstream.count(blob.path), asked + 1);
+}
+
+TEST_F(PassThroughTest, AnEndThatWasWrongIsNotRemembered) {
+  upstream.script(blob.path, {test::step::corrupt(3 * kMiB + 1)});
+  EXPECT_FALSE(get(blob.path, "bytes=-100").complete);
+  EXPECT_EQ(get(blob.path, "bytes=-100").body, blob.bytes.substr(3 * kMiB));
+}
+
+TEST_F(PassThroughTest, WhatNobodyWaitsForAnyMoreIsFetchedNoFurther) {
+  const TestBlob large(random_bytes(64 * kMiB));
+  upstream.serve_blob(large.path, large.bytes);
+  upstream.script(large.path, {});  // brings as much as a run, and the size
+  upstream.script(large.path, {test::step::send_upto(kMiB), test::step::stall("slow")});
+  {
+    test::RawClient client(edge->port());
+    client.send("GET " + large.path + " HTTP/1.1\r\nHost: edge\r\nRange: bytes=-1\r\n\r\n");
+    upstream.wait_stalled("slow");
+  }
+  upstream.release("slow");
+  stop();  // waits for requests in flight
+  EXPECT_LT(upstream.requests().back().bytes_sent, 32 * kMiB);
 }
 
 TEST_F(PassThroughTest, AnUpstreamThatSaysNoLaterIsNoReset) {
