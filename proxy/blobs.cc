@@ -34,14 +34,16 @@ http::ByteRange first_part(const http::Request& request, uint64_t size) {
   return {0, size};
 }
 
-// Several ranges, of which the last block's bytes may be passed on only with all others hashed.
-bool ranges_reach_last_block(const http::Request& request, uint64_t size) {
-  const http::RangeSelection selection =
-      http::parse_range(request.headers.get("Range").value_or(""), size);
-  return selection.ranges.size() > 1 &&
-         std::ranges::any_of(selection.ranges, [&](const http::ByteRange& range) {
-           return range.end() > last_block(size);
-         });
+// Several ranges that one transfer would not bring one after the other, or of which the last
+// block's bytes may be passed on only with all others hashed.
+bool are_passed_as_whole(const http::Request& request, uint64_t size) {
+  const std::vector<http::ByteRange> ranges =
+      http::parse_range(request.headers.get("Range").value_or(""), size).ranges;
+  const auto goes_back = [](const http::ByteRange& one, const http::ByteRange& next) {
+    return next.first < one.end();
+  };
+  return ranges.size() > 1 && (ranges.back().end() > last_block(size) ||
+                               std::ranges::adjacent_find(ranges, goes_back) != ranges.end());
 }
 
 }  // namespace
@@ -118,7 +120,7 @@ base::Task<void> Blobs::serve_miss(http::Exchange& exchange, BlobName name) {
     bool passes = size && passes_through(ending.outcome) && !fill->given;
     if (passes) {
       // RFC 9110 §14.2: a server may ignore it.
-      if (ranges_reach_last_block(exchange.request, *size)) {
+      if (are_passed_as_whole(exchange.request, *size)) {
         exchange.request.headers.remove("Range");
         part = {0, *size};
       }

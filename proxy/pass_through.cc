@@ -37,7 +37,9 @@ base::Task<void> PassThrough::send(http::ResponseWriter& response, uint64_t offs
                                    uint64_t length) {
   const Span span{offset, offset + length};
   const bool into_last_block = span.end > closed_;
-  if (hashing_ || (forwarded_ && into_last_block)) {
+  // A transfer that is left open is of the whole blob; another one would be so, too.
+  const bool whole_again = forwarded_ && download_.is_open() && span.begin < at_;
+  if (hashing_ || (forwarded_ && into_last_block) || whole_again) {
     throw http::ConnectionError("another part would be of another transfer");
   }
   const std::shared_ptr<const std::string> known = remembered(span);
@@ -67,7 +69,9 @@ base::Task<void> PassThrough::forward(http::ResponseWriter& response, Span span)
     co_await response.write(bytes);
     span.begin += bytes.size();
   }
-  end_transfer();
+  // What was not asked for may be what the next part is.
+  const bool more_to_come = download_.is_open() && download_.whole();
+  if (!more_to_come) end_transfer();
 }
 
 base::Task<void> PassThrough::forward_and_verify(http::ResponseWriter& response, Span span) {
@@ -131,13 +135,22 @@ base::Task<std::string_view> PassThrough::fetch(uint64_t at, uint64_t end) {
   while (true) {
     const std::optional<Ending> failed = co_await open_transfer({at, end});
     if (failed) throw http::ConnectionError("the upstream failed: " + failed->why);
-    const std::string_view bytes = co_await download_.read(at);
-    at_ = at + bytes.size();
-    if (!bytes.empty()) co_return bytes.substr(0, end - at);
+    if (unread_.empty()) unread_ = co_await download_.read(at_);
+    take(std::min<uint64_t>(at - at_, unread_.size()));
+    if (!unread_.empty()) co_return take(std::min<uint64_t>(end - at, unread_.size()));
   }
 }
 
-// Has a transfer open that stands where the span begins. It may bring more than the span, or less.
+// What the transfer brought from where it stands on.
+std::string_view PassThrough::take(size_t size) {
+  const std::string_view bytes = unread_.substr(0, size);
+  unread_.remove_prefix(size);
+  at_ += size;
+  return bytes;
+}
+
+// Has a transfer open that stands where the span begins, or before if it is of the whole blob. It
+// may bring more than the span, or less.
 base::Task<std::optional<Ending>> PassThrough::open_transfer(Span span) {
   if (!slot_) {
     Upstream& upstream = *fill_->name.upstream;
@@ -153,7 +166,11 @@ base::Task<std::optional<Ending>> PassThrough::open_transfer(Span span) {
     }
     slot_ = std::move(slot);
   }
-  if (download_.is_open() && (at_ != span.begin || at_ == download_.end())) end_transfer();
+  if (download_.is_open()) {
+    const bool leads_there = at_ == span.begin || (at_ < span.begin && download_.whole());
+    if (leads_there && at_ < download_.end()) co_return std::nullopt;
+    end_transfer();
+  }
   at_ = span.begin;
   std::optional<Ending> failed = co_await download_.open(span, size_);
   co_return failed;
@@ -163,6 +180,7 @@ base::Task<std::optional<Ending>> PassThrough::open_transfer(Span span) {
 void PassThrough::end_transfer() {
   if (download_.is_open() && at_ == download_.end()) download_.finish();
   download_.close();
+  unread_ = {};
 }
 
 }  // namespace proxy

@@ -6,15 +6,17 @@
 // The last block is kept in memory until the digest is right, as in a fill, so no client can finish
 // a wrong blob; a response that needs nothing of the last block fetches only what it sends. A
 // client costs one request, the first one goes on with the answer that told the fill the size; but
-// two for a range that this answer does not bring, and one for each of several ranges.
+// two for a range that this answer does not bring, and one for each of several ranges; at an
+// upstream that has no ranges one for all of them, since its answers are the whole blob.
 //
 // The end of a blob alone costs the whole of it, verified and thrown away. So it is remembered for
 // who asks next (LastBlocks): clients of zstd:chunked and eStargz read each layer's end first.
 //
 // What always holds: a response that has bytes of the last block has no others than those that were
-// hashed with it, so what two transfers brought never stands in one. Several ranges that reach into
-// it are therefore answered with the whole (Blobs); if that comes too late, because the store fails
-// in the middle of such a response, it ends in a reset.
+// hashed with it, so what two transfers brought never stands in one. And several ranges cost no
+// more than the blob's bytes. Those that reach into the last block, or are not in ascending order,
+// are therefore answered with the whole (Blobs); if that comes too late, because the store fails in
+// the middle of such a response, it ends in a reset.
 //
 // Belongs to one request, on its loop.
 #pragma once
@@ -55,6 +57,7 @@ class PassThrough : public http::ContentSource {
   base::Task<void> forward_and_verify(http::ResponseWriter& response, Span span);
   base::Task<std::string_view> next(uint64_t at, uint64_t end);
   base::Task<std::string_view> fetch(uint64_t at, uint64_t end);
+  std::string_view take(size_t size);
   base::Task<std::optional<Ending>> open_transfer(Span span);
   void end_transfer();
 
@@ -67,6 +70,7 @@ class PassThrough : public http::ContentSource {
   uint64_t sent_end_ = 0;  // see has_sent()
   Download download_;
   uint64_t at_ = 0;           // where its transfer stands, if one is open
+  std::string_view unread_;   // what it brought from there on
   std::string from_file_;     // what next() read there
   bool forwarded_ = false;    // the client has bytes of a transfer that was not hashed
   bool hashing_ = false;      // the client gets bytes of the last block

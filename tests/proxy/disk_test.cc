@@ -173,6 +173,27 @@ TEST_F(DiskTest, SeveralRangesOfAFillWhoseStoreFailsNeverComeOfTwoTransfers) {
   EXPECT_FALSE(test::fetch(edge->port(), blob.path, options).complete);
 }
 
+// What goes back would be another transfer of the whole blob.
+TEST_F(DiskTest, SeveralRangesOfAFillWhoseStoreFailsCostAnUpstreamWithoutRangesOneMore) {
+  const TestBlob blob(random_bytes(4 * kMiB, 5));
+  upstream.serve_blob(blob.path, blob.bytes);
+  upstream.script(blob.path, {test::step::ignore_range(), test::step::send_upto(kMiB / 2),
+                              test::step::stall("half")});
+  upstream.script(blob.path, {test::step::ignore_range()});
+  start();
+  std::atomic<bool> failing = false;
+  const InjectedFault fault("write", [&](std::string_view) { return failing ? EIO : 0; });
+  test::FetchOptions options;
+  options.headers.set("Range", "bytes=0-999999,3000000-3000009,2500000-2500009");
+  options.on_progress = [&](uint64_t) {
+    failing = true;
+    upstream.release("half");
+    return true;
+  };
+  EXPECT_FALSE(test::fetch(edge->port(), blob.path, options).complete);
+  EXPECT_EQ(upstream.count(blob.path), 2U);
+}
+
 TEST_F(DiskTest, ABadCopyIsFetchedInItsOwnNameWhereAnothersHasNone) {
   const TestBlob elsewhere(blob_.bytes, "elsewhere");
   upstream.script(elsewhere.path, {test::step::stall("asked")});  // and then 404

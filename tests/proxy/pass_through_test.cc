@@ -44,10 +44,37 @@ TEST_F(PassThroughTest, GivesRanges) {
   EXPECT_TRUE(get(blob.path, "bytes=2000000-").body == blob.bytes.substr(2'000'000));
   EXPECT_TRUE(get(blob.path, "bytes=-10").body == blob.bytes.substr(blob.bytes.size() - 10));
   EXPECT_EQ(get(blob.path, "bytes=4000000-").status, 416);
-  const test::Fetched parts = get(blob.path, "bytes=0-9,2000000-2000009,5-6");
+  const test::Fetched parts = get(blob.path, "bytes=0-9,15-16,2000000-2000009");
   EXPECT_EQ(parts.status, 206);
   EXPECT_TRUE(parts.complete);
   EXPECT_NE(parts.body.find(blob.bytes.substr(2'000'000, 10)), std::string::npos);
+}
+
+// As many as a request may have, each of an upstream that answers with all of the blob.
+TEST_F(PassThroughTest, SeveralRangesCostTheBlobOnceOfAnUpstreamWithoutRanges) {
+  const TestBlob large(random_bytes(19 * kMiB));
+  upstream.serve_blob(large.path, large.bytes);
+  for (size_t i = 0; i <= http::kMaxRanges; ++i) {
+    upstream.script(large.path, {test::step::ignore_range()});
+  }
+  std::string ranges = "bytes=0-9";
+  std::string last;
+  for (size_t i = 1; i < http::kMaxRanges; ++i) {
+    // Some of them in what one read of the answer brings.
+    const size_t at = i % 4 == 0 ? i * kMiB : i / 4 * 4 * kMiB + i % 4 * 1000;
+    ranges += "," + std::to_string(at) + "-" + std::to_string(at + 9);
+    last = large.bytes.substr(at, 10);
+  }
+  const test::Fetched parts = get(large.path, ranges);
+  EXPECT_EQ(parts.status, 206);
+  EXPECT_TRUE(parts.complete);
+  EXPECT_NE(parts.body.find(last), std::string::npos);
+  EXPECT_EQ(upstream.count(large.path), 1U);
+  // Out of order they would not come of one.
+  const test::Fetched whole = get(large.path, "bytes=2000000-2000009,5-6");
+  EXPECT_EQ(whole.status, 200);
+  EXPECT_TRUE(whole.complete && whole.body == large.bytes);
+  EXPECT_EQ(upstream.count(large.path), 2U);
 }
 
 // What is beside the last block must have been hashed with it.
