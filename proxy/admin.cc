@@ -244,12 +244,8 @@ base::Task<void> Admin::purge(http::Exchange& exchange, const nlohmann::json& wh
 
 base::Task<void> Admin::warm(http::Exchange& exchange, const nlohmann::json& what) {
   WarmRequest request = parse_warm_request(what, *edge_.routing());
-  const WarmParts parts{.workers = edge_.workers,
-                        .fills = edge_.fills,
-                        .store = edge_.store,
-                        .documents = edge_.documents,
-                        .warmer = edge_.warmer,
-                        .purger = edge_.purger};
+  const WarmParts parts{
+      .documents = edge_.documents, .warmer = edge_.warmer, .purger = edge_.purger};
   co_await serve_warm(parts, exchange, std::move(request), edge_.unix_time());
 }
 

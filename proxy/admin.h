@@ -38,7 +38,6 @@ class Admin {
   struct Edge {
     base::LoopGroup& loops;
     base::ThreadPool& pool;
-    Workers& workers;
     Store& store;
     Fills& fills;
     Documents& documents;

@@ -146,7 +146,6 @@ Edge::Edge(EdgeConfig config, const std::vector<http::ListeningSockets>& taken_o
   if (!first.admin.address.empty()) {
     admin_ = std::make_unique<Admin>(Admin::Edge{.loops = loops_,
                                                  .pool = pool_,
-                                                 .workers = workers_,
                                                  .store = store_,
                                                  .fills = fills_,
                                                  .documents = documents_,

@@ -143,20 +143,36 @@ base::Task<Ending> Fills::ended(std::shared_ptr<Fill> fill, BlobName name) {
   }
 }
 
+// The one, of those that it joins or starts, that has ended with what holds for this name too.
+base::Task<std::shared_ptr<Fill>> Fills::last_fill(BlobName name,
+                                                   std::shared_ptr<const std::string> given) {
+  while (true) {
+    std::shared_ptr<Fill> fill = join(name, false, given).fill;
+    const Ending ending = co_await ended(fill, name);
+    // Who has the bytes needs no upstream, which others' fills may have failed for.
+    const bool was_own = given && fill->given && ending.outcome != Outcome::filling &&
+                         ending.outcome != Outcome::overtaken;
+    const bool failed =
+        ending.outcome != Outcome::verified && ending.outcome != Outcome::cancelled;
+    const bool again = given ? failed && !was_own : another_may_do(*fill, ending, name);
+    if (!again) co_return fill;
+  }
+}
+
+base::Task<Ending> Fills::fetch(BlobName name) {
+  const std::shared_ptr<Fill> fill = co_await last_fill(std::move(name), nullptr);
+  co_return fill->progress.ending();
+}
+
 base::Task<std::variant<std::shared_ptr<const cache::Blob>, Ending>> Fills::keep(
     BlobName name, std::shared_ptr<const std::string> bytes) {
-  while (true) {
-    const Joined joined = join(name, false, bytes);
-    Ending ending = co_await ended(joined.fill, name);
-    if (ending.outcome == Outcome::filling || ending.outcome == Outcome::overtaken) continue;
-    if (auto blob = joined.fill->file.blob()) co_return blob;
-    if (ending.outcome == Outcome::verified) {
-      co_return Ending{Outcome::no_space, "it was purged, or another process has the cache now",
-                       ""};
-    }
-    // Another's fill of this digest may have failed where ours will not.
-    if (joined.fill->given || ending.outcome == Outcome::cancelled) co_return ending;
+  const std::shared_ptr<Fill> fill = co_await last_fill(std::move(name), std::move(bytes));
+  if (auto blob = fill->file.blob()) co_return blob;
+  Ending ending = fill->progress.ending();
+  if (ending.outcome == Outcome::verified) {
+    ending = {Outcome::no_space, "it was purged, or another process has the cache now", ""};
   }
+  co_return ending;
 }
 
 std::vector<std::shared_ptr<Fill>> Fills::all() const {

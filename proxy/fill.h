@@ -90,8 +90,9 @@ class Fills {
   static bool another_may_do(const Fill& fill, const Ending& ending, const BlobName& name);
   // The fill of this digest if one is under way; of several that only ask, the first.
   std::shared_ptr<Fill> find(const oci::Digest& digest);
-  // Waits until it is over, or not worth waiting for in this name: then it is `filling`.
-  base::Task<Ending> ended(std::shared_ptr<Fill> fill, BlobName name);
+  // Gets the blob into the store, or says why not: also if fills in another's name failed
+  // meanwhile.
+  base::Task<Ending> fetch(BlobName name);
   // Stores a blob whose bytes are there, as a manifest that came by its own request, and returns it
   // as the store has it, however it came there. An Ending if the store has it not.
   base::Task<std::variant<std::shared_ptr<const cache::Blob>, Ending>> keep(
@@ -135,6 +136,10 @@ class Fills {
   Joined join(const BlobName& name, bool by_ranges, std::shared_ptr<const std::string> given);
   static base::TimePoint patience(const Fill& fill, const BlobName& name);
   bool may_write(Fill& fill);
+  // Waits until it is over, or not worth waiting for in this name: then it is `filling`.
+  base::Task<Ending> ended(std::shared_ptr<Fill> fill, BlobName name);
+  base::Task<std::shared_ptr<Fill>> last_fill(BlobName name,
+                                              std::shared_ptr<const std::string> given);
   base::Task<void> run(std::shared_ptr<Fill> fill, Worker* worker,
                        std::shared_ptr<FirstAnswer> answer);
   base::Task<Ending> fill_blob(Fill& fill, Worker& worker,

@@ -3,8 +3,6 @@
 #include <simdjson.h>
 
 #include <chrono>
-#include <deque>
-#include <map>
 #include <nlohmann/json.hpp>
 #include <set>
 
@@ -15,30 +13,9 @@ namespace {
 
 using nlohmann::json;
 
-constexpr size_t kFillsAtOnce = 4;
 constexpr auto kProgressEvery = std::chrono::seconds(1);
 // Pages of a list of tags; a registry that always has a new next one ends here.
 constexpr size_t kMaxPages = 1000;
-
-// The fills under way for one request, shared with the tasks that wait for them; on their loop.
-struct Running {
-  std::map<oci::Digest, std::shared_ptr<Fill>> fills;
-  std::deque<std::pair<oci::Descriptor, Ending>> ended;
-  base::Signal changed;
-};
-
-base::Task<void> run_fill(Fills* fills, BlobName name, oci::Descriptor blob,
-                          std::shared_ptr<Running> running) {
-  Ending ending;
-  std::shared_ptr<Fill> fill;
-  do {
-    running->fills[blob.digest] = fill = fills->join(name).fill;
-    ending = co_await fills->ended(fill, name);
-  } while (Fills::another_may_do(*fill, ending, name));
-  running->fills.erase(blob.digest);
-  running->ended.emplace_back(std::move(blob), std::move(ending));
-  running->changed.notify();
-}
 
 struct Totals {
   uint64_t images = 0;
@@ -68,8 +45,8 @@ class WarmAnswer {
 
  private:
   base::Task<std::variant<Image, Ending>> resolve(const DocumentName& name, int64_t now);
-  base::Task<bool> fill(std::vector<oci::Descriptor> blobs);
-  base::Task<void> tell_blob(const oci::Descriptor& blob, const Ending& ending, bool held);
+  base::Task<bool> fill(const DocumentName& name, Image image);
+  base::Task<void> tell_blob(const BlobFills::Ended& ended);
 
   const WarmParts parts_;
   http::ResponseWriter& response_;
@@ -141,11 +118,11 @@ base::Task<bool> WarmAnswer::image(oci::Reference reference, int64_t now) {
                  {"manifests", image.manifests.size()},
                  {"blobs", image.blobs.size()},
                  {"bytes", bytes}});
-  co_return co_await fill(std::move(image.blobs));
+  co_return co_await fill(name, std::move(image));
 }
 
-base::Task<void> WarmAnswer::tell_blob(const oci::Descriptor& blob, const Ending& ending,
-                                       bool held) {
+base::Task<void> WarmAnswer::tell_blob(const BlobFills::Ended& ended) {
+  const auto& [blob, ending, held] = ended;
   const bool good = ending.outcome == Outcome::verified;
   json line{{"event", "blob"},
             {"digest", blob.digest.str()},
@@ -159,39 +136,25 @@ base::Task<void> WarmAnswer::tell_blob(const oci::Descriptor& blob, const Ending
   co_await tell(std::move(line));
 }
 
-base::Task<bool> WarmAnswer::fill(std::vector<oci::Descriptor> blobs) {
+base::Task<bool> WarmAnswer::fill(const DocumentName& name, Image image) {
   base::EventLoop& loop = *base::EventLoop::current();
-  const auto running = std::make_shared<Running>();
   uint64_t blobs_there = 0;
   uint64_t bytes_there = 0;
-  auto next = blobs.begin();
-  while (next != blobs.end() || !running->fills.empty() || !running->ended.empty()) {
-    const base::Signal::Ticket ticket = running->changed.ticket();
-    if (!running->ended.empty()) {
-      const auto [blob, ending] = std::move(running->ended.front());
-      running->ended.pop_front();
+  BlobFills fills = parts_.warmer.fill(name, std::move(image));
+  while (true) {
+    const std::optional<BlobFills::Ended> ended = co_await fills.next(loop.after(kProgressEvery));
+    if (ended) {
       ++blobs_there;
-      bytes_there += blob.size;
-      co_await tell_blob(blob, ending, /*held=*/false);
-      if (ending.outcome == Outcome::cancelled) co_return false;
-    } else if (next != blobs.end() && parts_.store.contains(next->digest)) {
-      ++blobs_there;
-      bytes_there += next->size;
-      co_await tell_blob(*next, {Outcome::verified, "", ""}, /*held=*/true);
-      ++next;
-    } else if (next != blobs.end() && running->fills.size() < kFillsAtOnce) {
-      parts_.workers.here().tasks.spawn(run_fill(
-          &parts_.fills, {request_.upstream, request_.repository, next->digest}, *next, running));
-      ++next;
+      bytes_there += ended->blob.size;
+      co_await tell_blob(*ended);
+      if (ended->ending.outcome == Outcome::cancelled) co_return false;
+    } else if (fills.done()) {
+      co_return true;
     } else {
-      const bool woken = co_await running->changed.wait(ticket, loop.after(kProgressEvery));
-      if (woken) continue;
-      uint64_t stored = bytes_there;
-      for (const auto& [digest, fill] : running->fills) stored += fill->progress.stored();
-      co_await tell({{"event", "progress"}, {"blobs", blobs_there}, {"bytes", stored}});
+      co_await tell(
+          {{"event", "progress"}, {"blobs", blobs_there}, {"bytes", bytes_there + fills.stored()}});
     }
   }
-  co_return true;
 }
 
 }  // namespace

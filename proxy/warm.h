@@ -5,20 +5,14 @@
 #include "base/task.h"
 #include "http/body.h"
 #include "proxy/documents.h"
-#include "proxy/fill.h"
 #include "proxy/purger.h"
-#include "proxy/store.h"
 #include "proxy/warm_request.h"
 #include "proxy/warmer.h"
-#include "proxy/worker.h"
 
 namespace proxy {
 
 // What it works with; all of it outlives the workers' tasks.
 struct WarmParts {
-  Workers& workers;
-  Fills& fills;
-  Store& store;
   Documents& documents;
   Warmer& warmer;
   Purger& purger;

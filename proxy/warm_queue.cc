@@ -2,8 +2,6 @@
 
 #include <glog/logging.h>
 
-#include "base/error.h"
-
 namespace proxy {
 namespace {
 
@@ -48,29 +46,13 @@ base::Task<void> WarmQueue::run() {
   while (true) {
     const std::optional<DocumentName> manifest = next();
     if (!manifest) co_return;
-    co_await warm(*manifest);
-  }
-}
-
-base::Task<void> WarmQueue::warm(DocumentName manifest) {
-  Ending ending;
-  size_t blobs = 0;
-  try {
-    std::variant<Image, Ending> image =
-        co_await warmer_.resolve(manifest, manifest.upstream->config().image.platforms);
-    if (auto* failed = std::get_if<Ending>(&image)) {
-      ending = std::move(*failed);
+    const Warmer::Warmed warmed = co_await warmer_.warm(*manifest);
+    if (warmed.ending.outcome == Outcome::verified) {
+      LOG(INFO) << manifest->key() << " was pushed and is warm: " << warmed.blobs << " blobs";
     } else {
-      blobs = std::get<Image>(image).blobs.size();
-      ending = co_await warmer_.fill_all(manifest, std::get<Image>(std::move(image)).blobs);
+      LOG(WARNING) << manifest->key()
+                   << " was pushed and could not be warmed: " << warmed.ending.why;
     }
-  } catch (const base::IoError& e) {
-    ending = {Outcome::storage_failed, e.what(), ""};
-  }
-  if (ending.outcome == Outcome::verified) {
-    LOG(INFO) << manifest.key() << " was pushed and is warm: " << blobs << " blobs";
-  } else {
-    LOG(WARNING) << manifest.key() << " was pushed and could not be warmed: " << ending.why;
   }
 }
 

@@ -23,7 +23,6 @@ class WarmQueue {
 
  private:
   base::Task<void> run();
-  base::Task<void> warm(DocumentName manifest);
   std::optional<DocumentName> next();
 
   Workers& workers_;

@@ -13,7 +13,6 @@ namespace {
 // Indexes may contain indexes; more than this is no image.
 constexpr size_t kMaxManifests = 1000;
 constexpr size_t kMaxBlobs = 100'000;
-constexpr size_t kFillsOfAnImage = 4;
 constexpr size_t kPrefetches = 16;
 
 bool wanted(const oci::Descriptor& child, const std::vector<oci::Platform>& platforms) {
@@ -67,30 +66,26 @@ base::Task<std::variant<Image, Ending>> Warmer::resolve(DocumentName name,
   co_return std::move(*image);
 }
 
-base::Task<Ending> Warmer::fill_all(DocumentName name, std::vector<oci::Descriptor> blobs) {
-  Ending failed{Outcome::verified, "", ""};
-  std::deque<std::shared_ptr<Fill>> running;
-  auto next = blobs.begin();
-  while (next != blobs.end() || !running.empty()) {
-    if (next != blobs.end() && running.size() < kFillsOfAnImage) {
-      const oci::Digest digest = next->digest;
-      ++next;
-      if (store_.contains(digest)) continue;
-      running.push_back(fills_.join({name.upstream, name.repository, digest, name.cdn_loop}).fill);
-      continue;
+base::Task<Warmer::Warmed> Warmer::warm(DocumentName name) {
+  Warmed warmed{.ending = {Outcome::verified, "", ""}};
+  try {
+    std::variant<Image, Ending> image =
+        co_await resolve(name, name.upstream->config().image.platforms);
+    if (auto* failed = std::get_if<Ending>(&image)) co_return Warmed{std::move(*failed)};
+    warmed.blobs = std::get<Image>(image).blobs.size();
+    BlobFills fills = fill(name, std::get<Image>(std::move(image)));
+    while (true) {
+      std::optional<BlobFills::Ended> blob = co_await fills.next();
+      if (!blob) break;
+      const bool good = blob->ending.outcome == Outcome::verified;
+      if (!good && warmed.ending.outcome == Outcome::verified) {
+        warmed.ending = std::move(blob->ending);
+      }
     }
-    const std::shared_ptr<Fill> first = std::move(running.front());
-    running.pop_front();
-    const BlobName mine{name.upstream, name.repository, first->name.digest, name.cdn_loop};
-    Ending ending = co_await fills_.ended(first, mine);
-    if (Fills::another_may_do(*first, ending, mine)) {
-      running.push_back(fills_.join(mine).fill);
-      continue;
-    }
-    const bool good = ending.outcome == Outcome::verified;
-    if (!good && failed.outcome == Outcome::verified) failed = std::move(ending);
+  } catch (const base::IoError& e) {
+    warmed.ending = {Outcome::storage_failed, e.what(), ""};
   }
-  co_return failed;
+  co_return warmed;
 }
 
 void Warmer::prefetch(const DocumentName& name, const Document& document) {
@@ -104,20 +99,9 @@ void Warmer::prefetch(const DocumentName& name, const Document& document) {
 }
 
 base::Task<void> Warmer::run_prefetch(DocumentName name, oci::Digest digest) {
-  Ending ending;
-  try {
-    std::variant<Image, Ending> image =
-        co_await resolve(name, name.upstream->config().image.platforms);
-    if (auto* failed = std::get_if<Ending>(&image)) {
-      ending = std::move(*failed);
-    } else {
-      ending = co_await fill_all(name, std::get<Image>(std::move(image)).blobs);
-    }
-  } catch (const base::IoError& e) {
-    ending = {Outcome::storage_failed, e.what(), ""};
-  }
-  if (ending.outcome != Outcome::verified) {
-    LOG(INFO) << name.key() << ": not all of the image could be prefetched: " << ending.why;
+  const Warmed warmed = co_await warm(name);
+  if (warmed.ending.outcome != Outcome::verified) {
+    LOG(INFO) << name.key() << ": not all of the image could be prefetched: " << warmed.ending.why;
   }
   const std::lock_guard lock(mutex_);
   prefetching_.erase(digest);

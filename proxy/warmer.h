@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "oci/manifest.h"
+#include "proxy/blob_fills.h"
 #include "proxy/documents.h"
 #include "proxy/fill.h"
 #include "proxy/store.h"
@@ -37,9 +38,17 @@ class Warmer {
   base::Task<std::variant<Image, Ending>> resolve(DocumentName name,
                                                   std::vector<oci::Platform> platforms);
 
-  // Gets all of them into the store, a few at a time. The first Ending that is not `verified`,
-  // after all were tried; else `verified`.
-  base::Task<Ending> fill_all(DocumentName name, std::vector<oci::Descriptor> blobs);
+  // Its blobs on their way into the store.
+  BlobFills fill(DocumentName name, Image image) {
+    return {workers_, store_, fills_, std::move(name), std::move(image.blobs)};
+  }
+
+  struct Warmed {
+    Ending ending;     // the first that is not `verified`, after all were tried; else `verified`
+    size_t blobs = 0;  // that belong to it
+  };
+  // Both: gets the image into the cache, of the platforms that its upstream is configured with.
+  base::Task<Warmed> warm(DocumentName name);
 
   // Starts to get what belongs to a manifest that was just served, and does not wait. Of one that
   // is being prefetched already, or beside many others, nothing is started.
