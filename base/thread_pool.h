@@ -17,6 +17,7 @@
 #include <vector>
 
 #include "base/event_loop.h"
+#include "base/task.h"
 
 namespace base {
 
@@ -69,6 +70,15 @@ class ThreadPool {
     };
     return Awaiter{*this, std::move(function)};
   }
+
+  // The same for work that takes as long as its input is large: parsing, hashing. Of little of it a
+  // loop does not notice anything, and waiting for a thread would take longer.
+  template <typename F>
+  Task<std::invoke_result_t<F&>> run_sized(size_t bytes, F function) {
+    if (bytes <= kLoopBytes) co_return function();
+    co_return co_await run(std::move(function));
+  }
+  static constexpr size_t kLoopBytes = 64 << 10;
 
  private:
   void work();

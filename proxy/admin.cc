@@ -78,9 +78,11 @@ base::Task<std::string> read_body(http::Exchange& exchange) {
 }
 
 // The same as an object.
-base::Task<nlohmann::json> read_object(http::Exchange& exchange) {
+base::Task<nlohmann::json> read_object(base::ThreadPool& pool, http::Exchange& exchange) {
   const std::string body = co_await read_body(exchange);
-  nlohmann::json json = nlohmann::json::parse(body, nullptr, /*allow_exceptions=*/false);
+  nlohmann::json json = co_await pool.run_sized(body.size(), [&] {
+    return nlohmann::json::parse(body, nullptr, /*allow_exceptions=*/false);
+  });
   if (!json.is_object()) throw http::StatusError(400, "the body is not a JSON object");
   co_return json;
 }
@@ -149,13 +151,13 @@ base::Task<void> Admin::handle(http::Exchange& exchange) {
   } else if (const auto digest = below(request.path, "/blobs/"); digest && read) {
     co_await inspect(exchange, *digest);
   } else if (request.path == "/pin" && request.is("POST")) {
-    const nlohmann::json what = co_await read_object(exchange);
+    const nlohmann::json what = co_await read_object(edge_.pool, exchange);
     co_await pin(exchange, what);
   } else if (request.path == "/purge" && request.is("POST")) {
-    const nlohmann::json what = co_await read_object(exchange);
+    const nlohmann::json what = co_await read_object(edge_.pool, exchange);
     co_await purge(exchange, what);
   } else if (request.path == "/warm" && request.is("POST")) {
-    const nlohmann::json what = co_await read_object(exchange);
+    const nlohmann::json what = co_await read_object(edge_.pool, exchange);
     co_await warm(exchange, what);
   } else if (events) {
     co_await take_events(exchange);
@@ -244,8 +246,10 @@ base::Task<void> Admin::purge(http::Exchange& exchange, const nlohmann::json& wh
 
 base::Task<void> Admin::warm(http::Exchange& exchange, const nlohmann::json& what) {
   WarmRequest request = parse_warm_request(what, *edge_.routing());
-  const WarmParts parts{
-      .documents = edge_.documents, .warmer = edge_.warmer, .purger = edge_.purger};
+  const WarmParts parts{.pool = edge_.pool,
+                        .documents = edge_.documents,
+                        .warmer = edge_.warmer,
+                        .purger = edge_.purger};
   co_await serve_warm(parts, exchange, std::move(request), edge_.unix_time());
 }
 
@@ -254,7 +258,8 @@ base::Task<void> Admin::take_events(http::Exchange& exchange) {
       exchange.request.query_value("upstream").value_or(config_.events.upstream);
   const std::shared_ptr<Upstream> upstream = upstream_named(*edge_.routing(), sender);
   const std::string body = co_await read_body(exchange);
-  std::expected<RegistryEvents, std::string> events = parse_registry_events(body);
+  std::expected<RegistryEvents, std::string> events =
+      co_await edge_.pool.run_sized(body.size(), [&] { return parse_registry_events(body); });
   if (!events) throw http::StatusError(400, events.error());
   const size_t accepted = events->events.size();
   const size_t ignored = events->ignored;

@@ -113,7 +113,7 @@ Edge::Edge(EdgeConfig config, const std::vector<http::ListeningSockets>& taken_o
       fills_(workers_, pool_, store_),
       blobs_(pool_, store_, fills_, name_),
       documents_(workers_, pool_, store_, fills_, in_force_->config.unix_time),
-      warmer_(workers_, store_, documents_, fills_),
+      warmer_(workers_, pool_, store_, documents_, fills_),
       manifests_(documents_, warmer_, name_),
       purger_(pool_, store_, fills_, documents_),
       warm_queue_(workers_, warmer_),

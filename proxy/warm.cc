@@ -76,9 +76,12 @@ base::Task<std::variant<std::vector<std::string>, Ending>> WarmAnswer::tags() {
     std::variant<Document, Ending> found = co_await parts_.documents.get(name);
     if (auto* ending = std::get_if<Ending>(&found)) co_return std::move(*ending);
     const auto& document = std::get<Document>(found);
-    std::variant<std::string, Ending> page = co_await parts_.documents.read(name, document);
-    if (auto* ending = std::get_if<Ending>(&page)) co_return std::move(*ending);
-    if (!add_tags(std::get<std::string>(page), tags)) {
+    std::variant<std::string, Ending> read = co_await parts_.documents.read(name, document);
+    if (auto* ending = std::get_if<Ending>(&read)) co_return std::move(*ending);
+    const std::string& page = std::get<std::string>(read);
+    const bool good =
+        co_await parts_.pool.run_sized(page.size(), [&] { return add_tags(page, tags); });
+    if (!good) {
       co_return Ending{Outcome::unreachable, "the list of tags is none", ""};
     }
     query = field_of(document.reference, kNextPage);

@@ -3,6 +3,7 @@
 #pragma once
 
 #include "base/task.h"
+#include "base/thread_pool.h"
 #include "http/body.h"
 #include "proxy/documents.h"
 #include "proxy/purger.h"
@@ -13,6 +14,7 @@ namespace proxy {
 
 // What it works with; all of it outlives the workers' tasks.
 struct WarmParts {
+  base::ThreadPool& pool;
   Documents& documents;
   Warmer& warmer;
   Purger& purger;

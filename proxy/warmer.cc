@@ -45,9 +45,11 @@ base::Task<std::variant<Image, Ending>> Warmer::resolve(DocumentName name,
     seen.insert(digest);
     image->manifests.push_back(digest);
 
-    std::variant<std::string, Ending> bytes = co_await documents_.read(next, document);
-    if (auto* ending = std::get_if<Ending>(&bytes)) co_return std::move(*ending);
-    const auto manifest = oci::parse_manifest(std::get<std::string>(bytes), "");
+    std::variant<std::string, Ending> read = co_await documents_.read(next, document);
+    if (auto* ending = std::get_if<Ending>(&read)) co_return std::move(*ending);
+    const std::string& bytes = std::get<std::string>(read);
+    const auto manifest =
+        co_await pool_.run_sized(bytes.size(), [&] { return oci::parse_manifest(bytes, ""); });
     if (!manifest) co_return Ending{Outcome::absent, next.key() + ": " + manifest.error(), ""};
     for (const oci::Descriptor& child : manifest->manifests) {
       if (!wanted(child, platforms) || !seen.insert(child.digest).second) continue;

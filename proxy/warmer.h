@@ -10,6 +10,7 @@
 #include <variant>
 #include <vector>
 
+#include "base/thread_pool.h"
 #include "oci/manifest.h"
 #include "proxy/blob_fills.h"
 #include "proxy/documents.h"
@@ -29,8 +30,8 @@ struct Image {
 // Thread-safe. The workers are stopped, and with them every prefetch, before it is destroyed.
 class Warmer {
  public:
-  Warmer(Workers& workers, Store& store, Documents& documents, Fills& fills)
-      : workers_(workers), store_(store), documents_(documents), fills_(fills) {}
+  Warmer(Workers& workers, base::ThreadPool& pool, Store& store, Documents& documents, Fills& fills)
+      : workers_(workers), pool_(pool), store_(store), documents_(documents), fills_(fills) {}
 
   // What belongs to the image of this manifest; manifests that are not kept are fetched, and kept.
   // Of an index the children for these platforms count, or all if none is given. An Ending if one
@@ -58,6 +59,7 @@ class Warmer {
   base::Task<void> run_prefetch(DocumentName name, oci::Digest digest);
 
   Workers& workers_;
+  base::ThreadPool& pool_;
   Store& store_;
   Documents& documents_;
   Fills& fills_;

@@ -106,5 +106,18 @@ TEST(ThreadPool, FinishesWhatIsQueuedBeforeItGoes) {
   EXPECT_EQ(done, 100);
 }
 
+Task<std::thread::id> parses(ThreadPool* pool, size_t bytes) {
+  const std::thread::id where =
+      co_await pool->run_sized(bytes, [] { return std::this_thread::get_id(); });
+  co_return where;
+}
+
+TEST(ThreadPool, TakesWhatIsLargeFromTheLoop) {
+  EventLoop loop;
+  ThreadPool pool(1);
+  EXPECT_EQ(run_task(loop, parses(&pool, 64 << 10)), std::this_thread::get_id());
+  EXPECT_NE(run_task(loop, parses(&pool, (64 << 10) + 1)), std::this_thread::get_id());
+}
+
 }  // namespace
 }  // namespace base

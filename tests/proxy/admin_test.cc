@@ -1,13 +1,17 @@
 // The administration of an edge, over real sockets, and the commands that use it.
 #include <gtest/gtest.h>
 
+#include <atomic>
 #include <fstream>
+#include <latch>
 #include <nlohmann/json.hpp>
 
 #include "base/base64.h"
+#include "base/fault_point.h"
 #include "proxy/commands.h"
 #include "tests/proxy/edge_fixture.h"
 #include "tests/support/certificates.h"
+#include "tests/support/raw_client.h"
 
 namespace proxy {
 namespace {
@@ -189,6 +193,39 @@ TEST_F(AdminTest, RefusesWhatItDoesNotUnderstand) {
   EXPECT_EQ(purge(std::string(5 << 20, ' ')).status, 413);
   EXPECT_EQ(ask("/purge").status, 404);
   EXPECT_EQ(edge->stats().blobs, 1U);
+}
+
+// While the pool's only thread is busy, the loop goes on.
+TEST_F(AdminTest, ParsesLongBodiesOnThePool) {
+  stop();
+  EdgeConfig narrow = config();
+  narrow.loops = 1;
+  narrow.threads = 1;
+  narrow.admin.address = "127.0.0.1:0";
+  narrow.admin.token = "the-token";
+  start(std::move(narrow));
+  store();
+  std::atomic<bool> busy = false;
+  std::latch free(1);
+  const base::InjectedFault not_in_memory("serve.resident", EIO);
+  const base::InjectedFault fault("serve.read", [&](std::string_view) {
+    busy = true;
+    busy.notify_all();
+    free.wait();
+    return 0;
+  });
+  std::thread reader([&] { EXPECT_EQ(get(blob.path).body, blob.bytes); });
+  busy.wait(false);
+  test::RawClient client(edge->admin_port());
+  client.send(
+      "POST /purge HTTP/1.1\r\nHost: edge\r\nAuthorization: Bearer the-token\r\n"
+      "Content-Type: application/json\r\nContent-Length: 100000\r\n\r\n" +
+      std::string(100'000, '['));
+  EXPECT_EQ(purge("[").status, 400);
+  EXPECT_FALSE(client.readable(0));
+  free.count_down();
+  EXPECT_EQ(client.response().status, 400);
+  reader.join();
 }
 
 TEST_F(AdminTest, PageHasNothingFromElsewhere) {
