@@ -265,8 +265,7 @@ base::Task<Ending> Fills::fill_blob(Fill& fill, Worker& worker,
     fill.no_ranges = true;
     if (!fill.progress.size()) fill.progress.start(*size);
     if (first.download.is_open()) {
-      sizes_.update(size_key(fill.name), worker.loop.now(),
-                    [&](uint64_t& known) { known = *size; });
+      sizes_.remember(size_key(fill.name), worker.loop.now(), *size);
       // Only if who started the fill holds it on.
       if (answer.use_count() > 1) answer->download.emplace(std::move(first.download));
     }

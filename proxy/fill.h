@@ -19,11 +19,11 @@
 #include <unordered_map>
 #include <vector>
 
+#include "base/short_memory.h"
 #include "base/thread_pool.h"
 #include "http/content.h"
 #include "proxy/fill_file.h"
 #include "proxy/progress.h"
-#include "proxy/short_memory.h"
 #include "proxy/store.h"
 #include "proxy/upstream.h"
 #include "proxy/worker.h"
@@ -64,7 +64,7 @@ struct LastBlock {
   uint64_t blob_size = 0;
   std::shared_ptr<const std::string> bytes;
 };
-using LastBlocks = ShortMemory<LastBlock>;
+using LastBlocks = base::ShortMemory<LastBlock>;
 
 // Thread-safe. The workers are stopped, and with them every fill, before it is destroyed.
 class Fills {
@@ -165,7 +165,7 @@ class Fills {
   const FillFile::CurrentStore current_store_;
   // Of blobs that could not be stored, so that nobody is asked for them again only to learn them.
   // Whether there is room by now, the store is asked each time.
-  ShortMemory<uint64_t> sizes_;
+  base::ShortMemory<uint64_t> sizes_;
   LastBlocks last_blocks_;  // see PassThrough
 
   mutable std::mutex mutex_;

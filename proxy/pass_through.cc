@@ -98,8 +98,8 @@ base::Task<void> PassThrough::forward_and_verify(http::ResponseWriter& response,
   }
   // All that came before was fetched to verify the end alone, which is asked for again.
   if (closed_ > 0 && span.begin >= closed_) {
-    last_blocks_.update(fill_->name.digest.str(), base::EventLoop::current()->now(),
-                        [&](LastBlock& block) { block = {size_, last_block}; });
+    last_blocks_.remember(fill_->name.digest.str(), base::EventLoop::current()->now(),
+                          {size_, last_block});
   }
   const uint64_t begin = std::max(span.begin, closed_);
   co_await response.write(std::string_view(*last_block).substr(begin - closed_, span.end - begin));

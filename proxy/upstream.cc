@@ -49,7 +49,7 @@ void Upstream::remember_no(const std::string& target, const std::string& cdn_loo
   if (!is_no(ending.outcome)) return;
   // Who asks again and again must not make it last.
   if (known_no(target, cdn_loop, now)) return;
-  noes_.update(target, now, [&](No& no) { no = {ending.outcome, cdn_loop}; });
+  noes_.remember(target, now, {ending.outcome, cdn_loop});
   // Registries refuse what they do not have, too, and clients ask for what they like.
   if (ending.outcome != Outcome::absent) {
     LOG_EVERY_T(WARNING, 1) << name() << " does not give " << base::printable(target) << ": "

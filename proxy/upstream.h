@@ -8,12 +8,12 @@
 #include <string>
 #include <vector>
 
+#include "base/short_memory.h"
 #include "oci/digest.h"
 #include "proxy/health.h"
 #include "proxy/progress.h"
 #include "proxy/request_slots.h"
 #include "proxy/retry_budget.h"
-#include "proxy/short_memory.h"
 #include "proxy/tokens.h"
 #include "proxy/upstream_config.h"
 
@@ -99,8 +99,8 @@ class Upstream {
     Outcome outcome = Outcome::absent;
     std::string cdn_loop;
   };
-  ShortMemory<No> noes_;
-  ShortMemory<UrlSet> suspects_;
+  base::ShortMemory<No> noes_;
+  base::ShortMemory<UrlSet> suspects_;
 };
 
 }  // namespace proxy

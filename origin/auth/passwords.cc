@@ -50,10 +50,10 @@ Passwords::Passwords(base::ThreadPool& pool, base::Clock& clock, Compare compare
       clock_(clock),
       compare_(std::move(compare)),
       secret_(random_secret()),
-      right_(4096, seconds(60)),
-      known_pairs_(16384, hours(24)),
-      suspects_(16384, minutes(10)),
-      said_(1024, minutes(10)),
+      right_(seconds(60), 4096),
+      known_pairs_(hours(24), 16384),
+      suspects_(minutes(10), 16384),
+      said_(minutes(10), 1024),
       by_client_(20, seconds(5)),
       by_pair_(20, seconds(5)) {}
 

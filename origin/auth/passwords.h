@@ -21,14 +21,15 @@
 #include <optional>
 #include <string>
 #include <unordered_map>
+#include <variant>
 
 #include "base/event_loop.h"
+#include "base/short_memory.h"
 #include "base/signal.h"
 #include "base/task.h"
 #include "base/thread_pool.h"
 #include "http/credentials.h"
 #include "origin/auth/htpasswd.h"
-#include "origin/auth/recent.h"
 #include "origin/auth/throttle.h"
 
 namespace origin::auth {
@@ -98,10 +99,10 @@ class Passwords {
   const std::string secret_;  // of fingerprints, random
 
   std::mutex mutex_;  // guards all below
-  Recent right_;
-  Recent known_pairs_;
-  Recent suspects_;  // clients
-  Recent said_;
+  base::ShortMemory<std::monostate> right_;
+  base::ShortMemory<std::monostate> known_pairs_;
+  base::ShortMemory<std::monostate> suspects_;  // clients
+  base::ShortMemory<std::monostate> said_;
   Throttle by_client_;
   Throttle by_pair_;
   std::unordered_map<std::string, std::shared_ptr<Check>> running_;

@@ -8,7 +8,6 @@
 #include "origin/auth/demand.h"
 #include "origin/auth/glob.h"
 #include "origin/auth/identity.h"
-#include "origin/auth/recent.h"
 #include "origin/auth/throttle.h"
 
 namespace origin::auth {
@@ -190,20 +189,6 @@ TEST(Throttle, ABurstAndThenOnePerInterval) {
   EXPECT_EQ(throttle.wait("a", now), 10s);
   throttle.refund("a");
   EXPECT_EQ(throttle.wait("a", now), 0s);
-}
-
-TEST(Recent, ForgetsByTimeAndByNumber) {
-  Recent recent(2, 10s);
-  base::TimePoint now{std::chrono::hours(1)};
-  recent.remember("a", now);
-  EXPECT_TRUE(recent.contains("a", now + 9s));
-  EXPECT_FALSE(recent.contains("a", now + 10s));
-  recent.remember("b", now);
-  recent.remember("c", now);
-  EXPECT_FALSE(recent.contains("a", now));
-  EXPECT_TRUE(recent.contains("c", now));
-  for (int i = 0; i < 1000; ++i) recent.remember(std::to_string(i), now);
-  EXPECT_EQ(recent.size(), 2U);
 }
 
 }  // namespace

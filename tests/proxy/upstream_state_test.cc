@@ -245,22 +245,6 @@ TEST_F(UpstreamStateTest, SuspectsComeLast) {
   EXPECT_EQ(upstream.suspects(digest, now), 0U);
 }
 
-TEST(ShortMemoryTest, IsBounded) {
-  ShortMemory<int> memory(seconds(10), 3);
-  base::TimePoint now{std::chrono::hours(1)};
-  for (const char* key : {"a", "b", "c", "a", "d"}) {
-    memory.update(key, now, [](int& value) { ++value; });
-  }
-  EXPECT_EQ(memory.size(), 3U);
-  EXPECT_EQ(memory.find("a", now), 2);
-  EXPECT_EQ(memory.find("b", now), std::nullopt) << "the oldest goes";
-  EXPECT_EQ(memory.find("d", now), 1);
-  now += seconds(10);
-  EXPECT_EQ(memory.find("d", now), std::nullopt);
-  memory.update("e", now, [](int&) {});
-  EXPECT_EQ(memory.size(), 1U);
-}
-
 // ---- slots ----------------------------------------------------------------------------------
 
 base::Task<void> take(RequestSlots* slots, base::TimePoint deadline,
