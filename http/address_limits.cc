@@ -4,17 +4,13 @@
 
 #include <algorithm>
 #include <cstring>
-#include <random>
+
+#include "base/random.h"
 
 namespace http {
 namespace {
 
 constexpr size_t kSlots = 1 << 15;  // of one table
-
-uint64_t random_salt() {
-  std::random_device device;
-  return uint64_t{device()} << 32 | device();
-}
 
 // What counts as one client: the whole of an IPv4 address, half of an IPv6 address.
 std::optional<uint64_t> client_of(const std::string& address) {
@@ -40,7 +36,7 @@ uint64_t mixed(uint64_t value) {
 }  // namespace
 
 AddressLimits::AddressLimits()
-    : salts_{random_salt(), random_salt()},
+    : salts_{base::random_number(), base::random_number()},
       tables_{std::make_unique<Slot[]>(kSlots), std::make_unique<Slot[]>(kSlots)} {}
 
 std::optional<AddressLimits::Slots> AddressLimits::slots(const std::string& address) {

@@ -1,9 +1,9 @@
 #include "http/content.h"
 
 #include <algorithm>
-#include <random>
 #include <vector>
 
+#include "base/random.h"
 #include "http/message.h"
 #include "http/range.h"
 
@@ -42,8 +42,7 @@ base::Task<void> send_multipart(Exchange& exchange, const ContentInfo& info,
                                 const std::vector<ByteRange>& ranges, Headers headers,
                                 ContentSource& source) {
   // Random, so that nobody can push content that contains it (RFC 2046 §5.1.1).
-  std::random_device random;
-  const std::string boundary = "entrepot" + std::to_string(random()) + std::to_string(random());
+  const std::string boundary = "entrepot" + std::to_string(base::random_number());
   const std::string type(info.headers.get("Content-Type").value_or("application/octet-stream"));
   std::vector<std::string> part_heads;
   uint64_t length = 0;

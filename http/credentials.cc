@@ -40,10 +40,13 @@ std::optional<std::string_view> bearer_token(const Request& request) {
   return credentials_of(request, "Bearer");
 }
 
+bool same_secret(std::string_view a, std::string_view b) {
+  return a.size() == b.size() && CRYPTO_memcmp(a.data(), b.data(), a.size()) == 0;
+}
+
 bool shows_secret(const Request& request, std::string_view secret) {
   const auto token = bearer_token(request);
-  return token && !secret.empty() && token->size() == secret.size() &&
-         CRYPTO_memcmp(token->data(), secret.data(), secret.size()) == 0;
+  return token && !secret.empty() && same_secret(*token, secret);
 }
 
 bool subject_matches(const Peer& peer, std::string_view name) {

@@ -21,7 +21,9 @@ bool has_authorization(const Request& request);
 std::optional<UserPassword> basic_credentials(const Request& request);
 // Bearer (RFC 6750 §2.1); nullopt if it is something else.
 std::optional<std::string_view> bearer_token(const Request& request);
-// Whether the token is this secret, which must not be empty. Takes as long for any token.
+// Whether the two are the same. Takes as long wherever they differ.
+bool same_secret(std::string_view a, std::string_view b);
+// Whether the token is this secret, which must not be empty.
 bool shows_secret(const Request& request, std::string_view secret);
 
 // Whether the certificate's subject (RFC 2253) or one of its attributes, as in "CN=edge-1", is

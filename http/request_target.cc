@@ -49,6 +49,12 @@ bool is_valid_host(std::string_view host) {
   return !host.empty() && std::all_of(host.begin(), host.end(), is_host_char);
 }
 
+std::string_view without_port(std::string_view host) {
+  const size_t colon = host.rfind(':');
+  const bool in_brackets = colon != host.npos && host.find(']', colon) != host.npos;
+  return in_brackets ? host : host.substr(0, colon);
+}
+
 void set_target(std::string_view target, Request& request) {
   // No tunnels and no echo of credentials (RFC 9110 §9.3.6, §9.3.8).
   if (request.is("CONNECT") || request.is("TRACE")) {

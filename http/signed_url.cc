@@ -1,6 +1,5 @@
 #include "http/signed_url.h"
 
-#include <openssl/crypto.h>
 #include <openssl/evp.h>
 #include <openssl/hmac.h>
 
@@ -12,6 +11,7 @@
 
 #include "base/base64.h"
 #include "base/error.h"
+#include "http/credentials.h"
 
 namespace http {
 namespace {
@@ -118,7 +118,7 @@ SignatureVerdict verify_signature(std::span<const SigningKey> keys, const Reques
   const auto key = std::ranges::find(keys, key_id, &SigningKey::id);
   if (key == keys.end()) return SignatureVerdict::unknown_key;
   const std::string right = mac_of(*key, {key_id, expires, network}, request.path);
-  if (CRYPTO_memcmp(right.data(), bytes->data(), kMacSize) != 0) return SignatureVerdict::wrong;
+  if (!same_secret(right, *bytes)) return SignatureVerdict::wrong;
   if (now >= *expiry) return SignatureVerdict::expired;
   if (clients && !clients->contains(client)) return SignatureVerdict::other_client;
   return SignatureVerdict::good;

@@ -24,7 +24,6 @@ inline constexpr std::string_view kDockerList =
 inline constexpr std::string_view kOciManifest = "application/vnd.oci.image.manifest.v1+json";
 inline constexpr std::string_view kOciIndex = "application/vnd.oci.image.index.v1+json";
 inline constexpr std::string_view kOciArtifact = "application/vnd.oci.artifact.manifest.v1+json";
-inline constexpr std::string_view kOciEmptyConfig = "application/vnd.oci.empty.v1+json";
 }  // namespace media_type
 
 // Manifests of up to 4 MiB are accepted (distribution-spec "Pushing Manifests").

@@ -4,6 +4,7 @@
 #include <string_view>
 
 #include "http/credentials.h"
+#include "http/request_target.h"
 
 namespace origin {
 namespace {
@@ -15,19 +16,13 @@ bool contains_ignoring_case(std::string_view text, std::string_view part) {
   return false;
 }
 
-std::string_view without_port(std::string_view host) {
-  const size_t colon = host.rfind(':');
-  const bool in_brackets = colon != std::string_view::npos && host.find(']', colon) != host.npos;
-  return in_brackets ? host : host.substr(0, colon);
-}
-
 bool certificate_matches(const http::Peer& peer, const std::string& name) {
   return http::subject_matches(peer, name) || http::alternative_name_matches(peer, name);
 }
 
 bool excepted(const RedirectConfig& config, const http::Request& request) {
   const std::string via = request.headers.joined("Via");
-  const std::string_view host = without_port(request.headers.get("Host").value_or(""));
+  const std::string_view host = http::without_port(request.headers.get("Host").value_or(""));
   return std::ranges::any_of(config.via,
                              [&](auto& part) { return contains_ignoring_case(via, part); }) ||
          std::ranges::any_of(config.hosts, [&](auto& name) { return http::iequals(host, name); }) ||

@@ -1,6 +1,5 @@
 #include "origin/upload_token.h"
 
-#include <openssl/crypto.h>
 #include <openssl/evp.h>
 #include <openssl/hmac.h>
 #include <simdjson.h>
@@ -10,6 +9,7 @@
 
 #include "base/base64.h"
 #include "base/error.h"
+#include "http/credentials.h"
 
 namespace origin {
 namespace {
@@ -50,7 +50,7 @@ std::optional<UploadToken> UploadTokens::read(std::string_view text) const {
   const auto bytes = base::decode_base64(text, base::Base64::url_padded);
   if (!bytes || bytes->size() < kSignature) return std::nullopt;
   const std::string_view json = std::string_view(*bytes).substr(kSignature);
-  if (CRYPTO_memcmp(sign(json).data(), bytes->data(), kSignature) != 0) return std::nullopt;
+  if (!http::same_secret(sign(json), bytes->substr(0, kSignature))) return std::nullopt;
 
   simdjson::dom::parser parser;
   simdjson::dom::element element;

@@ -1,7 +1,6 @@
 #include "proxy/admin.h"
 
 #include <glog/logging.h>
-#include <openssl/crypto.h>
 
 #include <nlohmann/json.hpp>
 
@@ -87,10 +86,6 @@ base::Task<nlohmann::json> read_object(base::ThreadPool& pool, http::Exchange& e
   co_return json;
 }
 
-bool same(std::string_view a, std::string_view b) {
-  return a.size() == b.size() && CRYPTO_memcmp(a.data(), b.data(), b.size()) == 0;
-}
-
 }  // namespace
 
 Admin::Admin(Edge edge, const AdminConfig& config, const std::vector<int>& inherited)
@@ -122,7 +117,7 @@ bool Admin::admits(const http::Request& request) const {
   if (config_.token.empty()) return false;
   if (http::shows_secret(request, config_.token)) return true;
   const auto basic = http::basic_credentials(request);
-  return basic && same(basic->password, config_.token);
+  return basic && http::same_secret(basic->password, config_.token);
 }
 
 base::Task<void> Admin::handle(http::Exchange& exchange) {

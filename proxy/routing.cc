@@ -2,21 +2,14 @@
 
 #include <algorithm>
 
+#include "http/request_target.h"
+
 namespace proxy {
 namespace {
 
 bool lists(const std::vector<std::string>& names, std::string_view name) {
   return std::ranges::any_of(names,
                              [name](const std::string& each) { return http::iequals(each, name); });
-}
-
-// A Host without its port; an IPv6 address keeps its brackets.
-std::string_view without_port(std::string_view host) {
-  const size_t colon = host.rfind(':');
-  const size_t bracket = host.rfind(']');
-  if (colon == std::string_view::npos) return host;
-  if (bracket != std::string_view::npos && colon < bracket) return host;
-  return host.substr(0, colon);
 }
 
 // What follows "<prefix>/" in the name, if anything does.
@@ -39,7 +32,7 @@ std::optional<Routing::Destination> Routing::find(const http::Request& request,
     };
     if (std::ranges::any_of(upstreams_, minds)) return std::nullopt;
   }
-  const std::string_view host = without_port(request.headers.get("Host").value_or(""));
+  const std::string_view host = http::without_port(request.headers.get("Host").value_or(""));
   for (const auto& upstream : upstreams_) {
     if (lists(upstream->config().hosts, host)) return Destination{upstream, repository};
   }

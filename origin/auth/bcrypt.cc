@@ -3,10 +3,11 @@
 #include <crypt.h>
 #include <openssl/crypto.h>
 
-#include <atomic>
 #include <memory>
 
 #include "base/error.h"
+#include "base/fault_point.h"
+#include "http/credentials.h"
 
 namespace origin::auth {
 namespace {
@@ -14,8 +15,6 @@ namespace {
 constexpr size_t kLength = 60;  // "$2y$10$", 22 characters of salt, 31 of hash
 constexpr unsigned kMinCost = 4;
 constexpr unsigned kMaxCost = 16;
-
-std::atomic<uint64_t> computations = 0;
 
 }  // namespace
 
@@ -45,17 +44,15 @@ std::string impossible_bcrypt(unsigned cost) {
 }
 
 bool bcrypt_matches(const std::string& password, const std::string& hash) {
-  ++computations;
+  if (const int error = base::fault_point("bcrypt"); error != 0) {
+    throw base::IoError(error, "bcrypt");
+  }
   const auto data = std::make_unique<crypt_data>();
   const char* computed = crypt_rn(password.c_str(), hash.c_str(), data.get(), sizeof *data);
   if (computed == nullptr) throw base::IoError("bcrypt");
-  const std::string_view result = computed;
-  const bool same =
-      result.size() == hash.size() && CRYPTO_memcmp(result.data(), hash.data(), hash.size()) == 0;
+  const bool same = http::same_secret(computed, hash);
   OPENSSL_cleanse(data.get(), sizeof *data);
   return same;
 }
-
-uint64_t bcrypt_computations() { return computations; }
 
 }  // namespace origin::auth

@@ -1,7 +1,6 @@
 // bcrypt by libcrypt. Blocks for tens of milliseconds and more: run it on the pool. Any thread.
 #pragma once
 
-#include <cstdint>
 #include <string>
 #include <string_view>
 
@@ -17,8 +16,5 @@ std::string impossible_bcrypt(unsigned cost);
 
 // Only the first 72 bytes of a password count, as in every bcrypt. base::IoError if it fails.
 bool bcrypt_matches(const std::string& password, const std::string& hash);
-
-// How often bcrypt_matches() was called in this process; for metrics.
-uint64_t bcrypt_computations();
 
 }  // namespace origin::auth

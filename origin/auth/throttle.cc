@@ -2,25 +2,21 @@
 
 #include <algorithm>
 #include <functional>
-#include <random>
 #include <string>
+
+#include "base/random.h"
 
 namespace origin::auth {
 namespace {
 
 constexpr size_t kSlots = 1 << 16;
 
-uint64_t random_salt() {
-  std::random_device device;
-  return uint64_t{device()} << 32 | device();
-}
-
 }  // namespace
 
 Throttle::Throttle(unsigned burst, base::Duration interval)
     : allowance_(interval * (burst - 1)),
       interval_(interval),
-      salt_(random_salt()),
+      salt_(base::random_number()),
       forgotten_(kSlots) {}
 
 size_t Throttle::slot(std::string_view key) const {

@@ -556,13 +556,12 @@ TEST(Manifest, LayersThatNeedNotBeThere) {
 }
 
 TEST(Manifest, ArtifactTypes) {
-  const json artifact_image =
-      with(image(), {{"config", {{"mediaType", media_type::kOciEmptyConfig}}},
-                     {"artifactType", "application/vnd.example+type"}});
+  const std::string empty_config = "application/vnd.oci.empty.v1+json";
+  const json artifact_image = with(image(), {{"config", {{"mediaType", empty_config}}},
+                                             {"artifactType", "application/vnd.example+type"}});
   EXPECT_EQ(accept(artifact_image).artifact_type, "application/vnd.example+type");
   for (const json& empty : json::parse(R"(["", null])")) {
-    EXPECT_EQ(accept(set(artifact_image, "artifactType", empty)).artifact_type,
-              media_type::kOciEmptyConfig);
+    EXPECT_EQ(accept(set(artifact_image, "artifactType", empty)).artifact_type, empty_config);
     EXPECT_EQ(accept(set(index(), "artifactType", empty)).artifact_type, "");
   }
 }
