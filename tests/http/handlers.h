@@ -19,9 +19,11 @@ inline base::Task<void> deaf(Exchange& e) {
   co_await e.response.send(std::move(response));
 }
 
-// Writes nothing, but ends when its client has left.
-inline base::Task<void> outlast(Exchange& e) {
-  while (!e.response.client_left()) co_await base::EventLoop::current()->yield();
+// Counts itself, and writes nothing, but ends when its client has left.
+inline base::Task<void> outlast(Exchange* e, std::atomic<size_t>* entered) {
+  ++*entered;
+  entered->notify_all();
+  while (!e->response.client_left()) co_await base::EventLoop::current()->yield();
 }
 
 // Holds exchanges until the test lets them go.

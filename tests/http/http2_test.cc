@@ -784,10 +784,11 @@ TEST_F(Http2, AClientThatLeavesEndsItsHandlers) {
 }
 
 TEST_F(Http2, AHandlerThatWritesNothingCanAskWhetherItsStreamIsReset) {
-  TestServer server(outlast, with_tls());
+  std::atomic<size_t> entered = 0;
+  TestServer server([&](Exchange& e) { return outlast(&e, &entered); }, with_tls());
   RawHttp2 client(server.port(), ca());
-  client.send(get(1));
-  client.send(get(3));
+  client.send(get(1) + get(3));
+  for (size_t seen = entered; seen < 2; seen = entered) entered.wait(seen);
   client.send(reset(1));
   server.wait_for_accesses(1);
   client.send(reset(3));

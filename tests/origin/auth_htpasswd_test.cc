@@ -5,6 +5,7 @@
 #include <atomic>
 #include <cerrno>
 #include <optional>
+#include <utility>
 
 #include "base/fault_point.h"
 #include "origin/auth/bcrypt.h"
@@ -209,7 +210,7 @@ TEST_F(HtpasswdTest, AReloadReadsTheFileAndKeepsWhatWasCounted) {
   Registry& registry = start(with(htpasswd()));
   const uint16_t port = registry.port();
   ASSERT_EQ(ask(port, "GET", "/v2/", kAnn).status, 200);
-  std::optional<base::InjectedFault> none("bcrypt", ENOMEM);
+  std::optional<base::InjectedFault> none(std::in_place, "bcrypt", ENOMEM);
   registry.reload(with(
       "auth: {htpasswd: {realm: other, path: " + (files().path() / "htpasswd").string() + "}}\n"));
   EXPECT_EQ(ask(port, "GET", "/v2/", kAnn).status, 200) << "remembered over the reload";

@@ -155,6 +155,12 @@ bool RawClient::try_send(std::string_view bytes) {
   return true;
 }
 
+size_t RawClient::send_some(std::string_view bytes) {
+  const ssize_t n = ::send(fd_.get(), bytes.data(), bytes.size(), MSG_NOSIGNAL | MSG_DONTWAIT);
+  if (n < 0 && errno != EAGAIN) fail("send");
+  return n < 0 ? 0 : static_cast<size_t>(n);
+}
+
 std::string RawClient::receive(size_t limit) {
   if (!buffer_.empty()) {
     std::string given = buffer_.substr(0, limit);

@@ -48,6 +48,8 @@ class RawClient {
   void send(std::string_view bytes);
   // As far as the server takes it; false once it resets the connection.
   bool try_send(std::string_view bytes);
+  // What the kernel takes without waiting; returns how much that was. Plain only.
+  size_t send_some(std::string_view bytes);
   // At least one byte; empty at the end of the stream. std::runtime_error on a reset.
   std::string receive(size_t limit = 64 << 10);
   // The next response, its body decoded; `head` for the response to a HEAD request. Interim (1xx)
