@@ -76,19 +76,7 @@ void refuse_shadowed(const base::Section& section, const std::vector<UpstreamCon
   }
 }
 
-// But for its limits.
-bool same_cache(const cache::BlobStoreOptions& a, const cache::BlobStoreOptions& b) {
-  return a.root == b.root && a.inline_limit == b.inline_limit && a.small_blob == b.small_blob &&
-         a.small_share == b.small_share;
-}
-
-}  // namespace
-
-EdgeConfig read_edge_config(const std::filesystem::path& path) {
-  const base::ConfigFile file(path);
-  const base::Section root = file.root();
-  EdgeConfig config;
-
+void read_listeners(const base::Section& root, EdgeConfig& config) {
   for (const base::Section& listen : root.sections("listen")) {
     EdgeListener listener{listen.required_string("addr"), std::nullopt};
     if (listen.has("tls")) {
@@ -99,19 +87,23 @@ EdgeConfig read_edge_config(const std::filesystem::path& path) {
     config.listeners.push_back(std::move(listener));
   }
   if (config.listeners.empty()) root.fail("listen", "a list of {addr, tls}");
+}
 
-  const base::Section cache = root.section("cache");
-  config.cache.root = cache.required_string("directory");
-  config.cache.capacity = cache.size("size", 0);
-  if (config.cache.capacity == 0) cache.fail("size", "the most bytes to keep, such as 100GiB");
-  config.cache.min_free = cache.size("min_free", kMinFree);
-  config.cache.inline_limit = cache.size("inline_limit", cache::kInlineLimit);
-  if (config.cache.inline_limit > kMostInline) {
+void read_cache(const base::Section& cache, cache::BlobStoreOptions& options) {
+  options.root = cache.required_string("directory");
+  options.capacity = cache.size("size", 0);
+  if (options.capacity == 0) cache.fail("size", "the most bytes to keep, such as 100GiB");
+  options.min_free = cache.size("min_free", kMinFree);
+  options.inline_limit = cache.size("inline_limit", cache::kInlineLimit);
+  if (options.inline_limit > kMostInline) {
     cache.fail("inline_limit", "at most 64KiB, or 0 for a file for each blob");
   }
-  config.cache.small_blob = cache.size("small_blob", config.cache.small_blob);
-  config.cache.small_share = static_cast<double>(cache.integer("small_share", 5, 0, 100)) / 100;
+  options.small_blob = cache.size("small_blob", options.small_blob);
+  options.small_share = static_cast<double>(cache.integer("small_share", 5, 0, 100)) / 100;
+}
 
+// After the cache, of which each may have a part.
+void read_upstreams(const base::Section& root, EdgeConfig& config) {
   for (const base::Section& upstream : root.sections("upstreams")) {
     config.upstreams.push_back(read_upstream(upstream));
     // What is kept of an upstream is kept under its name.
@@ -129,34 +121,58 @@ EdgeConfig read_edge_config(const std::filesystem::path& path) {
     if (quota < config.cache.capacity) config.cache.quotas.emplace(name, quota);
   }
   if (config.upstreams.empty()) root.fail("upstreams", "a list of registries, such as {urls}");
-  config.name = root.string("name", default_name());
-  if (!http::is_token(config.name)) root.fail("name", "a name without spaces, such as edge-1");
+}
 
-  config.signature = read_signature(root.section("signature"));
-
-  const base::Section server = root.section("server");
+void read_server(const base::Section& server, EdgeConfig& config) {
   config.limits = http::read_server_limits(server);
   config.loops = static_cast<size_t>(server.integer("loops", 0, 0, 1024));
   config.threads = static_cast<size_t>(server.integer("threads", 16, 1, 1024));
   config.drain_timeout = server.duration("draintimeout", config.drain_timeout);
   config.drain_delay = server.duration("drain_delay", config.drain_delay);
   config.takeover = server.string("takeover");
-  config.health = read_health(root.section("health"));
+}
 
-  if (root.has("admin")) {
-    config.admin = read_admin(root.section("admin"));
-    const std::string& sender = config.admin.events.upstream;
-    if (!sender.empty() && std::ranges::find(config.upstreams, sender, &UpstreamConfig::name) ==
-                               config.upstreams.end()) {
-      root.section("admin").section("events").fail("upstream", "the name of one of the upstreams");
-    }
+// After the upstreams, of which one may be named.
+AdminConfig read_admin_of(const base::Section& admin,
+                          const std::vector<UpstreamConfig>& upstreams) {
+  AdminConfig config = read_admin(admin);
+  const std::string& sender = config.events.upstream;
+  if (!sender.empty() &&
+      std::ranges::find(upstreams, sender, &UpstreamConfig::name) == upstreams.end()) {
+    admin.section("events").fail("upstream", "the name of one of the upstreams");
   }
+  return config;
+}
 
-  const base::Section log = root.section("log");
+void read_log(const base::Section& log, EdgeConfig& config) {
   config.log_level = http::read_log_level(log);
   const base::Section access = log.section("accesslog");
   config.access_log = !access.boolean("disabled", false);
   config.access_format = http::read_access_format(access);
+}
+
+// But for its limits.
+bool same_cache(const cache::BlobStoreOptions& a, const cache::BlobStoreOptions& b) {
+  return a.root == b.root && a.inline_limit == b.inline_limit && a.small_blob == b.small_blob &&
+         a.small_share == b.small_share;
+}
+
+}  // namespace
+
+EdgeConfig read_edge_config(const std::filesystem::path& path) {
+  const base::ConfigFile file(path);
+  const base::Section root = file.root();
+  EdgeConfig config;
+  read_listeners(root, config);
+  read_cache(root.section("cache"), config.cache);
+  read_upstreams(root, config);
+  config.name = root.string("name", default_name());
+  if (!http::is_token(config.name)) root.fail("name", "a name without spaces, such as edge-1");
+  config.signature = read_signature(root.section("signature"));
+  read_server(root.section("server"), config);
+  config.health = read_health(root.section("health"));
+  if (root.has("admin")) config.admin = read_admin_of(root.section("admin"), config.upstreams);
+  read_log(root.section("log"), config);
   for (const base::ConfigFile::Key& key : file.unread()) {
     LOG(WARNING) << key.where << key.path << ": unknown key, ignored";
   }
