@@ -171,7 +171,8 @@ constexpr auto kKeys = std::to_array<ConfigKey>({
     {"redirect.signature.prefix.ipv6", ours, ""},
 
     {"server.loops", ours, "event loops; 0 is one per core"},
-    {"server.threads", ours, "for disk and other blocking work"},
+    {"server.threads", ours,
+     "for disk and other blocking work; lists have a quarter as many for themselves"},
     {"server.max_connections", ours, ""},
     {"server.max_requests", ours, ""},
     {"server.max_header", ours, ""},

@@ -112,6 +112,7 @@ Registry::InForce::InForce(Config of, base::ThreadPool& pool, auth::Passwords& p
 Registry::Registry(Config config)
     : loops_(config.loops),
       pool_(config.threads),
+      list_pool_(std::max<size_t>(1, config.threads / 4)),
       storage_(config.root),
       writes_(config.read_only),
       health_(loops_, config.health, config.root),

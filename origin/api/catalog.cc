@@ -20,7 +20,7 @@ base::Task<void> catalog(const Context& context, http::Exchange& exchange) {
   if (count > most) {
     throw oci::Error(oci::ErrorCode::pagination_number_invalid, "at most " + std::to_string(most));
   }
-  std::vector<std::string> names = co_await context.pool.run([&] {
+  std::vector<std::string> names = co_await context.list_pool.run([&] {
     return context.storage.catalog.list(page.last, count + 1, [&](const std::string& name) {
       return context.identity.may_list(name);
     });

@@ -2,7 +2,7 @@
 //
 // A handler is one coroutine on the connection's loop, awaited by Registry in the statement that
 // calls it; so it takes references. It is asked for the methods of its route alone. Storage is used
-// on the pool. The context is the request's own: its configuration does not change while the
+// on a pool. The context is the request's own: its configuration does not change while the
 // request lasts.
 #pragma once
 
@@ -29,6 +29,7 @@ struct Context {
   const Config& config;
   Storage& storage;
   base::ThreadPool& pool;
+  base::ThreadPool& list_pool;  // for what walks directories, as the lists do
   const UploadTokens& tokens;
   Events* events = nullptr;      // none: nobody is told; see api/notify
   auth::Identity identity = {};  // who asks; the handlers are reached only by who may

@@ -20,13 +20,18 @@ Page read_page(const http::Request& request) {
   return page;
 }
 
+void link_next(const std::string& path, std::string_view last, const std::string& parameters,
+               http::Response& answer) {
+  answer.headers.set(
+      "Link", "<" + path + "?last=" + http::percent_encode(last) + parameters + ">; rel=\"next\"");
+}
+
 void paginate(std::vector<std::string>& entries, size_t count, const std::string& path,
               http::Response& answer) {
   if (entries.size() <= count) return;
   entries.resize(count);
   if (entries.empty()) return;
-  answer.headers.set("Link", "<" + path + "?last=" + http::percent_encode(entries.back()) +
-                                 "&n=" + std::to_string(count) + ">; rel=\"next\"");
+  link_next(path, entries.back(), "&n=" + std::to_string(count), answer);
 }
 
 }  // namespace origin::api

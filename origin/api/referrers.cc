@@ -2,9 +2,11 @@
 
 #include <algorithm>
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <set>
 
 #include "oci/manifest.h"
+#include "origin/api/pagination.h"
 #include "origin/storage/files.h"
 
 namespace origin::api {
@@ -46,23 +48,45 @@ nlohmann::ordered_json descriptor(const oci::Digest& digest, uint64_t size,
   return json;
 }
 
-// Pool. The index of the referrers whose type is among `types`, or of all if that is empty.
-std::string referrers_index(const Storage& storage, const std::string& repository,
-                            const oci::Digest& subject, const std::vector<std::string>& types) {
-  nlohmann::ordered_json index;
-  index["schemaVersion"] = 2;
-  index["mediaType"] = oci::media_type::kOciIndex;
-  index["manifests"] = nlohmann::ordered_json::array();
-  for (const oci::Digest& digest : candidates(storage, repository, subject)) {
-    const auto bytes = one_of_many([&] { return storage.manifests.get(repository, digest); });
+// As much as clients, and the edge, take for a manifest: only an entry that is larger by itself
+// makes a page larger.
+constexpr size_t kMaxPage = oci::kMaxManifestSize;
+
+struct ReferrersPage {
+  std::string index;
+  std::optional<oci::Digest> last;  // if there is a page after this one
+};
+
+// Pool. The index of the referrers whose type is among `types`, or of all if that is empty: of
+// those after `after`, as many as fit.
+ReferrersPage referrers_page(const Storage& storage, const std::string& repository,
+                             const oci::Digest& subject, const std::vector<std::string>& types,
+                             const std::optional<oci::Digest>& after) {
+  constexpr std::string_view kEnd = "]}";
+  ReferrersPage page;
+  page.index = R"({"schemaVersion":2,"mediaType":")";
+  page.index.append(oci::media_type::kOciIndex).append(R"(","manifests":[)");
+  std::optional<oci::Digest> last;
+  const std::set<oci::Digest> digests = candidates(storage, repository, subject);
+  for (auto it = after ? digests.upper_bound(*after) : digests.begin(); it != digests.end(); ++it) {
+    const auto bytes = one_of_many([&] { return storage.manifests.get(repository, *it); });
     if (!bytes) continue;
     const auto manifest = oci::parse_manifest(*bytes, "");
     if (!manifest || !manifest->subject || manifest->subject->digest != subject) continue;
     const bool wanted =
         types.empty() || std::ranges::find(types, manifest->artifact_type) != types.end();
-    if (wanted) index["manifests"].push_back(descriptor(digest, bytes->size(), *manifest));
+    if (!wanted) continue;
+    const std::string entry = descriptor(*it, bytes->size(), *manifest).dump();
+    if (last && page.index.size() + 1 + entry.size() + kEnd.size() > kMaxPage) {
+      page.last = last;
+      break;
+    }
+    if (last) page.index += ',';
+    page.index += entry;
+    last = *it;
   }
-  return index.dump();
+  page.index += kEnd;
+  return page;
 }
 
 }  // namespace
@@ -71,11 +95,21 @@ base::Task<void> referrers(const Context& context, http::Exchange& exchange,
                            const oci::ReferrersRoute& route) {
   const oci::Digest subject = require_digest(route.digest);
   const std::vector<std::string> types = exchange.request.query_values("artifactType");
-  std::string body = co_await context.pool.run(
-      [&] { return referrers_index(context.storage, route.repository, subject, types); });
-  http::Response answer = context.json(std::move(body));
+  const std::string last = exchange.request.query_value("last").value_or("");
+  std::optional<oci::Digest> after;
+  if (!last.empty()) after = require_digest(last);
+  ReferrersPage page = co_await context.list_pool.run(
+      [&] { return referrers_page(context.storage, route.repository, subject, types, after); });
+
+  http::Response answer = context.json(std::move(page.index));
   answer.headers.set("Content-Type", oci::media_type::kOciIndex);
   if (!types.empty()) answer.headers.set("OCI-Filters-Applied", "artifactType");
+  if (page.last) {
+    std::string filters;
+    for (const std::string& type : types) filters += "&artifactType=" + http::percent_encode(type);
+    link_next(context.public_path("/v2/" + route.repository + "/referrers/" + route.digest),
+              page.last->str(), filters, answer);
+  }
   co_await exchange.response.send(std::move(answer));
 }
 

@@ -15,7 +15,7 @@ base::Task<void> tags(const Context& context, http::Exchange& exchange,
   const size_t count = page.count ? std::min(*page.count, context.config.max_tags)
                                   : std::numeric_limits<size_t>::max() - 1;
   std::vector<std::string> names;
-  const bool exists = co_await context.pool.run([&] {
+  const bool exists = co_await context.list_pool.run([&] {
     if (!context.storage.catalog.exists(route.repository)) return false;
     names = context.storage.tags.list(route.repository, page.last, count + 1);
     return true;

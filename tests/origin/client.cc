@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <nlohmann/json.hpp>
+#include <thread>
 
 namespace origin {
 namespace {
@@ -91,6 +92,18 @@ std::string push_image(uint16_t port, const std::string& repository, const std::
   const auto answer = push_manifest(port, repository, tag, manifest);
   EXPECT_EQ(answer.status, 201) << answer.body;
   return manifest;
+}
+
+std::string scrape(uint16_t debug_port, const std::string& until) {
+  test::Fetched answer;
+  for (int attempt = 0; attempt < 20'000; ++attempt) {
+    answer = call(debug_port, "GET", "/metrics");
+    if (answer.status != 200 || answer.body.find(until) != std::string::npos) break;
+    std::this_thread::yield();
+  }
+  EXPECT_EQ(answer.status, 200);
+  EXPECT_NE(answer.body.find(until), std::string::npos) << until << " is not in " << answer.body;
+  return answer.body;
 }
 
 }  // namespace origin

@@ -39,4 +39,8 @@ test::Fetched push_manifest(uint16_t port, const std::string& repository,
 std::string push_image(uint16_t port, const std::string& repository, const std::string& tag,
                        const std::string& content);
 
+// What a debug server says of its registry once that contains the text: a response is counted after
+// its client has it. Far more attempts than that can take are a failure.
+std::string scrape(uint16_t debug_port, const std::string& until);
+
 }  // namespace origin

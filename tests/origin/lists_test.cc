@@ -1,6 +1,10 @@
 // The lists: tags, catalog and referrers, with their pages and filters.
+#include <atomic>
 #include <filesystem>
+#include <map>
 #include <nlohmann/json.hpp>
+#include <set>
+#include <thread>
 
 #include "base/fault_point.h"
 #include "oci/manifest.h"
@@ -130,6 +134,96 @@ TEST_F(ListsTest, Referrers) {
 
   EXPECT_EQ(call(port, "DELETE", "/v2/a/manifests/" + sha256(sbom).str()).status, 202);
   EXPECT_EQ(nlohmann::json::parse(call(port, "GET", path).body)["manifests"].size(), 1U);
+}
+
+TEST_F(ListsTest, ReferrersComeInPagesOfAManifestsSize) {
+  const uint16_t port = start();
+  const oci::Digest config = push_blob(port, "a", "{}");
+  const oci::Digest subject = sha256("subject");
+  const std::string text(1'500'000, '.');
+  std::map<std::string, std::set<std::string>> pushed;  // by type
+  for (const std::string& name : {"x1", "y1", "x2", "y2", "x3"}) {
+    const std::string type = "text/" + name.substr(0, 1);
+    const std::string manifest =
+        image(config, {},
+              R"(,"artifactType":")" + type + R"(","annotations":{"k":")" + name + text +
+                  R"("},"subject":{"mediaType":"application/vnd.oci.image.manifest.v1+json",)" +
+                  R"("digest":")" + subject.str() + R"(","size":1})");
+    EXPECT_EQ(push_manifest(port, "a", sha256(manifest).str(), manifest).status, 201);
+    for (const std::string& list : {type, std::string()}) {
+      pushed[list].insert(sha256(manifest).str());
+    }
+  }
+  // Follows the links of a list, and returns how many pages it has.
+  const auto pages = [&](const std::string& query, const std::set<std::string>& expected) {
+    std::set<std::string> found;
+    size_t count = 0;
+    std::string target = "/v2/a/referrers/" + subject.str() + query;
+    while (!target.empty()) {
+      ++count;
+      const auto answer = call(port, "GET", target);
+      EXPECT_EQ(answer.status, 200) << target;
+      EXPECT_LE(answer.body.size(), oci::kMaxManifestSize) << target;
+      EXPECT_TRUE(answer.body.starts_with(R"({"schemaVersion":2,)") && answer.body.ends_with("]}"));
+      EXPECT_EQ(answer.header("OCI-Filters-Applied"), query.empty() ? "" : "artifactType");
+      const std::string before = R"("digest":")";
+      for (size_t at = answer.body.find(before); at != std::string::npos;
+           at = answer.body.find(before, at + 1)) {
+        EXPECT_TRUE(found.insert(answer.body.substr(at + before.size(), 71)).second) << "twice";
+      }
+      const std::string link = answer.header("Link");
+      target = link.empty() ? "" : link.substr(1, link.find(">; rel=\"next\"") - 1);
+    }
+    EXPECT_EQ(found, expected) << query;
+    return count;
+  };
+  EXPECT_EQ(pages("", pushed[""]), 3U);
+  EXPECT_EQ(pages("?artifactType=text%2Fx&artifactType=text%2Fz", pushed["text/x"]), 2U);
+  EXPECT_EQ(pages("?artifactType=text/y", pushed["text/y"]), 1U);
+  const auto nonsense = call(port, "GET", "/v2/a/referrers/" + subject.str() + "?last=x");
+  EXPECT_EQ(error_code(nonsense), "DIGEST_INVALID");
+}
+
+// Lists that wait for the storage take a quarter of the threads, however many they are.
+TEST_F(ListsTest, NoNumberOfListsDelaysAPullOrAPush) {
+  constexpr int kThreads = 8;
+  constexpr int kLists = 4 * kThreads;
+  Config c = config();
+  c.threads = kThreads;
+  c.debug = {.address = "127.0.0.1:0", .metrics = true};
+  Registry& registry = start(std::move(c));
+  const uint16_t port = registry.port();
+  const std::string manifest = push_image(port, "a", "t", "x");
+
+  std::atomic<int> waiting = 0;
+  std::atomic<bool> go_on = false;
+  const auto release = [&] {
+    go_on = true;
+    go_on.notify_all();
+  };
+  std::vector<std::jthread> clients;
+  const base::InjectedFault hangs("list", [&](std::string_view) {
+    if (!go_on && ++waiting > kThreads / 4) release();
+    waiting.notify_all();
+    go_on.wait(false);
+    return 0;
+  });
+  const Strings lists = {"/v2/_catalog", "/v2/a/tags/list",
+                         "/v2/a/referrers/" + sha256("subject").str()};
+  for (const std::string& list : lists) {
+    for (int i = 0; i < kLists; ++i) {
+      clients.emplace_back([port, list] { EXPECT_EQ(call(port, "GET", list).status, 200); });
+    }
+  }
+  for (const std::string handler : {"catalog", "tags", "referrers"}) {
+    scrape(registry.debug_port(), "registry_http_in_flight_requests{handler=\"" + handler + "\"} " +
+                                      std::to_string(kLists));
+  }
+  for (int n = waiting; n < kThreads / 4; n = waiting) waiting.wait(n);
+  EXPECT_EQ(call(port, "GET", "/v2/a/manifests/t").body, manifest);
+  push_blob(port, "a", "y");
+  EXPECT_FALSE(go_on) << "no more of them at once";
+  release();
 }
 
 TEST_F(ListsTest, WhatCannotBeReadIsLeftOut) {

@@ -28,19 +28,6 @@ class MetricsTest : public RegistryTest {
     c.debug = {.address = "127.0.0.1:0", .metrics = true};
     return start(std::move(c));
   }
-  // The metrics once they contain the text: a response is counted after its client has it. Far more
-  // attempts than that can take are a failure.
-  static std::string scrape(uint16_t debug_port, const std::string& until) {
-    test::Fetched answer;
-    for (int attempt = 0; attempt < 20'000; ++attempt) {
-      answer = call(debug_port, "GET", "/metrics");
-      if (answer.status != 200 || answer.body.find(until) != std::string::npos) break;
-      std::this_thread::yield();
-    }
-    EXPECT_EQ(answer.status, 200);
-    EXPECT_THAT(answer.body, HasSubstr(until));
-    return answer.body;
-  }
 };
 
 // One request for each handler of Distribution; returns when the last is counted.
