@@ -143,7 +143,8 @@ class BlobStore {
   // the index, reconciles incoming/: partial blobs with a sound map are kept for a resume and their
   // space is reserved, anything else there is removed. A blob file that the rename put in place but
   // the index does not know yet (crash in between) is found through its partial map and indexed. An
-  // index that cannot be read is rebuilt from the tree. Blocks; IoError.
+  // index that cannot be read is rebuilt from the tree. What is there beyond the limits is served
+  // until it goes, as after set_limits(). Blocks; IoError.
   explicit BlobStore(const BlobStoreOptions& options);
   // REQUIRES: no writer is left. Open blobs may outlive the store. Blocks.
   ~BlobStore();

@@ -141,7 +141,7 @@ void Holdings::load_partial(const oci::Digest& digest, uint64_t size, uint64_t a
   const uint64_t bytes = partial_on_disk(size);
   const std::lock_guard lock(mutex_);
   last_use_ = std::max(last_use_, last_used);
-  Space::Reservation space = space_.cover(bytes, bytes - std::min(allocated, bytes));
+  Space::Reservation space = space_.cover_found(bytes, bytes - std::min(allocated, bytes));
   IdlePartial& idle =
       add_partial(digest, {size, last_used, std::move(space), account, {.since = last_used}});
   eviction_.restore(idle.item);
@@ -480,7 +480,7 @@ void Holdings::load_locked(const oci::Digest& digest, const IndexRecord& record)
   last_use_ = std::max(last_use_, record.last_used);
   const uint64_t bytes = record.inside ? Index::on_disk(record.size) : Space::on_disk(record.size);
   Account& account = account_named(record.account).second;
-  auto space = std::make_shared<Space::Reservation>(space_.cover(bytes));
+  auto space = std::make_shared<Space::Reservation>(space_.cover_found(bytes));
   auto entry = std::make_shared<Entry>(digest, record, std::move(space), account);
   eviction_.restore(entry->item);
   add(std::move(entry));

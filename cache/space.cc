@@ -68,6 +68,13 @@ std::optional<Space::Reservation> Space::try_reserve(uint64_t bytes, uint64_t li
   return Reservation(sums_, bytes, bytes);
 }
 
+Space::Reservation Space::cover_found(uint64_t bytes, uint64_t unallocated) {
+  const std::lock_guard lock(mutex_);
+  Reservation reservation = cover(bytes, unallocated);
+  limit_ = std::max(limit_, used());
+  return reservation;
+}
+
 Space::Reservation Space::cover(uint64_t bytes, uint64_t unallocated) {
   sums_->used += bytes;
   sums_->unallocated += unallocated;

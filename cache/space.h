@@ -49,15 +49,18 @@ class Space {
 
   // More may be reserved than a smaller one allows.
   void set_capacity(uint64_t bytes);
-  // How much may be used: the capacity, or, as long as it was more when that was lowered and ever
-  // since, what is used. So what one gives up another may have, and it never grows.
+  // How much may be used: the capacity, or, as long as it was more when that was lowered or the
+  // rest was found and ever since, what is used. So what one gives up another may have, and it
+  // never grows.
   uint64_t limit();
 
   // Room for so many bytes on disk, or nullopt if more than `limit` would be used with them.
   std::optional<Reservation> try_reserve(uint64_t bytes, uint64_t limit);
   std::optional<Reservation> try_reserve(uint64_t bytes) { return try_reserve(bytes, capacity_); }
-  // Covers what is on disk already, found at start; may exceed the capacity. `unallocated` of its
-  // bytes are still to come.
+  // Covers a file that an earlier run left; with it the limit may be above the capacity.
+  // `unallocated` of its bytes are still to come.
+  Reservation cover_found(uint64_t bytes, uint64_t unallocated = 0);
+  // Covers what grows whether there is room for it or not. The limit is not raised for it.
   Reservation cover(uint64_t bytes, uint64_t unallocated = 0);
   // Bytes to free before try_reserve() can succeed; 0 if it can now.
   uint64_t missing(uint64_t bytes, uint64_t limit) const;

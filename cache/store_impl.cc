@@ -72,12 +72,12 @@ BlobStore::Impl::Impl(const BlobStoreOptions& its_options)
     holdings.load_partial(partial.digest, partial.size, partial.allocated, partial.last_used,
                           partial.account);
   }
-  // The limits may be other ones than they were. Nothing is in use yet.
-  keep_limits([] { return true; });
   const StoreStats stats = holdings.stats();
   LOG(INFO) << "cache: " << stats.blobs << " blobs of " << stats.blob_bytes << " bytes and "
             << recovered.partials.size() << " partial blobs of " << stats.reserved_bytes
             << " bytes found; room for " << stats.capacity << " bytes";
+  // The limits may be other ones than they were. What they do not allow goes while it is served.
+  floor = left_of(min_free);
   keeper = std::jthread([this](const std::stop_token& stop) { keep(stop); });
 }
 
@@ -116,6 +116,10 @@ uint64_t BlobStore::Impl::below(uint64_t its_floor) const {
   return wanted > free ? wanted - free : 0;
 }
 
+uint64_t BlobStore::Impl::left_of(uint64_t its_floor) const {
+  return its_floor - std::min(its_floor, below(its_floor));
+}
+
 uint64_t BlobStore::Impl::evict(std::vector<Holdings::Taken> victims) {
   if (victims.empty()) return 0;
   uint64_t bytes = 0;
@@ -147,9 +151,7 @@ std::optional<Space::Reservation> BlobStore::Impl::make_room(uint64_t bytes) {
   // up for it, and so makes nothing worse. The rest is for the store's thread to evict: nobody
   // waits for that.
   const uint64_t limit = holdings.limit();
-  const uint64_t goal = min_free;
-  const uint64_t there = goal - std::min(goal, below(goal));
-  floor = std::min(goal, std::max(floor, there));
+  floor = std::min<uint64_t>(min_free, std::max(floor, left_of(min_free)));
   std::optional<Space::Reservation> space;
   while (!(space = holdings.try_reserve(bytes, limit))) {
     if (!evict_bytes(holdings.missing(bytes, limit), bytes)) return std::nullopt;
@@ -396,9 +398,9 @@ bool BlobStore::Impl::pause(const std::stop_token& stop, std::chrono::millisecon
 
 void BlobStore::Impl::keep(const std::stop_token& stop) {
   if (!complete) read_tree(stop);
-  while (pause(stop, kKeepInterval)) {
+  do {
     keep_limits_or_log([&] { return pause(stop, kEvictPause); });
-  }
+  } while (pause(stop, kKeepInterval));
 }
 
 void BlobStore::Impl::keep_limits_or_log(const std::function<bool()>& go_on) {

@@ -46,6 +46,8 @@ struct BlobStore::Impl {
   // How many bytes the file system lacks to have so many left when all that is reserved is there.
   // IoError.
   uint64_t below(uint64_t its_floor) const;
+  // How much of such a floor is there.
+  uint64_t left_of(uint64_t its_floor) const;
   // See BlobStore. Evicts in portions; `go_on` is called after each, while nobody is kept waiting,
   // and says whether to. IoError.
   void keep_limits(const std::function<bool()>& go_on);
@@ -103,9 +105,9 @@ struct BlobStore::Impl {
   // new file of a digest never meets the removal of the old one: what is being written is not held,
   // and what is not held is not removed.
   std::mutex room_mutex;
-  // Guarded by room_mutex: what writers leave free of the disk. When min_free is raised, this
-  // follows as there is more free.
-  uint64_t floor = options.min_free;
+  // Guarded by room_mutex: what writers leave free of the disk. When there is less than min_free at
+  // the start, or that is raised, this follows as there is more.
+  uint64_t floor = 0;
   // Guarded by room_mutex: the index could not be written because the disk was full, but their
   // files are gone. Writing one again takes it out.
   std::vector<oci::Digest> unindexed;

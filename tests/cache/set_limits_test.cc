@@ -1,4 +1,4 @@
-// Limits that change while the store serves.
+// Limits that change, while the store serves or from one start to the next.
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -134,6 +134,39 @@ TEST_F(SetLimitsTest, NorForAHigherFloor) {
   while (used() > 4 * kMiB) std::this_thread::yield();
   EXPECT_TRUE(read(20));
   expect_consistent();
+}
+
+class StartAboveLimitsTest : public SetLimitsTest {
+ protected:
+  // Of 16 blobs the limits allow four.
+  void start_with(const BlobStoreOptions& options) {
+    open(30 * kMiB);
+    for (uint64_t i = 0; i < 16; ++i) put(i);
+    open_with_a_store_that_waits(options);
+  }
+  void expect_served_and_kept() {
+    EXPECT_EQ(store->stats().evicted, 0U) << "by the start";
+    for (uint64_t i = 0; i < 16; ++i) EXPECT_TRUE(held(content(i, kMiB))) << i;
+    const uint64_t before = used();
+    EXPECT_TRUE(put(20));
+    EXPECT_LE(used(), before);
+    EXPECT_LE(store->stats().evicted, 2U) << "for the blob, and for its map";
+    EXPECT_FALSE(store->write(digest_of("x"), 31 * kMiB)) << "there is nothing more to give up";
+    let_store_go_on();
+    while (used() > 4 * kMiB) std::this_thread::yield();
+    EXPECT_EQ(store->stats().blobs, 4U);
+    expect_consistent();
+  }
+};
+
+TEST_F(StartAboveLimitsTest, ASmallerCapacityIsServedFromAtOnce) {
+  start_with({.capacity = 4 * kMiB, .min_free = 1});
+  expect_served_and_kept();
+}
+
+TEST_F(StartAboveLimitsTest, ADiskThatIsTooFullToo) {
+  start_with({.capacity = 100 * kMiB, .min_free = 36 * kMiB});
+  expect_served_and_kept();
 }
 
 TEST_F(SetLimitsTest, WhatIsInUseIsLeftUntilItIsNot) {

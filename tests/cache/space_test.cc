@@ -45,10 +45,15 @@ TEST(Space, MovesCarryTheRoom) {
 
 TEST(Space, WhatIsFoundAtStartMayExceedTheCapacity) {
   Space space(4096);
-  const auto found = space.cover(12288);
+  const auto found = space.cover_found(8192);
+  auto more = std::optional(space.cover_found(4096));
   EXPECT_EQ(space.used(), 12288U);
   EXPECT_FALSE(space.try_reserve(0));
   EXPECT_EQ(space.missing(0), 8192U);
+  EXPECT_EQ(space.limit(), 12288U);
+  EXPECT_EQ(space.missing(4096, space.limit()), 4096U);
+  more.reset();
+  EXPECT_EQ(space.limit(), 8192U);
 }
 
 TEST(Space, AboveASmallerCapacityItNeverGrows) {

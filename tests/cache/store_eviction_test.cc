@@ -194,6 +194,7 @@ TEST_F(StoreEvictionTest, PinnedBlobsBeyondASmallerCapacityAreKept) {
   for (uint64_t i = 0; i < 3; ++i) put(i, kMiB);
   for (uint64_t i = 0; i < 2; ++i) store->pin(digest_of(content(i, kMiB)), true);
   open(kMiB);
+  store->keep_limits();
   EXPECT_TRUE(held(content(0, kMiB)));
   EXPECT_TRUE(held(content(1, kMiB)));
   EXPECT_FALSE(put(9, 1000));
@@ -242,6 +243,7 @@ TEST_F(StoreEvictionTest, AnAccountSurvivesARestartAndASmallerQuotaEvicts) {
   for (uint64_t i = 0; i < 5; ++i) put(i, kMiB, "mirror");
   for (uint64_t i = 10; i < 14; ++i) put(i, kMiB, "origin");
   open_with({.capacity = 10 * kMiB, .quotas = {{"mirror", 2 * kMiB}}});
+  store->keep_limits();
   EXPECT_EQ(bytes_of("mirror"), 2 * kMiB);
   EXPECT_EQ(bytes_of("origin"), 4 * kMiB);
   EXPECT_TRUE(contains(3, kMiB));
