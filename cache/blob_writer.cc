@@ -185,6 +185,7 @@ OpenContent BlobWriter::Impl::put_in_place(const IndexRecord& record) {
     placed = true;
     base::rename_durably(store.layout.partial(digest), place);
     base::crash_point("commit.renamed");
+    store.file_is_back(digest);
     store.apply({.put = {{digest, record}}});
     base::crash_point("commit.indexed");
   } catch (const base::IoError&) {

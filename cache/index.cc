@@ -220,7 +220,7 @@ struct Index::Environment {
     }
     for (const auto& [digest, record] : changes.put) {
       put(txn, blobs, encode_key(digest), encode_record(record));
-      erase(txn, tombstones, encode_key(digest));
+      if (!record.inside) erase(txn, tombstones, encode_key(digest));
     }
     for (const oci::Digest& digest : changes.remove) {
       erase(txn, blobs, encode_key(digest));

@@ -1,8 +1,8 @@
 // Index: what the cache holds, on disk (LMDB), so that a start need not read the tree.
 //
 // Also keeps tombstones: a blob's removal from the index leaves its digest there in the same
-// transaction, until its file is known to be gone. A crash in between costs no rescan: the next
-// start unlinks what the tombstones name.
+// transaction, until its file is known to be gone for good. A crash in between costs no rescan: the
+// next start unlinks what the tombstones name.
 //
 // The content of small blobs is kept here too, in place of a file. Room that removed content leaves
 // behind is used again by what comes later; the index's file never shrinks.
@@ -59,7 +59,7 @@ class Index {
     std::vector<oci::Digest> forget;                       // tombstones
     std::vector<std::pair<oci::Digest, Use>> use;          // of blobs that are held; not `pinned`
     std::vector<std::pair<oci::Digest, bool>> pin;         // of blobs that are held
-    std::vector<std::pair<oci::Digest, IndexRecord>> put;  // also clears the tombstone
+    std::vector<std::pair<oci::Digest, IndexRecord>> put;  // with a file: clears the tombstone
     std::vector<std::pair<oci::Digest, std::string>> content;  // of blobs that are put inside
     std::vector<oci::Digest> remove;  // leaves a tombstone, if it had a file
     bool complete = false;            // nothing of the tree is missing now

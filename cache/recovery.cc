@@ -76,22 +76,19 @@ void recover_incoming(const Layout& layout, Recovered& recovered, Index::Changes
 
 Recovered recover_files(const Layout& layout) {
   Index::Opened opened = open_index(layout);
-  Recovered recovered{
-      std::move(opened.index), std::move(opened.content.blobs), {}, opened.content.complete};
+  Recovered recovered{.index = std::move(opened.index),
+                      .blobs = std::move(opened.content.blobs),
+                      .complete = opened.content.complete};
   Index::Changes changes;
   std::vector<std::filesystem::path> sweep;
   recover_incoming(layout, recovered, changes, sweep);
 
-  std::set<std::filesystem::path> directories;
   for (const oci::Digest& digest : opened.content.tombstones) {
-    if (!recovered.blobs.contains(digest)) {
-      const std::filesystem::path path = layout.blob(digest);
-      remove_file(path);
-      if (std::filesystem::exists(path.parent_path())) directories.insert(path.parent_path());
-    }
-    changes.forget.push_back(digest);
+    const auto held = recovered.blobs.find(digest);
+    if (held != recovered.blobs.end() && !held->second.inside) continue;
+    remove_file(layout.blob(digest));
+    recovered.removed.insert(digest);
   }
-  for (const auto& directory : directories) base::sync_directory(directory);
   recovered.index->apply(changes);
   // The map of a finished commit goes last: it is what leads back here after another crash.
   for (const auto& path : sweep) remove_file(path);

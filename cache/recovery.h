@@ -5,6 +5,7 @@
 #include <memory>
 #include <string>
 #include <unordered_map>
+#include <unordered_set>
 #include <vector>
 
 #include "cache/files.h"
@@ -25,6 +26,7 @@ struct Recovered {
   std::unique_ptr<Index> index;
   std::unordered_map<oci::Digest, IndexRecord> blobs;
   std::vector<Partial> partials;
+  std::unordered_set<oci::Digest> removed;  // have tombstones, whose files are unlinked
   bool complete = true;  // false: the tree has to be read for blobs that the index does not name
 };
 

@@ -5,7 +5,7 @@
 #include <sys/file.h>
 
 #include <algorithm>
-#include <set>
+#include <map>
 #include <utility>
 
 #include "base/crash_point.h"
@@ -67,6 +67,7 @@ BlobStore::Impl::Impl(const BlobStoreOptions& its_options)
   Recovered recovered = recover(layout);
   index = std::move(recovered.index);
   complete = recovered.complete;
+  unsynced = std::move(recovered.removed);
   for (const auto* blob : in_order(recovered.blobs)) holdings.load(blob->first, blob->second);
   for (const Recovered::Partial& partial : recovered.partials) {
     holdings.load_partial(partial.digest, partial.size, partial.allocated, partial.last_used,
@@ -220,6 +221,7 @@ std::optional<Space::Reservation> BlobStore::Impl::space_for_write(const oci::Di
 void BlobStore::Impl::remove_files(std::vector<Holdings::Taken> taken) {
   Index::Changes changes;
   changes.remove = unindexed;
+  std::vector<oci::Digest> unlinked = unindexed;
   for (const Holdings::Taken& each : taken) {
     if (each.blob) changes.remove.push_back(each.digest);
   }
@@ -242,34 +244,55 @@ void BlobStore::Impl::remove_files(std::vector<Holdings::Taken> taken) {
   }
   base::crash_point("evict.unindexed");
 
-  std::set<std::filesystem::path> directories;
   for (Holdings::Taken& each : taken) {
     if (each.partial) {
       discard_partial(each.digest, std::move(each.partial->space));
       continue;
     }
     if (each.inside()) continue;
-    const std::filesystem::path path = layout.blob(each.digest);
     try {
-      remove_file(path);
-      directories.insert(path.parent_path());
+      remove_file(layout.blob(each.digest));
+      unlinked.push_back(each.digest);
     } catch (const base::IoError& error) {
       LOG(ERROR) << error.what() << "; the next start will try again";
-      std::erase(changes.remove, each.digest);
       const std::lock_guard lock_guard(leftover_mutex);
       undead.push_back(std::move(each));
     }
     base::crash_point("evict.unlinked");
   }
   if (!indexed) return;
-  try {
-    for (const auto& directory : directories) base::sync_directory(directory);
-  } catch (const base::IoError& error) {
-    LOG(ERROR) << error.what();
-    return;  // the tombstones stay, and cost nothing but their place
+  const std::lock_guard lock_guard(leftover_mutex);
+  unsynced.insert(unlinked.begin(), unlinked.end());
+}
+
+void BlobStore::Impl::sync_removed(const std::stop_token& stop) {
+  std::map<std::filesystem::path, bool> synced;  // by directory
+  {
+    const std::lock_guard lock_guard(leftover_mutex);
+    syncing = std::exchange(unsynced, {});
+    for (const oci::Digest& digest : syncing) synced[layout.blob(digest).parent_path()] = false;
+  }
+  for (auto& [directory, done] : synced) {
+    if (stop.stop_requested()) break;
+    try {
+      if (std::filesystem::exists(directory)) base::sync_directory(directory);
+      done = true;
+    } catch (const base::IoError& error) {
+      LOG(ERROR) << error.what();
+    }
   }
   const std::lock_guard lock_guard(leftover_mutex);
-  forget.insert(forget.end(), changes.remove.begin(), changes.remove.end());
+  // Other tombstones stay until the next start, and cost nothing but their place.
+  for (const oci::Digest& digest : std::exchange(syncing, {})) {
+    if (synced[layout.blob(digest).parent_path()]) forget.push_back(digest);
+  }
+}
+
+void BlobStore::Impl::file_is_back(const oci::Digest& digest) {
+  const std::lock_guard lock_guard(leftover_mutex);
+  unsynced.erase(digest);
+  syncing.erase(digest);
+  std::erase(forget, digest);
 }
 
 void BlobStore::Impl::discard_partial(const oci::Digest& digest, Space::Reservation space) {
@@ -399,8 +422,13 @@ bool BlobStore::Impl::pause(const std::stop_token& stop, std::chrono::millisecon
 void BlobStore::Impl::keep(const std::stop_token& stop) {
   if (!complete) read_tree(stop);
   do {
-    keep_limits_or_log([&] { return pause(stop, kEvictPause); });
+    tidy(stop);
   } while (pause(stop, kKeepInterval));
+}
+
+void BlobStore::Impl::tidy(const std::stop_token& stop) {
+  keep_limits_or_log([&] { return pause(stop, kEvictPause); });
+  sync_removed(stop);
 }
 
 void BlobStore::Impl::keep_limits_or_log(const std::function<bool()>& go_on) {
@@ -418,7 +446,7 @@ void BlobStore::Impl::read_tree(const std::stop_token& stop) {
       base::fault_point("walk.batch");
       adopt_all(found);
       index_found(found);
-      keep_limits_or_log([&] { return pause(stop, kEvictPause); });
+      tidy(stop);
       return pause(stop, kWalkPause);
     });
     if (!all) return;

@@ -10,6 +10,7 @@
 #include <optional>
 #include <stop_token>
 #include <thread>
+#include <unordered_set>
 #include <vector>
 
 #include "base/unique_fd.h"
@@ -77,6 +78,11 @@ struct BlobStore::Impl {
   // Removes what was taken out of the holdings from the index and the disk. IoError: nothing was
   // removed, all is held again. REQUIRES: room_mutex.
   void remove_files(std::vector<Holdings::Taken> taken);
+  // Syncs the directories of files that were removed, so that their tombstones can go. Until then a
+  // start removes them again, should a power cut bring them back: so nobody waits for this.
+  void sync_removed(const std::stop_token& stop);
+  // A removed blob has a file again, and a tombstone that it gets from now on is another one.
+  void file_is_back(const oci::Digest& digest);
   // Removes the files of a partial blob and then gives its space back.
   void discard_partial(const oci::Digest& digest, Space::Reservation space);
 
@@ -87,6 +93,7 @@ struct BlobStore::Impl {
 
   // Until the store is destroyed: reads the tree if the index is incomplete, and keeps the limits.
   void keep(const std::stop_token& stop);
+  void tidy(const std::stop_token& stop);
   void read_tree(const std::stop_token& stop);
   // What was found is held by now; into the index, too.
   void index_found(const std::vector<oci::Digest>& found);
@@ -113,7 +120,11 @@ struct BlobStore::Impl {
   std::vector<oci::Digest> unindexed;
 
   mutable std::mutex leftover_mutex;
-  std::vector<oci::Digest> forget;      // guarded by leftover_mutex; their files are gone
+  // Tombstones, guarded by leftover_mutex: of files that are unlinked, of those whose directories
+  // are being synced, and of those that are gone for good.
+  std::unordered_set<oci::Digest> unsynced;
+  std::unordered_set<oci::Digest> syncing;
+  std::vector<oci::Digest> forget;
   std::vector<Holdings::Taken> undead;  // guarded by leftover_mutex; their files could not be
                                         // removed, so they take space until the next start
   std::optional<base::TimePoint> read_only_since;  // guarded by leftover_mutex
