@@ -35,7 +35,7 @@ namespace http {
 struct ServedBy {
   std::function<std::vector<ListeningSockets>()> sockets;  // copies of those it listens on
   std::function<void()> release;
-  std::function<void()> resume;  // undoes release
+  std::function<void()> resume;  // undoes release, also one that threw
   std::function<void(pid_t successor)> leave;
 };
 

@@ -56,7 +56,8 @@ class Edge {
   std::chrono::nanoseconds leave();
   // For a process that takes the place of this one: what it listens on; accepts nothing and lets go
   // of the cache, serving on what is there and what comes on open connections; the opposite; and
-  // that the other goes on listening. Each blocks; on any thread but a loop's.
+  // that the other goes on listening. Each blocks; on any thread but a loop's. release() throws if
+  // the cache cannot be let go of; resume() follows then, too.
   std::vector<http::ListeningSockets> listening() const;
   void release();
   void resume();

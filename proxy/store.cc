@@ -2,6 +2,7 @@
 
 #include <cerrno>
 #include <chrono>
+#include <string>
 #include <thread>
 #include <utility>
 
@@ -28,6 +29,7 @@ struct Store::Open {
 
 Store::Store(cache::BlobStoreOptions options)
     : directory_(options.root),
+      clock_(*options.clock),
       options_(std::move(options)),
       open_(std::make_shared<Open>(options_)) {}
 
@@ -68,21 +70,33 @@ void Store::release() {
     open.swap(open_);
   }
   // Nobody gets it any more, so the count only falls.
-  while (open.use_count() > 1) std::this_thread::sleep_for(kPoll);
+  const base::TimePoint deadline = clock_.now() + kReleaseTime;
+  while (open.use_count() > 1) {
+    if (clock_.now() >= deadline) {
+      use(std::move(open));
+      throw base::IoError(EBUSY, "the cache is in use, and has been for " +
+                                     std::to_string(kReleaseTime.count()) +
+                                     " seconds since it was to be closed");
+    }
+    std::this_thread::sleep_for(kPoll);
+  }
+}
+
+void Store::use(std::shared_ptr<Open> open) {
+  const std::lock_guard lock(mutex_);
+  open->blobs.set_limits(options_.limits());  // that may have changed meanwhile
+  open_ = std::move(open);
 }
 
 void Store::reopen() {
+  if (open_store()) return;
   const auto options = [this] {
     const std::lock_guard lock(mutex_);
     return options_;
   };
   for (int attempt = 1;; ++attempt) {
     try {
-      auto open = std::make_shared<Open>(options());
-      const std::lock_guard lock(mutex_);
-      open->blobs.set_limits(options_.limits());  // that may have changed meanwhile
-      open_ = std::move(open);
-      return;
+      return use(std::make_shared<Open>(options()));
     } catch (const base::IoError& e) {
       if (e.number() != EBUSY || attempt == kReopenAttempts) throw;
     }

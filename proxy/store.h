@@ -4,16 +4,22 @@
 // Thread-safe. The functions are BlobStore's.
 #pragma once
 
+#include <chrono>
 #include <filesystem>
 #include <memory>
 #include <mutex>
 #include <optional>
 
+#include "base/event_loop.h"
 #include "cache/blob_store.h"
 #include "cache/references.h"
 #include "oci/digest.h"
 
 namespace proxy {
+
+// How long the users of a store that is to be closed are waited for: connections that come
+// meanwhile are not accepted, and the process that is to have it gives up after a minute.
+inline constexpr std::chrono::seconds kReleaseTime(10);
 
 class Store {
  public:
@@ -34,9 +40,10 @@ class Store {
   };
   Held held() const;
 
-  // Closes it once nobody uses it any more; the fills have let go of it. Blocks.
+  // Closes it once nobody uses it any more; the fills have let go of it. base::IoError (EBUSY) if
+  // somebody still does after kReleaseTime: then it stays open. Blocks.
   void release();
-  // Opens it again. Blocks; base::IoError.
+  // Opens it again, unless it is open. Blocks; base::IoError.
   void reopen();
 
   std::shared_ptr<const cache::Blob> hot(const oci::Digest& digest) const;
@@ -53,8 +60,10 @@ class Store {
  private:
   struct Open;
   std::shared_ptr<Open> open_store() const;
+  void use(std::shared_ptr<Open> open);
 
   const std::filesystem::path directory_;
+  base::Clock& clock_;
   mutable std::mutex mutex_;
   cache::BlobStoreOptions options_;  // guarded by mutex_
   std::shared_ptr<Open> open_;       // guarded by mutex_

@@ -10,6 +10,7 @@
 #include <thread>
 
 #include "base/durable_file.h"
+#include "base/error.h"
 #include "base/fault_point.h"
 #include "tests/proxy/edge_fixture.h"
 #include "tests/support/raw_client.h"
@@ -247,6 +248,42 @@ TEST_F(ReloadTest, ConnectionsAreAcceptedWhileACommitWaitsForTheDisk) {
   release.get();
   edge->resume();
   EXPECT_EQ(get(blob.path).header("Cache-Status"), "edge-1; hit");
+}
+
+// Nor may the cache be closed under them.
+TEST_F(ReloadTest, WhoNeverLetsGoOfTheCacheIsNotWaitedForForEver) {
+  const TestBlob other(random_bytes(100'000, 2));
+  upstream.serve_blob(blob.path, blob.bytes);
+  upstream.serve_blob(other.path, other.bytes);
+  start();
+  EXPECT_EQ(get(blob.path).body, blob.bytes);
+  wait_stored(1);
+  stop();
+  EdgeConfig timed = config();
+  timed.cache.clock = &clock;
+  start(timed);
+  std::latch opening(1);
+  std::latch disk(1);
+  const base::InjectedFault hanging("open", [&](std::string_view path) {
+    if (path.find(blob.digest.hex()) == std::string_view::npos) return 0;
+    opening.count_down();
+    disk.wait();
+    return 0;
+  });
+  auto reader = std::async(std::launch::async, [&] { return get(blob.path); });
+  opening.wait();
+  auto release = std::async(std::launch::async, [&] { edge->release(); });
+  while (release.wait_for(0s) != std::future_status::ready) clock.advance(kReleaseTime);
+  EXPECT_THROW(release.get(), base::IoError);
+  edge->resume();
+  EXPECT_EQ(get(other.path).body, other.bytes);
+  wait_stored(2);
+  EXPECT_EQ(get(other.path).header("Cache-Status"), "edge-1; hit");
+  disk.count_down();
+  EXPECT_EQ(reader.get().body, blob.bytes);
+  edge->release();
+  edge->resume();
+  EXPECT_EQ(get(other.path).header("Cache-Status"), "edge-1; hit");
 }
 
 TEST_F(ReloadTest, LoadBalancersHearOfTheEnd) {
