@@ -5,7 +5,7 @@
 #include <optional>
 #include <variant>
 
-#include "proxy/progress.h"
+#include "proxy/outcome.h"
 #include "proxy/upstream.h"
 
 namespace proxy {

@@ -18,7 +18,7 @@
 #include "cache/references.h"
 #include "oci/digest.h"
 #include "oci/name.h"
-#include "proxy/progress.h"
+#include "proxy/outcome.h"
 #include "proxy/upstream_client.h"
 
 namespace proxy {

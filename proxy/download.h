@@ -10,6 +10,7 @@
 
 #include "base/task.h"
 #include "proxy/attempts.h"
+#include "proxy/outcome.h"
 #include "proxy/progress.h"
 #include "proxy/upstream_client.h"
 #include "proxy/worker.h"

@@ -7,7 +7,7 @@
 
 #include "oci/error.h"
 #include "proxy/document.h"
-#include "proxy/progress.h"
+#include "proxy/outcome.h"
 
 namespace proxy {
 

@@ -23,6 +23,7 @@
 #include "base/thread_pool.h"
 #include "http/content.h"
 #include "proxy/fill_file.h"
+#include "proxy/outcome.h"
 #include "proxy/progress.h"
 #include "proxy/store.h"
 #include "proxy/upstream.h"

@@ -2,8 +2,8 @@
 // has let go of the store, because another process is to have it, goes on in the file alone, which
 // has no name any more.
 //
-// Thread-safe: those who write, a purge and a takeover meet here. Everything but fd(), lost() and
-// blob() blocks, so belongs on the pool. Failure is IoError.
+// Thread-safe: those who write, a purge and a takeover meet here. Everything but fd() and lost()
+// blocks while the fill is under way, so belongs on the pool. Failure is IoError.
 #pragma once
 
 #include <atomic>
@@ -20,6 +20,7 @@
 #include "cache/blob_store.h"
 #include "cache/blob_writer.h"
 #include "oci/digest.h"
+#include "proxy/outcome.h"
 #include "proxy/progress.h"
 
 namespace proxy {

@@ -12,7 +12,7 @@
 #include "base/task.h"
 #include "http/client.h"
 #include "http/url.h"
-#include "proxy/progress.h"
+#include "proxy/outcome.h"
 #include "proxy/token_request.h"
 #include "proxy/upstream.h"
 

@@ -10,7 +10,7 @@
 
 #include "base/event_loop.h"
 #include "base/signal.h"
-#include "proxy/progress.h"
+#include "proxy/outcome.h"
 
 namespace proxy {
 

@@ -11,7 +11,7 @@
 #include "base/short_memory.h"
 #include "oci/digest.h"
 #include "proxy/health.h"
-#include "proxy/progress.h"
+#include "proxy/outcome.h"
 #include "proxy/request_slots.h"
 #include "proxy/retry_budget.h"
 #include "proxy/tokens.h"
