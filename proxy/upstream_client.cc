@@ -119,71 +119,100 @@ base::Task<std::string_view> Transfer::receive() {
   co_return bytes;
 }
 
+// Bytes [begin, end) of a blob, `end` nullopt meaning to its end; its size, once known.
+struct UpstreamClient::Wanted {
+  uint64_t begin;
+  std::optional<uint64_t> end;
+  std::optional<uint64_t> size;
+
+  bool to_the_end() const { return !end || end == size; }
+  bool whole() const { return begin == 0 && to_the_end(); }
+};
+
+// What an answer says that it brings.
+struct UpstreamClient::Part {
+  uint64_t begin = 0;
+  std::optional<uint64_t> end;  // nullopt: the blob's
+  std::optional<uint64_t> blob_size;
+};
+
 base::Task<std::variant<Transfer, Ending>> UpstreamClient::get(size_t url, BlobName name,
                                                                uint64_t begin,
                                                                std::optional<uint64_t> end,
                                                                std::optional<uint64_t> size) {
+  const Wanted wanted{begin, end, size};
   http::Headers headers = blob_headers(name);
-  const std::string& where = upstream_.config().urls[url];
-  const bool ranged = begin != 0 || (end && end != size);
-  if (ranged) {
+  if (!wanted.whole()) {
     // Without If-Range, for which servers with another ETag, or none, ignore the range (RFC 9110
     // §13.1.5). The size in Content-Range and the digest show what the bytes are.
-    const std::string last = end && end != size ? std::to_string(*end - 1) : "";
+    const std::string last = wanted.to_the_end() ? "" : std::to_string(*end - 1);
     headers.set("Range", "bytes=" + std::to_string(begin) + "-" + last);
   }
   std::variant<Reply, Ending> sent =
       co_await requests_.send(url, "GET", blob_target(name), std::move(headers));
   if (auto* ending = std::get_if<Ending>(&sent)) co_return std::move(*ending);
   Reply& reply = std::get<Reply>(sent);
-  const http::ClientResponse& response = *reply.response;
+  std::expected<Part, Ending> part = part_of(url, *reply.response, wanted);
+  if (!part) co_return std::move(part.error());
 
-  const int status = response.status();
-  if (status != 200 && status != 206) {
-    Ending no = refusal(where, status);
-    if (no.outcome == Outcome::unreachable)
-      co_return requests_.failed(url, Failure::broken, no.why);
-    upstream_.health().succeeded(url);
-    co_return no;
-  }
-  if (const std::string why = not_blob_bytes(response); !why.empty()) {
-    co_return requests_.failed(url, Failure::broken, why);
-  }
-  std::optional<uint64_t> blob_size = response.content_length();
-  std::optional<uint64_t> range_end;
-  if (status == 206) {
-    const auto field = response.headers().get("Content-Range");
-    const auto range = parse_content_range(field.value_or(""));
-    if (!ranged || !range || range->first != begin || (end && range->last + 1 > *end)) {
-      co_return requests_.failed(url, Failure::broken,
-                                 "status 206 with a Content-Range that was not asked for");
-    }
-    blob_size = range->size;
-    range_end = range->last + 1;
-    const uint64_t wanted = std::min(end.value_or(range->size), range->size) - begin;
-    if (*range_end - begin < std::min(wanted, kWorthwhile)) {
-      co_return requests_.failed(url, Failure::broken, "a part too small to be of use");
-    }
-  } else if (!blob_size && size) {
-    blob_size = size;  // a body of unknown length; whether it is the blob's will be seen
-  } else if (!blob_size) {
+  // A body of unknown length: whether it is the blob's will be seen.
+  const std::optional<uint64_t> blob_size = part->blob_size ? part->blob_size : size;
+  if (!blob_size) {
     // This answer gives way, slot and connection: those who hold one must not wait for another.
     sent = Ending();
     std::variant<uint64_t, Ending> asked = co_await size_of(url, name);
     if (auto* ending = std::get_if<Ending>(&asked)) co_return std::move(*ending);
     co_return co_await get(url, std::move(name), begin, end, std::get<uint64_t>(asked));
   }
-  if (size && *blob_size != *size) {
-    upstream_.suspect(name.digest, UrlSet{1} << url, requests_.loop().now());
-    const std::string why = "the blob's size was " + std::to_string(*size) + " and is now " +
-                            std::to_string(*blob_size);
-    Ending ending = requests_.failed(url, Failure::wrong_bytes, why);
-    ending.outcome = Outcome::digest_mismatch;
-    co_return ending;
+  if (size && *blob_size != *size) co_return another_size(url, name.digest, *size, *blob_size);
+  co_return Transfer(requests_, upstream_, url, std::move(reply), *blob_size,
+                     {begin, part->end.value_or(*blob_size)}, begin - part->begin);
+}
+
+// Of an answer that cannot be used an Ending, and the upstream's health is told of it.
+std::expected<UpstreamClient::Part, Ending> UpstreamClient::part_of(
+    size_t url, const http::ClientResponse& response, const Wanted& wanted) {
+  const int status = response.status();
+  if (status != 200 && status != 206) {
+    Ending no = refusal(upstream_.config().urls[url], status);
+    if (no.outcome == Outcome::unreachable) {
+      return std::unexpected(requests_.failed(url, Failure::broken, no.why));
+    }
+    upstream_.health().succeeded(url);
+    return std::unexpected(std::move(no));
   }
-  const Span span{begin, range_end.value_or(*blob_size)};
-  const uint64_t skip = status == 200 ? begin : 0;
-  co_return Transfer(requests_, upstream_, url, std::move(reply), *blob_size, span, skip);
+  if (const std::string why = not_blob_bytes(response); !why.empty()) {
+    return std::unexpected(requests_.failed(url, Failure::broken, why));
+  }
+  if (status == 206) return ranged_part(url, response, wanted);
+  return Part{.blob_size = response.content_length()};
+}
+
+std::expected<UpstreamClient::Part, Ending> UpstreamClient::ranged_part(
+    size_t url, const http::ClientResponse& response, const Wanted& wanted) {
+  const auto field = response.headers().get("Content-Range");
+  const std::optional<ContentRange> range = parse_content_range(field.value_or(""));
+  if (wanted.whole() || !range || range->first != wanted.begin ||
+      (wanted.end && range->last + 1 > *wanted.end)) {
+    return std::unexpected(requests_.failed(
+        url, Failure::broken, "status 206 with a Content-Range that was not asked for"));
+  }
+  const Part part{range->first, range->last + 1, range->size};
+  const uint64_t most = std::min(wanted.end.value_or(range->size), range->size) - wanted.begin;
+  if (*part.end - part.begin < std::min(most, kWorthwhile)) {
+    return std::unexpected(requests_.failed(url, Failure::broken, "a part too small to be of use"));
+  }
+  return part;
+}
+
+Ending UpstreamClient::another_size(size_t url, const oci::Digest& digest, uint64_t before,
+                                    uint64_t now) {
+  upstream_.suspect(digest, UrlSet{1} << url, requests_.loop().now());
+  Ending ending = requests_.failed(
+      url, Failure::wrong_bytes,
+      "the blob's size was " + std::to_string(before) + " and is now " + std::to_string(now));
+  ending.outcome = Outcome::digest_mismatch;
+  return ending;
 }
 
 base::Task<std::variant<uint64_t, Ending>> UpstreamClient::size_of(size_t url, BlobName name) {

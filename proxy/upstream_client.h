@@ -1,6 +1,7 @@
 // UpstreamClient: requests to one upstream from one loop, and what their answers mean.
 #pragma once
 
+#include <expected>
 #include <memory>
 #include <optional>
 #include <string>
@@ -9,6 +10,8 @@
 #include "base/task.h"
 #include "http/client.h"
 #include "oci/digest.h"
+#include "proxy/outcome.h"
+#include "proxy/progress.h"
 #include "proxy/requests.h"
 #include "proxy/upstream.h"
 
@@ -100,6 +103,13 @@ class UpstreamClient {
   void abort() { requests_.abort(); }
 
  private:
+  struct Wanted;
+  struct Part;
+  std::expected<Part, Ending> part_of(size_t url, const http::ClientResponse& response,
+                                      const Wanted& wanted);
+  std::expected<Part, Ending> ranged_part(size_t url, const http::ClientResponse& response,
+                                          const Wanted& wanted);
+  Ending another_size(size_t url, const oci::Digest& digest, uint64_t before, uint64_t now);
   base::Task<std::variant<uint64_t, Ending>> size_of(size_t url, BlobName name);
 
   Upstream& upstream_;
