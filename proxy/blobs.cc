@@ -159,18 +159,21 @@ base::Task<void> Blobs::serve_ending(http::Exchange& exchange, BlobName name, En
 
 http::ContentInfo Blobs::content(const http::Request& request, const oci::Digest& digest,
                                  uint64_t size, const std::string& cache_status) const {
-  http::ContentInfo info;
-  info.size = size;
-  info.etag = "\"" + digest.str() + "\"";
+  http::Headers each;  // of every answer, 416 too
+  each.set("Cache-Status", name_ + "; " + cache_status);
+  each.set("Via", "1.1 " + name_);
+  // distribution-spec "Registry proxying": the request was routed by it.
+  if (const auto ns = request.query_value("ns")) each.set("OCI-Namespace", *ns);
+  http::ContentInfo info{.size = size,
+                         .etag = "\"" + digest.str() + "\"",
+                         .headers = each,
+                         .unsatisfiable = std::move(each)};
   info.headers.set("Content-Type", "application/octet-stream");
   info.headers.set("Docker-Content-Digest", digest.str());
   // What a signed URL gives is for who has it: no cache between may keep it for others.
   const std::string keepers = http::has_signature(request) ? "private" : "public";
   info.headers.set("Cache-Control", keepers + ", max-age=31536000, immutable");
-  info.headers.set("Cache-Status", name_ + "; " + cache_status);
-  info.headers.set("Via", "1.1 " + name_);
-  // distribution-spec "Registry proxying": the request was routed by it.
-  if (const auto ns = request.query_value("ns")) info.headers.set("OCI-Namespace", *ns);
+  info.unsatisfiable.set("Cache-Control", "no-store");
   return info;
 }
 

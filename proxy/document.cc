@@ -255,7 +255,7 @@ bool DocumentName::worth_remembering() const {
     rest.remove_prefix(std::min(rest.size(), parameter.size() + 1));
     const std::string_view field = parameter.substr(0, parameter.find('='));
     const bool known = kind == Kind::tags        ? field == "n" || field == "last"
-                       : kind == Kind::referrers ? field == "artifactType"
+                       : kind == Kind::referrers ? field == "artifactType" || field == "last"
                                                  : false;
     if (!known) return false;
   }

@@ -104,7 +104,8 @@ http::Response error_response(const std::string& name, int status, std::string j
 }
 
 Edge::Edge(EdgeConfig config, const std::vector<http::ListeningSockets>& taken_over)
-    : in_force_(make(std::move(config), nullptr)),
+    : started_with_(std::move(config)),
+      in_force_(make(started_with_, nullptr)),
       name_(in_force_->config.name),
       loops_(in_force_->config.loops, *in_force_->config.clock),
       pool_(in_force_->config.threads),
@@ -275,7 +276,7 @@ void Edge::reload(EdgeConfig config) {
   std::vector<std::shared_ptr<Upstream>> fresh;
   {
     const std::lock_guard lock(mutex_);
-    log_fixed_differences(in_force_->config, config);
+    log_fixed_differences(started_with_, config);
     next = make(std::move(config), in_force_.get());
     fresh = next->routing.upstreams();
     std::erase_if(fresh, [&](const std::shared_ptr<Upstream>& each) {

@@ -88,6 +88,7 @@ class Edge {
   base::Task<void> handle(http::Exchange& exchange);
   http::Response answer_to(const http::Request* request, const std::exception_ptr& thrown) const;
 
+  const EdgeConfig started_with_;  // what takes a new start to change is as it is here
   mutable std::mutex mutex_;
   std::shared_ptr<const InForce> in_force_;  // guarded by mutex_
   const std::string name_;

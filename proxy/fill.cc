@@ -152,8 +152,7 @@ base::Task<std::shared_ptr<Fill>> Fills::last_fill(BlobName name,
     // Who has the bytes needs no upstream, which others' fills may have failed for.
     const bool was_own = given && fill->given && ending.outcome != Outcome::filling &&
                          ending.outcome != Outcome::overtaken;
-    const bool failed =
-        ending.outcome != Outcome::verified && ending.outcome != Outcome::cancelled;
+    const bool failed = ending.outcome != Outcome::verified && ending.outcome != Outcome::cancelled;
     const bool again = given ? failed && !was_own : another_may_do(*fill, ending, name);
     if (!again) co_return fill;
   }

@@ -159,17 +159,20 @@ base::Task<void> Manifests::serve_ending(http::Exchange& exchange, const Documen
 
 http::ContentInfo Manifests::content(const http::Request& request, const DocumentName& name,
                                      const Document& document, uint64_t size) const {
-  http::ContentInfo info;
-  info.size = size;
-  info.etag = "\"" + document.reference.digest.str() + "\"";
+  http::Headers each;  // of every answer, 416 too
+  each.set("Docker-Distribution-Api-Version", "registry/2.0");
+  each.set("Cache-Status", name_ + "; " + cache_status(document));
+  each.set("Via", "1.1 " + name_);
+  if (const auto ns = request.query_value("ns")) each.set("OCI-Namespace", *ns);
+  http::ContentInfo info{.size = size,
+                         .etag = "\"" + document.reference.digest.str() + "\"",
+                         .headers = each,
+                         .unsatisfiable = std::move(each)};
+  info.unsatisfiable.set("Cache-Control", "no-store");
   http::Headers& headers = info.headers;
   headers.set("Content-Type", document.reference.media_type);
   headers.set("Docker-Content-Digest", document.reference.digest.str());
-  headers.set("Docker-Distribution-Api-Version", "registry/2.0");
   headers.set("Cache-Control", name.digest() ? "public, max-age=31536000, immutable" : "no-cache");
-  headers.set("Cache-Status", name_ + "; " + cache_status(document));
-  headers.set("Via", "1.1 " + name_);
-  if (const auto ns = request.query_value("ns")) headers.set("OCI-Namespace", *ns);
   if (document.from != Document::From::miss) headers.set("Age", std::to_string(document.age));
   if (document.from == Document::From::stale) {
     // The first is HTTP's (RFC 7234 §5.5.1), the second the one that registry clients show.

@@ -7,8 +7,8 @@
 
 #include "base/base64.h"
 #include "origin/auth/config.h"
-#include "tests/origin/log_capture.h"
 #include "tests/origin/registry_fixture.h"
+#include "tests/support/log_capture.h"
 
 namespace origin {
 

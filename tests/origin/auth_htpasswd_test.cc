@@ -103,7 +103,7 @@ TEST_F(HtpasswdTest, GuessesGet429AndTheUserDoesNot) {
 }
 
 TEST_F(HtpasswdTest, NothingLeaksAndAFloodIsLoggedOnce) {
-  LogCapture log;
+  test::LogCapture log;
   const uint16_t port = start(with(htpasswd())).port();
   std::string bodies;
   for (int i = 0; i < 200; ++i) {
@@ -124,7 +124,7 @@ TEST_F(HtpasswdTest, NothingLeaksAndAFloodIsLoggedOnce) {
 }
 
 TEST_F(HtpasswdTest, AProxyThatIsNotTrustedIsNamedOnce) {
-  LogCapture log;
+  test::LogCapture log;
   Registry& registry = start(with(htpasswd()));
   const auto through_proxy = [&](const std::string& authorization) {
     http::Headers headers;
@@ -172,7 +172,7 @@ TEST_F(HtpasswdTest, AnEmptyNameIsNobody) {
   const std::string access =
       "access: {rules: [{repositories: open, clients: anonymous, actions: pull}]}\n";
   const uint16_t port = start(with(htpasswd() + access)).port();
-  LogCapture log;
+  test::LogCapture log;
   for (int i = 0; i < 100; ++i) {
     EXPECT_EQ(ask(port, "GET", "/v2/closed/tags/list", basic("", "")).status, 401);
   }
@@ -181,7 +181,7 @@ TEST_F(HtpasswdTest, AnEmptyNameIsNobody) {
 }
 
 TEST_F(HtpasswdTest, NamesCannotForgeLogLines) {
-  LogCapture log;
+  test::LogCapture log;
   const uint16_t port = start(with(htpasswd())).port();
   EXPECT_EQ(ask(port, "GET", "/v2/", basic("x\r\nE0101 forged", "p")).status, 401);
   EXPECT_EQ(ask(port, "GET", "/v2/", basic("\xff\xfe\"quoted", "p")).status, 401);

@@ -233,7 +233,7 @@ TEST_F(PasswordsTest, AChangedFileCountsAtOnce) {
 }
 
 TEST_F(PasswordsTest, AFileThatIsGoneChangesNothing) {
-  LogCapture log;
+  test::LogCapture log;
   std::filesystem::remove(dir_.path() / "htpasswd");
   for (int i = 0; i < 5; ++i) {
     clock_.advance(1s);
@@ -243,7 +243,7 @@ TEST_F(PasswordsTest, AFileThatIsGoneChangesNothing) {
 }
 
 TEST_F(PasswordsTest, BadLinesAreNamedWithoutTheirHash) {
-  LogCapture log;
+  test::LogCapture log;
   const Users users("ann:" + bcrypt("secret") +
                         "\nbob:{SHA}abcdefgh\ncarol:$apr1$salt$hashhash\njusttext\n:x\n"
                         "dora:$2y$31$" +

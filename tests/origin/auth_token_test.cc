@@ -282,7 +282,7 @@ TEST_F(TokenTest, TheRealmCanBeTheRegistrysOwnHost) {
 }
 
 TEST_F(TokenTest, NoTokenIsLoggedOrReturned) {
-  LogCapture log;
+  test::LogCapture log;
   const uint16_t port = start(with(sections(ec_))).port();
   const TokenSigner stranger("P-256");
   std::string seen;

@@ -4,7 +4,7 @@
 #include <gtest/gtest.h>
 
 #include "base/yaml_config.h"
-#include "tests/origin/log_capture.h"
+#include "tests/support/log_capture.h"
 #include "tests/support/temp_dir.h"
 
 namespace origin {
@@ -276,7 +276,7 @@ TEST_F(ConfigTest, WhatTakesANewStartIsSaid) {
   const auto said = [this](const std::string& http, const std::string& sections) {
     const Config in_force = read("http: {addr: ':1'}\n");
     Config fresh = read("http: {addr: ':1'" + http + "}\n" + sections + "\n");
-    LogCapture log;
+    test::LogCapture log;
     keep_fixed(in_force, fresh);
     std::string text = log.text();
     keep_fixed(in_force, fresh);

@@ -10,9 +10,9 @@
 
 #include "base/yaml_config.h"
 #include "http/listener.h"
-#include "tests/origin/log_capture.h"
 #include "tests/origin/registry_fixture.h"
 #include "tests/support/fake_upstream.h"
+#include "tests/support/log_capture.h"
 #include "tests/support/reserved_port.h"
 
 namespace origin {
@@ -223,7 +223,7 @@ TEST_F(HealthTest, APasswordInAUriIsSentAndNotShown) {
   test::FakeUpstream up;
   std::string uri = up.url() + "/check";
   const std::string shown = "http://********@" + uri.substr(7);
-  LogCapture log;
+  test::LogCapture log;
   start({.uris = {{.timing = {10s, 0}, .timeout = kLong, .uri = uri.insert(7, "ann:s3cret@")}}});
   pass_until(shown, "unexpected status: 404");
   EXPECT_EQ(up.requests().front().headers.get("Authorization"), "Basic YW5uOnMzY3JldA==");

@@ -9,8 +9,8 @@
 
 #include "base/error.h"
 #include "origin/debug_server.h"
-#include "tests/origin/log_capture.h"
 #include "tests/origin/registry_fixture.h"
+#include "tests/support/log_capture.h"
 #include "tests/support/process.h"
 #include "tests/support/raw_client.h"
 #include "tests/support/reserved_port.h"
@@ -70,7 +70,7 @@ TEST_F(MetricsTest, RequestsAreCountedByHandlerMethodAndStatus) {
 }
 
 TEST_F(MetricsTest, WhoMakesItReadOnlyIsToldWhenTheLastWriteHasEnded) {
-  LogCapture log;
+  test::LogCapture log;
   Config c = config();
   c.debug = {.address = "127.0.0.1:0", .metrics = true};
   Config read_only = c;

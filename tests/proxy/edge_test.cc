@@ -181,6 +181,8 @@ TEST_F(EdgeTest, RangeFormsOnMissAndHit) {
     EXPECT_EQ(beyond.status, 416);
     EXPECT_TRUE(beyond.complete);
     EXPECT_EQ(beyond.header("Content-Range"), "bytes */" + std::to_string(3 * kMiB));
+    EXPECT_EQ(beyond.header("Cache-Status"), "edge-1; hit");
+    EXPECT_EQ(beyond.header("Via"), "1.1 edge-1");
     const test::Fetched several = get(blob.path, "bytes=0-9,100-109");
     EXPECT_EQ(several.status, 206);
     EXPECT_TRUE(several.header("Content-Type").starts_with("multipart/byteranges"));

@@ -154,6 +154,7 @@ TEST_F(ListsTest, OfQueriesThatAreNotTheAPIsNothingIsRemembered) {
       {kTags + "?artifactType=a", 2},
       {referrers, 1},
       {referrers + "?artifactType=a", 1},
+      {referrers + "?last=sha256:0&artifactType=a", 1},
       {referrers + "?artifactType=a&y", 2},
       {referrers + "?n=1", 2},
   };

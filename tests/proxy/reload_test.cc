@@ -13,6 +13,7 @@
 #include "base/error.h"
 #include "base/fault_point.h"
 #include "tests/proxy/edge_fixture.h"
+#include "tests/support/log_capture.h"
 #include "tests/support/raw_client.h"
 
 namespace proxy {
@@ -55,6 +56,18 @@ TEST_F(ReloadTest, WhatCannotChangeStaysAsItWas) {
   EXPECT_EQ(answer.body, blob.bytes);
   EXPECT_EQ(answer.header("Via"), "1.1 edge-1");
   EXPECT_FALSE(std::filesystem::exists(directory.path() / "elsewhere"));
+}
+
+TEST_F(ReloadTest, WhatTakesANewStartIsSaidAtEachReloadWhileItDiffers) {
+  start();
+  EdgeConfig other = config();
+  other.name = "edge-2";
+  test::LogCapture log;
+  edge->reload(other);
+  edge->reload(other);
+  EXPECT_EQ(log.count("name: changed in the file"), 2U);
+  edge->reload(config());
+  EXPECT_EQ(log.count("name: changed in the file"), 2U);
 }
 
 TEST_F(ReloadTest, ASmallerCacheDisturbsNobody) {

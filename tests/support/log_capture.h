@@ -6,7 +6,7 @@
 #include <mutex>
 #include <string>
 
-namespace origin {
+namespace test {
 
 // Everything that is logged while it lives.
 class LogCapture : public google::LogSink {
@@ -34,4 +34,4 @@ class LogCapture : public google::LogSink {
   std::string text_;
 };
 
-}  // namespace origin
+}  // namespace test
