@@ -22,11 +22,14 @@ class DiskTest : public EdgeTest {
     upstream.serve_blob(blob_.path, blob_.bytes);
   }
 
-  // Asked once, so that it is a hit.
+  // With a copy that is open, and that no fill has anything to do with any more.
   void start_with_blob() {
     start();
     EXPECT_EQ(get(blob_.path).body, blob_.bytes);
     wait_stored(1);
+    stop();
+    start();
+    EXPECT_EQ(get(blob_.path).header("Cache-Status"), "edge-1; hit");
   }
   // The copy was dropped and fetched again, and the client has noticed nothing.
   void expect_served_and_refilled(const std::string& range = "", uint64_t offset = 0,
