@@ -36,6 +36,11 @@ void Eviction::Order<hook>::unlink(Item& item, SizeClass size_class) {
 Eviction::Eviction(uint64_t capacity, const EvictionOptions& options)
     : options_(options), all_{.most = capacity} {}
 
+Eviction::SizeClass Eviction::class_of(const Item& item) const {
+  if (item.room_ == Room::index) return kInside;
+  return is_small(item.bytes_) ? kSmall : kLarge;
+}
+
 uint64_t Eviction::small_reserve(uint64_t bytes) const {
   return static_cast<uint64_t>(options_.small_share * static_cast<double>(bytes));
 }
@@ -46,7 +51,7 @@ Eviction::Account Eviction::add_account(uint64_t quota) {
 }
 
 void Eviction::insert(Item& item, int64_t now) {
-  const bool was_here = ghosts_[class_of(item.bytes_)].take(item.digest_);
+  const bool was_here = ghosts_[class_of(item)].take(item.digest_);
   item.place_.queue = was_here ? Queue::main : Queue::probation;
   item.place_.since = last_since_ = std::max(now, last_since_ + 1);
   if (was_here) mark_changed(item);
@@ -80,16 +85,16 @@ void Eviction::set_pinned(Item& item, bool pinned) {
   }
 }
 
-Eviction::Item* Eviction::pop_victim(uint64_t newcomer, const InUse& in_use) {
-  return pop(all_, newcomer, in_use);
+Eviction::Item* Eviction::pop_victim(uint64_t newcomer, const InUse& in_use, bool inside_too) {
+  return pop(all_, newcomer, in_use, inside_too);
 }
 
 Eviction::Item* Eviction::pop_victim_of(Account account, uint64_t newcomer, const InUse& in_use) {
-  return pop(accounts_[account], newcomer, in_use);
+  return pop(accounts_[account], newcomer, in_use, true);
 }
 
 void Eviction::put_back(Item& item) {
-  ghosts_[class_of(item.bytes_)].take(item.digest_);
+  ghosts_[class_of(item)].take(item.digest_);
   if (!item.place_.pinned) link(item, true);
 }
 
@@ -104,22 +109,31 @@ std::vector<Eviction::Item*> Eviction::take_changed() {
 // ---- the choice -------------------------------------------------------------------------------
 
 template <typename Order>
-Eviction::Item* Eviction::pop(Order& order, uint64_t newcomer, const InUse& in_use) {
+Eviction::Item* Eviction::pop(Order& order, uint64_t newcomer, const InUse& in_use,
+                              bool inside_too) {
+  auto& inside = order.segments[kInside];
   auto& small = order.segments[kSmall];
   auto& large = order.segments[kLarge];
+  const uint64_t small_bytes = small.all_bytes() + (inside_too ? inside.all_bytes() : 0);
+  const auto find_small = [&]() -> Item* {
+    Item* in_file = find(small, in_use);
+    Item* in_index = inside_too ? find(inside, in_use) : nullptr;
+    if (in_file == nullptr || in_index == nullptr) return in_file ? in_file : in_index;
+    return in_file->place_.since < in_index->place_.since ? in_file : in_index;
+  };
   Item* victim = nullptr;
-  if (small.all_bytes() > small_reserve(std::min(order.most, all_.most))) {
-    victim = find(small, in_use);
+  if (small_bytes > small_reserve(std::min(order.most, all_.most))) {
+    victim = find_small();
     if (victim == nullptr) victim = find(large, in_use);
   } else {
     victim = find(large, in_use);
     // What is kept for the small gives way to the small alone.
-    if (victim == nullptr && class_of(newcomer) == kSmall) victim = find(small, in_use);
+    if (victim == nullptr && is_small(newcomer)) victim = find_small();
   }
   if (victim == nullptr) return nullptr;
   unlink(*victim);
   if (victim->place_.queue == Queue::probation) {
-    const SizeClass size_class = class_of(victim->bytes_);
+    const SizeClass size_class = class_of(*victim);
     auto& segment = all_.segments[size_class];
     // As many ghosts as there are blobs.
     ghosts_[size_class].add(victim->digest_, segment.queue(Queue::probation).size() +
@@ -177,13 +191,13 @@ Eviction::Item* Eviction::find_in_main(List& queue, const InUse& in_use) {
 // ---- queues -----------------------------------------------------------------------------------
 
 void Eviction::link(Item& item, bool in_front) {
-  const SizeClass size_class = class_of(item.bytes_);
+  const SizeClass size_class = class_of(item);
   all_.link(item, size_class, in_front);
   accounts_[item.account_].link(item, size_class, in_front);
 }
 
 void Eviction::unlink(Item& item) {
-  const SizeClass size_class = class_of(item.bytes_);
+  const SizeClass size_class = class_of(item);
   all_.unlink(item, size_class);
   accounts_[item.account_].unlink(item, size_class);
 }

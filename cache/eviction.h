@@ -7,6 +7,9 @@
 // to the main queue at once. In the main queue a blob that was used goes to the end instead of out.
 // So blobs that are asked for once push out each other, and a use costs one increment.
 //
+// What goes for a file has to be files: small blobs that are kept in the index have queues beside
+// the other small ones, and the older of the two goes first if either will do.
+//
 // Every blob belongs to an account, and the blobs of each account are in the same order as among
 // all, so that an account at its quota can give up its own. Holds blobs and idle partial blobs. Not
 // thread-safe; no I/O. No function takes more than constant time, but for passing over blobs that
@@ -21,6 +24,7 @@
 #include <vector>
 
 #include "cache/ghost_queue.h"
+#include "cache/space.h"
 #include "oci/digest.h"
 
 namespace cache {
@@ -67,12 +71,14 @@ class Eviction {
   // where they are from insert() to remove(); the place is written by Eviction.
   class Item {
    public:
-    // `bytes` is what removing the blob frees.
-    Item(const oci::Digest& digest, uint64_t bytes, Account account, Place& place)
-        : digest_(digest), bytes_(bytes), account_(account), place_(place) {}
+    // `bytes` is what removing the blob frees, in `room`.
+    Item(const oci::Digest& digest, uint64_t bytes, Account account, Place& place,
+         Room room = Room::file)
+        : digest_(digest), bytes_(bytes), account_(account), room_(room), place_(place) {}
     const oci::Digest& digest() const { return digest_; }
     uint64_t bytes() const { return bytes_; }
     Account account() const { return account_; }
+    Room room() const { return room_; }
     const Place& place() const { return place_; }
 
    private:
@@ -81,6 +87,7 @@ class Eviction {
     const oci::Digest& digest_;
     const uint64_t bytes_;
     const Account account_;
+    const Room room_;
     Place& place_;
     Hook among_all_;
     Hook in_account_;
@@ -112,7 +119,8 @@ class Eviction {
   // Takes out the next to go, passing over those in use; nullptr if there is none. `newcomer`: the
   // bytes of the blob that is to have the room. It may be that there is nothing but small blobs
   // within their share, which go for a small one (0, too: for no blob), and not for a large one.
-  Item* pop_victim(uint64_t newcomer, const InUse& in_use);
+  // `inside_too`: room in the index helps; else only files go, and only they count for the share.
+  Item* pop_victim(uint64_t newcomer, const InUse& in_use, bool inside_too = true);
   // The same, of this account's alone.
   Item* pop_victim_of(Account account, uint64_t newcomer, const InUse& in_use);
   // The victim stays after all, and is the next to go. Several: the last one first.
@@ -123,7 +131,7 @@ class Eviction {
   size_t changed() const { return changed_.size(); }
 
  private:
-  enum SizeClass : uint8_t { kSmall, kLarge, kSizeClasses };
+  enum SizeClass : uint8_t { kInside, kSmall, kLarge, kSizeClasses };  // kInside are small, too
 
   // The queues of one size class.
   template <typename List>
@@ -146,13 +154,14 @@ class Eviction {
     void unlink(Item& item, SizeClass size_class);
   };
 
-  SizeClass class_of(uint64_t bytes) const { return bytes < options_.small_blob ? kSmall : kLarge; }
+  bool is_small(uint64_t bytes) const { return bytes < options_.small_blob; }
+  SizeClass class_of(const Item& item) const;
   void link(Item& item, bool in_front);
   void unlink(Item& item);
   void move_to_end(Item& item, Queue queue);
   void mark_changed(Item& item);
   template <typename Order>
-  Item* pop(Order& order, uint64_t newcomer, const InUse& in_use);
+  Item* pop(Order& order, uint64_t newcomer, const InUse& in_use, bool inside_too);
   template <typename Segment>
   Item* find(Segment& segment, const InUse& in_use);
   template <typename List>

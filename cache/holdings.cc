@@ -19,6 +19,13 @@ namespace {
 constexpr size_t kManyUses = 1024;
 constexpr uint64_t kNoQuota = std::numeric_limits<uint64_t>::max();
 
+Room room_of(const IndexRecord& record) { return record.inside ? Room::index : Room::file; }
+
+// How much of so many bytes has not gone yet, of all files.
+uint64_t left_to_go(uint64_t bytes, const Space::Usage& now, const Space::Usage& left) {
+  return bytes - std::min(bytes, now.files - left.files);
+}
+
 }  // namespace
 
 class Holdings::OpenBlob final : public Blob {
@@ -62,7 +69,7 @@ struct Holdings::Entry {
         record(std::move(its_record)),
         space(std::move(its_space)),
         account(its_account),
-        item(digest, space->bytes(), account.number, record.place) {}
+        item(digest, space->bytes(), account.number, record.place, room_of(record)) {}
 
   const oci::Digest digest;
   IndexRecord record;
@@ -89,8 +96,9 @@ struct Holdings::IdlePartial {
 };
 
 bool Holdings::Taken::inside() const { return blob && blob->record.inside; }
-uint64_t Holdings::Taken::bytes() const {
-  return blob ? blob->space->bytes() : partial->space.bytes();
+uint64_t Holdings::Taken::file_bytes() const {
+  if (!blob) return partial->space.bytes();
+  return inside() ? 0 : blob->space->bytes();
 }
 
 Holdings::Pin::~Pin() {
@@ -141,7 +149,8 @@ void Holdings::load_partial(const oci::Digest& digest, uint64_t size, uint64_t a
   const uint64_t bytes = partial_on_disk(size);
   const std::lock_guard lock(mutex_);
   last_use_ = std::max(last_use_, last_used);
-  Space::Reservation space = space_.cover_found(bytes, bytes - std::min(allocated, bytes));
+  Space::Reservation space =
+      space_.cover_found(bytes, Room::file, bytes - std::min(allocated, bytes));
   IdlePartial& idle =
       add_partial(digest, {size, last_used, std::move(space), account, {.since = last_used}});
   eviction_.restore(idle.item);
@@ -296,10 +305,19 @@ std::optional<uint64_t> Holdings::partial_size(const oci::Digest& digest) const 
 
 // ---- space ----------------------------------------------------------------------------------
 
-std::optional<std::vector<Holdings::Taken>> Holdings::take_victims(uint64_t bytes,
+std::optional<std::vector<Holdings::Taken>> Holdings::take_victims(const Lacking& lacking,
                                                                    uint64_t newcomer) {
   const std::lock_guard lock(mutex_);
-  return take_chosen(bytes, [&] { return eviction_.pop_victim(newcomer, in_use()); });
+  return take_chosen(lacking, [&](bool inside_too) {
+    return eviction_.pop_victim(newcomer, in_use(), inside_too);
+  });
+}
+
+std::optional<std::vector<Holdings::Taken>> Holdings::take_victims(uint64_t bytes,
+                                                                   uint64_t newcomer) {
+  return take_victims(
+      [bytes](const auto& now, const auto& left) { return left_to_go(bytes, now, left); },
+      newcomer);
 }
 
 std::optional<std::vector<Holdings::Taken>> Holdings::take_own_victims(const oci::Digest& writing,
@@ -308,19 +326,28 @@ std::optional<std::vector<Holdings::Taken>> Holdings::take_own_victims(const oci
   const Account& account = writing_.at(writing).account.second;
   if (bytes > account.quota) return std::nullopt;
   const uint64_t room = account.quota - std::min(account.quota, account.bytes);
-  return take_chosen(bytes - std::min(bytes, room),
-                     [&] { return eviction_.pop_victim_of(account.number, bytes, in_use()); });
+  const uint64_t beyond = bytes - std::min(bytes, room);
+  // A quota is of what blobs take, wherever that is.
+  return take_chosen(
+      [beyond](const auto& now, const auto& left) {
+        const uint64_t gone = now.files + now.inside - left.files - left.inside;
+        return beyond - std::min(beyond, gone);
+      },
+      [&](bool) { return eviction_.pop_victim_of(account.number, bytes, in_use()); });
 }
 
 std::vector<Holdings::Taken> Holdings::take_some(uint64_t bytes) {
   const std::lock_guard lock(mutex_);
+  std::vector<Eviction::Item*> chosen;
+  choose(
+      [&](const auto& now, const auto& left) {
+        return std::max(above_capacity(left), left_to_go(bytes, now, left));
+      },
+      [&](bool inside_too) { return eviction_.pop_victim(0, in_use(), inside_too); }, kMostAtOnce,
+      chosen);
   std::vector<Taken> taken;
-  for (uint64_t freed = 0; freed < bytes && taken.size() < kMostAtOnce;) {
-    const Eviction::Item* victim = eviction_.pop_victim(0, in_use());
-    if (victim == nullptr) break;
-    freed += victim->bytes();
-    taken.push_back(take_out(victim->digest()));
-  }
+  taken.reserve(chosen.size());
+  for (const Eviction::Item* victim : chosen) taken.push_back(take_out(victim->digest()));
   return taken;
 }
 
@@ -370,11 +397,6 @@ void Holdings::count_evicted(uint64_t blobs) {
   evicted_ += blobs;
 }
 
-void Holdings::set_index_room(uint64_t bytes) {
-  const std::lock_guard lock(mutex_);
-  if (bytes != index_room_.bytes()) index_room_ = space_.cover(bytes);
-}
-
 void Holdings::set_pinned(const oci::Digest& digest, bool pinned) {
   const std::lock_guard lock(mutex_);
   lost_pins_.erase(digest);
@@ -412,9 +434,10 @@ std::vector<std::pair<oci::Digest, Index::Use>> Holdings::take_uses() {
 
 StoreStats Holdings::stats() const {
   const std::lock_guard lock(mutex_);
+  const Space::Usage usage = space_.usage();
   StoreStats stats{.blobs = blobs_.size(),
                    .blob_bytes = blob_bytes_,
-                   .index_bytes = index_room_.bytes(),
+                   .index_bytes = usage.index() - usage.inside,
                    .capacity = space_.capacity(),
                    .evicted = evicted_};
   for (const auto& [digest, writing] : writing_) stats.reserved_bytes += writing.bytes;
@@ -425,8 +448,7 @@ StoreStats Holdings::stats() const {
     if (account.quota != kNoQuota) one.quota = account.quota;
   }
   // Never negative: what leaves the holdings gives its space back later.
-  stats.unlinked_bytes =
-      space_.used() - stats.blob_bytes - stats.reserved_bytes - stats.index_bytes;
+  stats.unlinked_bytes = usage.files + usage.inside - stats.blob_bytes - stats.reserved_bytes;
   return stats;
 }
 
@@ -449,17 +471,28 @@ Eviction::InUse Holdings::in_use() const {
   };
 }
 
-std::optional<std::vector<Holdings::Taken>> Holdings::take_chosen(
-    uint64_t bytes, const std::function<Eviction::Item*()>& pop_victim) {
-  std::vector<Eviction::Item*> chosen;
-  for (uint64_t freed = 0; freed < bytes;) {
-    Eviction::Item* victim = pop_victim();
-    if (victim == nullptr) {
-      for (Eviction::Item* item : std::views::reverse(chosen)) eviction_.put_back(*item);
-      return std::nullopt;
-    }
-    freed += victim->bytes();
+bool Holdings::choose(const Lacking& lacking, const PopVictim& pop_victim, size_t most,
+                      std::vector<Eviction::Item*>& chosen) const {
+  const Space::Usage now = space_.usage();
+  Space::Usage left = now;
+  for (uint64_t still = lacking(now, left); still > 0; still = lacking(now, left)) {
+    Space::Usage without_inside = left;
+    without_inside.remove(left.inside, Room::index);
+    Eviction::Item* victim =
+        chosen.size() < most ? pop_victim(lacking(now, without_inside) < still) : nullptr;
+    if (victim == nullptr) return false;
+    left.remove(victim->bytes(), victim->room());
     chosen.push_back(victim);
+  }
+  return true;
+}
+
+std::optional<std::vector<Holdings::Taken>> Holdings::take_chosen(const Lacking& lacking,
+                                                                  const PopVictim& pop_victim) {
+  std::vector<Eviction::Item*> chosen;
+  if (!choose(lacking, pop_victim, std::numeric_limits<size_t>::max(), chosen)) {
+    for (Eviction::Item* item : std::views::reverse(chosen)) eviction_.put_back(*item);
+    return std::nullopt;
   }
   std::vector<Taken> taken;
   taken.reserve(chosen.size());
@@ -480,7 +513,7 @@ void Holdings::load_locked(const oci::Digest& digest, const IndexRecord& record)
   last_use_ = std::max(last_use_, record.last_used);
   const uint64_t bytes = record.inside ? Index::on_disk(record.size) : Space::on_disk(record.size);
   Account& account = account_named(record.account).second;
-  auto space = std::make_shared<Space::Reservation>(space_.cover_found(bytes));
+  auto space = std::make_shared<Space::Reservation>(space_.cover_found(bytes, room_of(record)));
   auto entry = std::make_shared<Entry>(digest, record, std::move(space), account);
   eviction_.restore(entry->item);
   add(std::move(entry));

@@ -78,7 +78,7 @@ class Holdings {
     std::shared_ptr<Entry> blob;     // either a blob
     std::optional<Partial> partial;  // or a partial blob
     bool inside() const;             // a blob that is kept in the index
-    uint64_t bytes() const;          // of its space
+    uint64_t file_bytes() const;     // of its space, unless that is in the index
   };
 
   // While it lives, the blob is being opened: in use.
@@ -149,21 +149,25 @@ class Holdings {
   // ---- space
 
   uint64_t limit() { return space_.limit(); }
-  std::optional<Space::Reservation> try_reserve(uint64_t bytes, uint64_t limit) {
-    return space_.try_reserve(bytes, limit);
+  std::optional<Space::Reservation> try_reserve(uint64_t bytes, Room room, uint64_t limit) {
+    return space_.try_reserve(bytes, room, limit);
   }
-  uint64_t missing(uint64_t bytes, uint64_t limit) const { return space_.missing(bytes, limit); }
-  uint64_t above_capacity() const { return space_.missing(0); }
-  uint64_t unallocated() const { return space_.unallocated(); }
+  uint64_t above_capacity() const { return above_capacity(space_.usage()); }
+  uint64_t unallocated() const { return space_.usage().unallocated(); }
   uint64_t capacity() const { return space_.capacity(); }
-  // What to evict so that so many bytes come free, for a blob that takes `newcomer` bytes (0: for
-  // none). Beside what is in use there may be less: then nullopt, and nothing is taken.
+  // What to evict so that a blob has room that takes `newcomer` bytes. `lacking` says how many
+  // bytes it lacks, of what is used now and of what would be left. Beside what is in use there may
+  // be less: then nullopt, and nothing is taken.
+  using Lacking = std::function<uint64_t(const Space::Usage& now, const Space::Usage& left)>;
+  std::optional<std::vector<Taken>> take_victims(const Lacking& lacking, uint64_t newcomer);
+  // The same, so that the files of so many bytes go. 0: for no newcomer.
   std::optional<std::vector<Taken>> take_victims(uint64_t bytes, uint64_t newcomer = 0);
   // Of the account of the writer alone: what to evict so that so many bytes more fit its quota. If
   // it is above its quota, no more than they take goes for them.
   std::optional<std::vector<Taken>> take_own_victims(const oci::Digest& writing, uint64_t bytes);
-  // What to evict so that so many bytes come free, or what there is beside what is in use, but no
-  // more than kMostAtOnce: to be called again, until there is nothing.
+  // What to evict so that the capacity is kept and the files of so many bytes go, or what there is
+  // beside what is in use, but no more than kMostAtOnce: to be called again, until there is
+  // nothing.
   std::vector<Taken> take_some(uint64_t bytes);
   // The same, so that no account is above its quota.
   std::vector<Taken> take_above_quotas();
@@ -176,8 +180,8 @@ class Holdings {
   // Undoes a take: the files could not be removed from the index.
   void put_back(std::vector<Taken> taken);
   void count_evicted(uint64_t blobs);
-  // What the index's file has beyond the blobs that are inside: it counts as used.
-  void set_index_room(uint64_t bytes);
+  // What the index's file has.
+  void set_index(const Index::Pages& pages) { space_.set_index(pages.content, pages.free); }
   // Pinned blobs are never victims. A pin outlives the copy: if that was taken because it was bad
   // or is replaced, the next one is to be pinned.
   void set_pinned(const oci::Digest& digest, bool pinned);
@@ -197,8 +201,16 @@ class Holdings {
   class OpenBlob;
 
   std::map<std::string, Account, std::less<>>::value_type& account_named(std::string_view name);
-  std::optional<std::vector<Taken>> take_chosen(uint64_t bytes,
-                                                const std::function<Eviction::Item*()>& pop_victim);
+  uint64_t above_capacity(const Space::Usage& usage) const {
+    return usage.missing(0, Room::file, space_.capacity());
+  }
+  // Gives the next to go; `inside_too`: room in the index helps.
+  using PopVictim = std::function<Eviction::Item*(bool inside_too)>;
+  // Victims until nothing is lacking, there are no more, or `most`; true in the first case.
+  bool choose(const Lacking& lacking, const PopVictim& pop_victim, size_t most,
+              std::vector<Eviction::Item*>& chosen) const;
+  std::optional<std::vector<Taken>> take_chosen(const Lacking& lacking,
+                                                const PopVictim& pop_victim);
   Eviction::InUse in_use() const;
   Account& end_writing(const oci::Digest& digest);
   int64_t next_use();
@@ -222,7 +234,6 @@ class Holdings {
   std::unordered_set<oci::Digest> lost_pins_;             // of pinned blobs that were taken
   std::list<Entry*> hot_;                                 // most recently used first
   int64_t last_use_ = 0;                                  // Unix microseconds; only goes forward
-  Space::Reservation index_room_ = space_.cover(0);
   uint64_t blob_bytes_ = 0;
   uint64_t evicted_ = 0;
 };

@@ -33,8 +33,8 @@ constexpr uint8_t kUses = 3;
 constexpr uint8_t kInMain = 4;
 constexpr uint8_t kPinned = 8;
 constexpr uint64_t kPageHeader = 16;
-// Free pages that come and go with transactions, and are not counted.
-constexpr uint64_t kFreeAnyway = 1 << 20;
+// What the name of a content takes, in pages that are half full.
+constexpr uint64_t kContentName = 128;
 constexpr size_t kFirstMapSize = 16 << 20;
 
 // The index of an older or a newer program.
@@ -133,20 +133,21 @@ struct Index::Environment {
     transaction.commit();
   }
 
-  // Pages of the file that no tree has.
-  uint64_t free_bytes() const {
+  Pages pages() const {
     Transaction transaction(env, MDB_RDONLY);
     MDB_envinfo info{};
     check(mdb_env_info(env, &info));
-    uint64_t used = 2;  // LMDB's own
     MDB_stat stat{};
-    // The first two are LMDB's: the list of free pages and the names of the databases.
-    for (const MDB_dbi db : {MDB_dbi{0}, MDB_dbi{1}, meta, blobs, contents, tombstones}) {
+    const auto pages_of = [&](MDB_dbi db) {
       check(mdb_stat(transaction.get(), db, &stat));
-      used += stat.ms_branch_pages + stat.ms_leaf_pages + stat.ms_overflow_pages;
-    }
+      return stat.ms_branch_pages + stat.ms_leaf_pages + stat.ms_overflow_pages;
+    };
+    const uint64_t content = pages_of(contents);
+    uint64_t used = 2 + content;  // two are LMDB's own
+    // The first two are LMDB's: the list of free pages and the names of the databases.
+    for (const MDB_dbi db : {MDB_dbi{0}, MDB_dbi{1}, meta, blobs, tombstones}) used += pages_of(db);
     const uint64_t all = info.me_last_pgno + 1;
-    return all > used ? (all - used) * stat.ms_psize : 0;
+    return {content * stat.ms_psize, all > used ? (all - used) * stat.ms_psize : 0};
   }
 
   // Runs the function in a write transaction, again with a larger map while it does not fit.
@@ -231,7 +232,8 @@ struct Index::Environment {
   }
 };
 
-Index::Index(std::unique_ptr<Environment> environment) : environment_(std::move(environment)) {}
+Index::Index(std::unique_ptr<Environment> environment)
+    : environment_(std::move(environment)), pages_(environment_->pages()) {}
 
 Index::~Index() = default;
 
@@ -309,8 +311,9 @@ std::optional<base::IoError> Index::write(const std::vector<Pending*>& batch) {
       environment_->open_again();
       environment_->write(apply_all);
     }
-    const uint64_t free = environment_->free_bytes();
-    free_bytes_ = free > kFreeAnyway ? free - kFreeAnyway : 0;
+    const Pages pages = environment_->pages();
+    const std::lock_guard lock(mutex_);
+    pages_ = pages;
     return std::nullopt;
   } catch (const lmdb::Error& error) {
     return error.io_error(kIndexTable);
@@ -319,7 +322,12 @@ std::optional<base::IoError> Index::write(const std::vector<Pending*>& batch) {
   }
 }
 
-uint64_t Index::on_disk(uint64_t size) { return Space::on_disk(kPageHeader + size); }
+uint64_t Index::on_disk(uint64_t size) { return Space::on_disk(kPageHeader + size) + kContentName; }
+
+Index::Pages Index::pages() const {
+  const std::lock_guard lock(mutex_);
+  return pages_;
+}
 
 std::optional<std::string> Index::content(const oci::Digest& digest) const {
   try {

@@ -11,7 +11,6 @@
 // thread-safe within it. All functions block: pool threads only. Failure is IoError.
 #pragma once
 
-#include <atomic>
 #include <condition_variable>
 #include <cstdint>
 #include <expected>
@@ -87,9 +86,13 @@ class Index {
   std::optional<std::string> content(const oci::Digest& digest) const;
   // What content of this size takes of the index's file, at most.
   static uint64_t on_disk(uint64_t size);
-  // Bytes of the file that nothing uses, but for the little that every transaction leaves. Never
-  // blocks.
-  uint64_t free_bytes() const { return free_bytes_; }
+  // The bytes of pages of the file as it is now: of those with content of blobs, and of those that
+  // nothing uses. Never waits for the disk.
+  struct Pages {
+    uint64_t content = 0;
+    uint64_t free = 0;
+  };
+  Pages pages() const;
 
  private:
   struct Environment;
@@ -103,8 +106,8 @@ class Index {
   std::optional<base::IoError> write(const std::vector<Pending*>& batch);
 
   std::unique_ptr<Environment> environment_;
-  std::atomic<uint64_t> free_bytes_ = 0;
-  std::mutex mutex_;
+  mutable std::mutex mutex_;
+  Pages pages_;  // guarded by mutex_
   std::condition_variable written_;
   std::vector<Pending*> queue_;  // guarded by mutex_
   bool writing_ = false;         // guarded by mutex_; a thread is in write()

@@ -68,6 +68,7 @@ BlobStore::Impl::Impl(const BlobStoreOptions& its_options)
   index = std::move(recovered.index);
   complete = recovered.complete;
   unsynced = std::move(recovered.removed);
+  set_index();
   for (const auto* blob : in_order(recovered.blobs)) holdings.load(blob->first, blob->second);
   for (const Recovered::Partial& partial : recovered.partials) {
     holdings.load_partial(partial.digest, partial.size, partial.allocated, partial.last_used,
@@ -104,7 +105,13 @@ void BlobStore::Impl::apply(Index::Changes changes) {
     changes.forget = std::exchange(forget, {});
   }
   index->apply(changes);
-  holdings.set_index_room(index->free_bytes());
+  set_index();
+}
+
+void BlobStore::Impl::set_index() {
+  // Read and told in one: the last to tell knows the latest.
+  const std::lock_guard lock_guard(leftover_mutex);
+  holdings.set_index(index->pages());
 }
 
 // ---- room -----------------------------------------------------------------------------------
@@ -121,32 +128,17 @@ uint64_t BlobStore::Impl::left_of(uint64_t its_floor) const {
   return its_floor - std::min(its_floor, below(its_floor));
 }
 
-uint64_t BlobStore::Impl::evict(std::vector<Holdings::Taken> victims) {
-  if (victims.empty()) return 0;
-  uint64_t bytes = 0;
-  for (const Holdings::Taken& each : victims) bytes += each.bytes();
+bool BlobStore::Impl::evict(std::optional<std::vector<Holdings::Taken>> victims) {
+  if (!victims) return false;
+  if (victims->empty()) return true;
   const auto blobs =
-      std::ranges::count_if(victims, [](const auto& each) { return each.blob != nullptr; });
-  remove_files(std::move(victims));
+      std::ranges::count_if(*victims, [](const auto& each) { return each.blob != nullptr; });
+  remove_files(std::move(*victims));
   holdings.count_evicted(static_cast<uint64_t>(blobs));
-  return bytes;
-}
-
-bool BlobStore::Impl::evict_bytes(uint64_t bytes, uint64_t newcomer) {
-  std::optional<std::vector<Holdings::Taken>> victims = holdings.take_victims(bytes, newcomer);
-  if (!victims) return false;
-  evict(std::move(*victims));
   return true;
 }
 
-bool BlobStore::Impl::fit_quota(const oci::Digest& digest, uint64_t bytes) {
-  std::optional<std::vector<Holdings::Taken>> victims = holdings.take_own_victims(digest, bytes);
-  if (!victims) return false;
-  evict(std::move(*victims));
-  return true;
-}
-
-std::optional<Space::Reservation> BlobStore::Impl::make_room(uint64_t bytes) {
+std::optional<Space::Reservation> BlobStore::Impl::make_room(uint64_t bytes, Room room) {
   if (bytes > holdings.capacity()) return std::nullopt;
   // Above a capacity that was lowered, or below a floor that was raised, a blob takes what is given
   // up for it, and so makes nothing worse. The rest is for the store's thread to evict: nobody
@@ -154,35 +146,45 @@ std::optional<Space::Reservation> BlobStore::Impl::make_room(uint64_t bytes) {
   const uint64_t limit = holdings.limit();
   floor = std::min<uint64_t>(min_free, std::max(floor, left_of(min_free)));
   std::optional<Space::Reservation> space;
-  while (!(space = holdings.try_reserve(bytes, limit))) {
-    if (!evict_bytes(holdings.missing(bytes, limit), bytes)) return std::nullopt;
+  while (!(space = holdings.try_reserve(bytes, room, limit))) {
+    const auto lacking = [&](const Space::Usage&, const Space::Usage& left) {
+      return left.missing(bytes, room, limit);
+    };
+    if (!evict(holdings.take_victims(lacking, bytes))) return std::nullopt;
   }
   // What is unlinked may take the file system a while to count as free. So this evicts what it
   // lacks, and not until it agrees.
-  const uint64_t lacking = below(floor);
-  if (lacking > 0 && (!evict_bytes(lacking, bytes) || below(floor) > 0)) return std::nullopt;
+  const uint64_t below_floor = below(floor);
+  const auto lacking = [&](const Space::Usage& now, const Space::Usage& left) {
+    const uint64_t gone = now.files - left.files + (now.unallocated() - left.unallocated());
+    return below_floor - std::min(below_floor, gone);
+  };
+  if (below_floor > 0 && (!evict(holdings.take_victims(lacking, bytes)) || below(floor) > 0)) {
+    return std::nullopt;
+  }
   return space;
 }
 
 void BlobStore::Impl::keep_limits(const std::function<bool()>& go_on) {
-  const auto evict_some = [this](const auto& take) {
-    const std::lock_guard room(room_mutex);
-    return evict(take());
-  };
   {
     const std::lock_guard room(room_mutex);
     if (!unindexed.empty()) remove_files({});
   }
-  while (evict_some([&] { return holdings.take_above_quotas(); }) > 0) {
-    if (!go_on()) return;
-  }
   // Asked once, because what is unlinked may take the file system a while to count as free.
   uint64_t lacking = below(min_free);
-  while (true) {
-    const uint64_t freed = evict_some(
-        [&] { return holdings.take_some(std::max(lacking, holdings.above_capacity())); });
-    if (freed == 0 || !go_on()) return;
-    lacking -= std::min(lacking, freed);
+  // False if there is nothing to evict.
+  const auto evict_some = [&](const auto& take) {
+    const std::lock_guard room(room_mutex);
+    std::vector<Holdings::Taken> victims = take();
+    if (victims.empty()) return false;
+    for (const Holdings::Taken& each : victims) lacking -= std::min(lacking, each.file_bytes());
+    return evict(std::move(victims));
+  };
+  while (evict_some([&] { return holdings.take_above_quotas(); })) {
+    if (!go_on()) return;
+  }
+  while (evict_some([&] { return holdings.take_some(lacking); })) {
+    if (!go_on()) return;
   }
 }
 
@@ -205,7 +207,10 @@ std::optional<Space::Reservation> BlobStore::Impl::space_for_write(const oci::Di
   }
   std::optional<Space::Reservation> space;
   try {
-    if (fit_quota(digest, bytes)) space = partial ? std::move(partial->space) : make_room(bytes);
+    if (evict(holdings.take_own_victims(digest, bytes))) {
+      space =
+          partial ? std::move(partial->space) : make_room(bytes, inside ? Room::index : Room::file);
+    }
   } catch (const base::IoError&) {
     if (partial) discard_partial(digest, std::move(partial->space));
     throw;
@@ -405,7 +410,7 @@ std::expected<std::unique_ptr<BlobWriter>, NoWriter> BlobStore::Impl::open_write
       if (is_full(error)) {
         // There is less room than the file system says, or a quota is smaller than the capacity.
         const std::lock_guard room(room_mutex);
-        if (!evict_bytes(partial_on_disk(size), size)) throw;
+        if (!evict(holdings.take_victims(partial_on_disk(size), size))) throw;
       }
     }
   }

@@ -30,20 +30,17 @@ struct BlobStore::Impl {
   // One durable transaction. Uses and tombstones that are no longer needed ride along.
   // IoError.
   void apply(Index::Changes changes);
+  // Lets the holdings know what the index's file has.
+  void set_index();
   // Stores the uses; a failure is logged, because they are worth no more.
   void save_uses();
 
   // Room for so many bytes on disk, evicting for it; nullopt if that cannot be. IoError. REQUIRES:
   // room_mutex.
-  std::optional<Space::Reservation> make_room(uint64_t bytes);
-  // Evicts so many bytes, for a blob that takes `newcomer`. False if that is impossible beside what
-  // is in use. IoError. REQUIRES: room_mutex.
-  bool evict_bytes(uint64_t bytes, uint64_t newcomer);
-  // Evicts blobs of the writer's account so that so many bytes more fit its quota; false if that
-  // cannot be. IoError. REQUIRES: room_mutex.
-  bool fit_quota(const oci::Digest& digest, uint64_t bytes);
-  // Removes what was evicted; returns how many bytes that frees. IoError. REQUIRES: room_mutex.
-  uint64_t evict(std::vector<Holdings::Taken> victims);
+  std::optional<Space::Reservation> make_room(uint64_t bytes, Room room);
+  // Removes what was evicted. False if that is nullopt, because there was too little to evict.
+  // IoError. REQUIRES: room_mutex.
+  bool evict(std::optional<std::vector<Holdings::Taken>> victims);
   // How many bytes the file system lacks to have so many left when all that is reserved is there.
   // IoError.
   uint64_t below(uint64_t its_floor) const;

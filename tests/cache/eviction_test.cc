@@ -18,11 +18,12 @@ namespace {
 constexpr uint64_t kSmallBlob = 100;
 
 struct TestBlob {
-  TestBlob(std::string its_name, uint64_t bytes, Eviction::Account account, const Place& its_place)
+  TestBlob(std::string its_name, uint64_t bytes, Eviction::Account account, const Place& its_place,
+           Room room)
       : name(std::move(its_name)),
         digest(test::digest_of(name)),
         place(its_place),
-        item(digest, bytes, account, place) {}
+        item(digest, bytes, account, place, room) {}
   const std::string name;
   const oci::Digest digest;
   Place place;
@@ -38,12 +39,15 @@ class Blobs {
   }
 
   TestBlob& make(const std::string& name, uint64_t bytes, size_t account = 0,
-                 const Place& place = {}) {
-    auto blob = std::make_unique<TestBlob>(name, bytes, accounts.at(account), place);
+                 const Place& place = {}, Room room = Room::file) {
+    auto blob = std::make_unique<TestBlob>(name, bytes, accounts.at(account), place, room);
     return *(all[name] = std::move(blob));
   }
   void insert(const std::string& name, uint64_t bytes = 1000, size_t account = 0) {
     eviction.insert(make(name, bytes, account).item, ++now);
+  }
+  void insert_inside(const std::string& name, uint64_t bytes) {
+    eviction.insert(make(name, bytes, 0, {}, Room::index).item, ++now);
   }
   void use(const std::string& name, int times = 1) {
     for (int i = 0; i < times; ++i) eviction.touch(all.at(name)->item);
@@ -54,8 +58,8 @@ class Blobs {
   }
 
   // The name of the victim, which is forgotten; "" if there is none.
-  std::string pop(uint64_t newcomer = 1000) {
-    return forget(eviction.pop_victim(newcomer, in_use_function()));
+  std::string pop(uint64_t newcomer = 1000, bool inside_too = true) {
+    return forget(eviction.pop_victim(newcomer, in_use_function(), inside_too));
   }
   std::string pop_of(size_t account, uint64_t newcomer = 1000) {
     return forget(eviction.pop_victim_of(accounts.at(account), newcomer, in_use_function()));
@@ -290,6 +294,29 @@ TEST(GuessQueuesTest, TheNewestAreOnProbation) {
   EXPECT_EQ(middle.queue, Queue::main);
   EXPECT_EQ(fresh.queue, Queue::probation);
   guess_queues({}, 0.5);
+}
+
+TEST_F(EvictionTest, WhatIsInTheIndexGoesOnlyWhereThatHelps) {
+  for (const char* name : {"a", "b", "c", "d", "e", "f"}) blobs_.insert_inside(name, 90);
+  blobs_.insert("small", 90);
+  blobs_.insert("large");
+  // Though there are more small ones than their share, and older ones.
+  EXPECT_EQ(blobs_.pop(1000, false), "large");
+  EXPECT_EQ(blobs_.pop(1000, false), "") << "what helps is within the share";
+  EXPECT_EQ(blobs_.pop(50, false), "small");
+  EXPECT_EQ(blobs_.pop(50, false), "");
+  EXPECT_EQ(blobs_.pop(1000), "a");
+  EXPECT_EQ(blobs_.pop(1000), "") << "the rest is within the share";
+  EXPECT_EQ(blobs_.drain(), "bcdef");
+}
+
+TEST_F(EvictionTest, OfTheSmallTheOlderGoesWhereverItIs) {
+  blobs_.insert("a", 90);
+  blobs_.insert_inside("b", 90);
+  blobs_.insert_inside("c", 90);
+  blobs_.insert("d", 90);
+  blobs_.use("b");
+  EXPECT_EQ(blobs_.drain(), "acdb");
 }
 
 // Random operations. What always holds, whatever the order; and another run that begins with the

@@ -90,7 +90,7 @@ TEST_F(HoldingsTest, TakesSomeAtATime) {
   for (uint64_t i = 0; i < kBlobs; ++i) {
     holdings_.load(blob(i), {.size = kPage, .stored_at = 0, .last_used = 0, .account = "a"});
   }
-  holdings_.set_limits(10 * kPage, {{"a", 5 * kPage}});
+  holdings_.set_limits(1000 * kPage, {{"a", 5 * kPage}});
   EXPECT_EQ(holdings_.take_above_quotas().size(), Holdings::kMostAtOnce);
   EXPECT_EQ(holdings_.take_above_quotas().size(), 5U);
   EXPECT_TRUE(holdings_.take_above_quotas().empty());
@@ -141,10 +141,10 @@ TEST_F(HoldingsTest, WhatWasTakenTakesSpaceUntilItIsGone) {
   auto victims = holdings_.take_victims(kPage);
   ASSERT_TRUE(victims);
   EXPECT_FALSE(holdings_.contains(blob(1)));
-  EXPECT_FALSE(holdings_.try_reserve(kPage, holdings_.limit()));
+  EXPECT_FALSE(holdings_.try_reserve(kPage, Room::file, holdings_.limit()));
   EXPECT_EQ(holdings_.stats().unlinked_bytes, 10 * kPage);
   victims->clear();
-  EXPECT_TRUE(holdings_.try_reserve(kPage, holdings_.limit()));
+  EXPECT_TRUE(holdings_.try_reserve(kPage, Room::file, holdings_.limit()));
 }
 
 TEST_F(HoldingsTest, WhatWasPutBackIsHeldAsBefore) {

@@ -106,6 +106,7 @@ TEST_F(IndexTest, KeepsContent) {
 }
 
 TEST_F(IndexTest, RoomThatContentLeavesIsKnownAndUsedAgain) {
+  constexpr uint64_t kMiB = 1 << 20;
   const auto fill = [&](const std::string& prefix) {
     Index::Changes changes;
     for (int i = 0; i < 1000; ++i) {
@@ -116,15 +117,22 @@ TEST_F(IndexTest, RoomThatContentLeavesIsKnownAndUsedAgain) {
     index_->apply(changes);
   };
   fill("a");
-  EXPECT_EQ(index_->free_bytes(), 0U);
+  EXPECT_LT(index_->pages().free, kMiB);
+  EXPECT_GE(index_->pages().content, 1000U * 4096);
+  EXPECT_LE(index_->pages().content, 1000 * Index::on_disk(4000));
+  const uint64_t all = index_->pages().content + index_->pages().free;
   Index::Changes remove;
   for (int i = 0; i < 1000; ++i) remove.remove.push_back(blob("a" + std::to_string(i)));
   index_->apply(remove);
-  EXPECT_GT(index_->free_bytes(), 2'500'000U);
+  EXPECT_GT(index_->pages().free, 2'500'000 + kMiB);
+  EXPECT_EQ(index_->pages().content, 0U);
+  EXPECT_GE(index_->pages().free, all);
+  reopen();
+  EXPECT_GE(index_->pages().free, all) << "a start knows it, too";
   index_->apply({.put = {{blob("x"), record_}}});  // free pages are used a transaction later
   const auto size = std::filesystem::file_size(directory_.path() / "data.mdb");
   fill("b");
-  EXPECT_EQ(index_->free_bytes(), 0U);
+  EXPECT_LT(index_->pages().free, kMiB);
   EXPECT_LE(std::filesystem::file_size(directory_.path() / "data.mdb"), size + (100U << 10));
 }
 

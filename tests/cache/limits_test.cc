@@ -42,11 +42,15 @@ class FloorTest : public test::StoreTest {
   // A store on a disk that the cache shares with `others`. Its thread finds the disk empty until it
   // is to look: it would evict besides what a test has evicted, and count a file twice that is
   // renamed meanwhile.
-  void open_beside_others() {
-    open(BlobStoreOptions{
-        .root = root(), .capacity = 1000 * kMiB, .min_free = kFloor, .free_bytes = [this] {
-          return store_looks || std::this_thread::get_id() == test_ ? free_bytes() : kDisk;
-        }});
+  void open_beside_others(uint64_t capacity = 1000 * kMiB, uint64_t inline_limit = 0) {
+    open(BlobStoreOptions{.root = root(),
+                          .capacity = capacity,
+                          .min_free = kFloor,
+                          .inline_limit = inline_limit,
+                          .free_bytes = [this] {
+                            return store_looks || std::this_thread::get_id() == test_ ? free_bytes()
+                                                                                      : kDisk;
+                          }});
   }
   uint64_t free_bytes() const {
     const uint64_t used = others + disk_usage(root());
@@ -125,6 +129,43 @@ TEST_F(FloorTest, EvictsWhenOthersFillTheDisk) {
   others = 0;
   EXPECT_TRUE(put_blob(9, kMiB));
   expect_consistent();
+}
+
+TEST_F(FloorTest, IsNotMistakenForWhatTheIndexGivesBackToItself) {
+  open_beside_others(60 * kMiB, 8 << 10);
+  for (uint64_t i = 0; i < 500; ++i) EXPECT_TRUE(put_blob(i, 8 << 10));
+  for (uint64_t i = 0; i < 10; ++i) EXPECT_TRUE(put_blob(i, kMiB));
+  others = kDisk - kFloor + 9 * kMiB / 2 - disk_usage(root());
+  store->keep_limits();
+  EXPECT_GE(free_bytes(), kFloor);
+  EXPECT_EQ(store->stats().evicted, 5U);
+  EXPECT_EQ(store->stats().blobs, 505U);
+  // A file takes the place of files.
+  EXPECT_TRUE(put_blob(20, 2 * kMiB));
+  EXPECT_GE(free_bytes(), kFloor);
+  EXPECT_GE(store->stats().blobs, 503U);
+  // And nothing is given up that does not help.
+  others += 20 * kMiB;
+  EXPECT_FALSE(put_blob(21, 5 * kMiB));
+  EXPECT_GE(store->stats().blobs, 503U);
+  for (uint64_t i = 0; i < 500; ++i) {
+    EXPECT_TRUE(store->contains(digest_of(content(i, 8 << 10)))) << i;
+  }
+}
+
+TEST_F(FloorTest, SmallBlobsTakeTheRoomOfSmallBlobs) {
+  open_beside_others(60 * kMiB, 8 << 10);
+  for (uint64_t i = 0; i < 500; ++i) EXPECT_TRUE(put_blob(i, 8 << 10));  // above their share
+  for (uint64_t i = 0; i < 4; ++i) EXPECT_TRUE(put_blob(i, kMiB));
+  others = kDisk - kFloor - disk_usage(root());
+  int stored = 0;
+  for (uint64_t i = 500; i < 700; ++i) stored += put_blob(i, 8 << 10) ? 1 : 0;
+  EXPECT_GE(stored, 190);
+  EXPECT_GE(free_bytes() + 256 * 1024, kFloor) << "the index's few pages";
+  int files = 0;
+  for (uint64_t i = 0; i < 4; ++i) files += store->contains(digest_of(content(i, kMiB))) ? 1 : 0;
+  EXPECT_GE(files, 3) << "but for one, for those pages";
+  EXPECT_LE(store->stats().blobs, 504U + 90) << "what fits into the room of that file";
 }
 
 TEST_F(FloorTest, DoesNotEvictInVain) {

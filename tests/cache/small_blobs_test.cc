@@ -1,6 +1,8 @@
 // Blobs that are kept in the index.
 #include <gtest/gtest.h>
 
+#include <algorithm>
+
 #include "base/error.h"
 #include "base/fault_point.h"
 #include "cache/index.h"
@@ -174,6 +176,45 @@ TEST_F(SmallBlobsTest, WhatTheyLeaveBehindInTheIndexCounts) {
   const StoreStats stats = store->stats();
   EXPECT_LE(stats.blob_bytes + stats.index_bytes, stats.capacity);
   EXPECT_LE(file, kCapacity + 2 * kMiB);
+}
+
+TEST_F(SmallBlobsTest, AreNotGivenUpForAFileInVain) {
+  open_store(12 * kMiB);
+  for (uint64_t i = 0; i < 850; ++i) {
+    put(*store, digest_of(content(i, kLimit)), content(i, kLimit));
+  }
+  // Beside what the index's file has there is less than 4 MiB, whatever goes of its content.
+  EXPECT_FALSE(store->write(digest_of("x"), 4 * kMiB));
+  EXPECT_EQ(store->stats().evicted, 0U);
+  // They go for files no longer than that helps, which is for the 1 MiB that is beside the
+  // capacity.
+  for (uint64_t i = 0; i < 20; ++i) {
+    EXPECT_NE(put(*store, digest_of(content(i, kMiB)), content(i, kMiB)), nullptr);
+    const StoreStats stats = store->stats();
+    EXPECT_LE(stats.blob_bytes + stats.index_bytes, stats.capacity);
+  }
+  EXPECT_GT(store->stats().blobs, 750U);
+}
+
+TEST_F(SmallBlobsTest, TakeTheRoomThatTheIndexHasAndNoOther) {
+  open_store(12 * kMiB);
+  for (uint64_t i = 0; i < 600; ++i) {
+    put(*store, digest_of(content(i, kLimit)), content(i, kLimit));
+  }
+  for (uint64_t i = 0; i < 300; ++i) store->remove(digest_of(content(i, kLimit)));
+  // Files take the rest, but for what the map of their writer took.
+  const auto left = [this] {
+    const StoreStats stats = store->stats();
+    return stats.capacity - stats.blob_bytes - stats.index_bytes - kMap;
+  };
+  while (left() >= 4096) {
+    const std::string file = content(left(), std::min(left() / 4096 * 4096, kMiB));
+    EXPECT_NE(put(*store, digest_of(file), file), nullptr);
+  }
+  for (uint64_t i = 0; i < 150; ++i) {
+    EXPECT_NE(put(*store, digest_of(content(i, kLimit)), content(i, kLimit)), nullptr);
+  }
+  EXPECT_EQ(store->stats().evicted, 0U);
 }
 
 TEST_F(SmallBlobsTest, LargeOnesEvictThem) {

@@ -11,6 +11,12 @@
 namespace cache {
 namespace {
 
+constexpr uint64_t kMiB = 1 << 20;
+
+uint64_t missing(const Space& space, uint64_t bytes) {
+  return space.usage().missing(bytes, Room::file, space.capacity());
+}
+
 TEST(Space, CountsWholeDiskBlocks) {
   EXPECT_EQ(Space::on_disk(0), 0U);
   EXPECT_EQ(Space::on_disk(1), 4096U);
@@ -26,10 +32,10 @@ TEST(Space, GivesBackOnDestruction) {
     EXPECT_EQ(first->bytes(), 8192U);
     EXPECT_EQ(space.used(), 8192U);
     EXPECT_FALSE(space.try_reserve(1));
-    EXPECT_EQ(space.missing(4096), 4096U);
+    EXPECT_EQ(missing(space, 4096), 4096U);
   }
   EXPECT_EQ(space.used(), 0U);
-  EXPECT_EQ(space.missing(8192), 0U);
+  EXPECT_EQ(missing(space, 8192), 0U);
 }
 
 TEST(Space, MovesCarryTheRoom) {
@@ -49,9 +55,9 @@ TEST(Space, WhatIsFoundAtStartMayExceedTheCapacity) {
   auto more = std::optional(space.cover_found(4096));
   EXPECT_EQ(space.used(), 12288U);
   EXPECT_FALSE(space.try_reserve(0));
-  EXPECT_EQ(space.missing(0), 8192U);
+  EXPECT_EQ(missing(space, 0), 8192U);
   EXPECT_EQ(space.limit(), 12288U);
-  EXPECT_EQ(space.missing(4096, space.limit()), 4096U);
+  EXPECT_EQ(space.usage().missing(4096, Room::file, space.limit()), 4096U);
   more.reset();
   EXPECT_EQ(space.limit(), 8192U);
 }
@@ -62,27 +68,28 @@ TEST(Space, AboveASmallerCapacityItNeverGrows) {
   auto second = space.try_reserve(8192);
   space.set_capacity(4096);
   EXPECT_FALSE(space.try_reserve(0));
-  EXPECT_EQ(space.missing(0), 12288U);
+  EXPECT_EQ(missing(space, 0), 12288U);
   // What one gives up another may have …
   const uint64_t limit = space.limit();
   EXPECT_EQ(limit, 16384U);
-  EXPECT_EQ(space.missing(4096, limit), 4096U);
+  EXPECT_EQ(space.usage().missing(4096, Room::file, limit), 4096U);
   first.shrink(4096);
-  auto third = space.try_reserve(4096, limit);
+  auto third = space.try_reserve(4096, Room::file, limit);
   ASSERT_TRUE(third);
-  EXPECT_FALSE(space.try_reserve(1, limit));
+  EXPECT_FALSE(space.try_reserve(1, Room::file, limit));
   // … but what nobody has taken is gone.
   third.reset();
   EXPECT_EQ(space.limit(), 12288U);
   second.reset();
   EXPECT_EQ(space.limit(), 4096U);
-  EXPECT_EQ(space.missing(0), 0U);
+  EXPECT_EQ(missing(space, 0), 0U);
 }
 
 TEST(Space, WhatExceedsItOtherwiseIsNotAllowed) {
   Space space(8192);
   const auto first = space.try_reserve(8192);
-  const auto found = space.cover(4096);
+  space.set_index(4096, kMiB);
+  EXPECT_EQ(space.used(), 12288U);
   EXPECT_EQ(space.limit(), 8192U);
   space.set_capacity(12288);
   EXPECT_EQ(space.limit(), 12288U);
@@ -108,15 +115,15 @@ TEST(Space, KnowsWhatTheFileSystemDoesNotCountYet) {
   Space space(10 * 4096);
   {
     auto first = *space.try_reserve(3 * 4096);
-    const auto found = space.cover(2 * 4096, 4096);
-    EXPECT_EQ(space.unallocated(), 4 * 4096U);
+    const auto found = space.cover_found(2 * 4096, Room::file, 4096);
+    EXPECT_EQ(space.usage().unallocated(), 4 * 4096U);
     first.allocated(4096);
-    EXPECT_EQ(space.unallocated(), 3 * 4096U);
+    EXPECT_EQ(space.usage().unallocated(), 3 * 4096U);
     first.allocated(100 * 4096);  // more than is left: all of it
-    EXPECT_EQ(space.unallocated(), 4096U);
+    EXPECT_EQ(space.usage().unallocated(), 4096U);
     EXPECT_EQ(space.used(), 5 * 4096U);
   }
-  EXPECT_EQ(space.unallocated(), 0U);
+  EXPECT_EQ(space.usage().unallocated(), 0U);
   EXPECT_EQ(space.used(), 0U);
 }
 
@@ -126,11 +133,53 @@ TEST(Space, AReservationShrinks) {
   room.allocated(4096);
   room.shrink(2 * 4096);
   EXPECT_EQ(space.used(), 2 * 4096U);
-  EXPECT_EQ(space.unallocated(), 2 * 4096U) << "which of them are there is not known";
+  EXPECT_EQ(space.usage().unallocated(), 2 * 4096U) << "which of them are there is not known";
   room.shrink(4 * 4096);
   EXPECT_EQ(room.bytes(), 2 * 4096U);
   room.shrink(4096);
-  EXPECT_EQ(space.unallocated(), 4096U);
+  EXPECT_EQ(space.usage().unallocated(), 4096U);
+}
+
+TEST(Space, OfTheIndexCountsWhatItsFileHasOrWhatIsReservedInIt) {
+  Space space(10 * kMiB);
+  auto small = std::optional(*space.try_reserve(2 * kMiB, Room::index, space.limit()));
+  EXPECT_EQ(space.used(), 2 * kMiB);
+  space.set_index(2 * kMiB, 5 * kMiB);
+  EXPECT_EQ(space.used(), 6 * kMiB) << "but for 1 MiB";
+  EXPECT_TRUE(space.try_reserve(4 * kMiB, Room::file, space.limit()));
+  EXPECT_FALSE(space.try_reserve(4 * kMiB + 1, Room::file, space.limit()));
+  // What the file has is there for other small blobs, and more of it is not needed.
+  const auto large = *space.try_reserve(4 * kMiB, Room::file, space.limit());
+  const auto another = *space.try_reserve(4 * kMiB, Room::index, space.limit());
+  EXPECT_EQ(space.used(), 10 * kMiB);
+  EXPECT_FALSE(space.try_reserve(1, Room::index, space.limit()));
+  small.reset();
+  EXPECT_EQ(space.used(), 10 * kMiB) << "given back to the index alone";
+  EXPECT_TRUE(space.try_reserve(2 * kMiB, Room::index, space.limit()));
+}
+
+TEST(Space, WhatTheIndexHasFreeNeedsNoDisk) {
+  Space space(10 * kMiB);
+  space.set_index(0, 2 * kMiB);
+  auto small = *space.try_reserve(3 * kMiB, Room::index, space.limit());
+  EXPECT_EQ(space.usage().unallocated(), 2 * kMiB);
+  small.allocated(small.bytes());
+  EXPECT_EQ(space.usage().unallocated(), 0U);
+}
+
+TEST(Space, TellsWhatWouldBeIfABlobWereGone) {
+  Space space(10 * kMiB);
+  const auto file = *space.try_reserve(kMiB);
+  const auto small = *space.try_reserve(5 * kMiB, Room::index, space.limit());
+  space.set_index(4 * kMiB, kMiB);
+  Space::Usage usage = space.usage();
+  EXPECT_EQ(usage.missing(5 * kMiB, Room::file, 10 * kMiB), kMiB);
+  usage.remove(2 * kMiB, Room::index);
+  EXPECT_EQ(usage.missing(5 * kMiB, Room::file, 10 * kMiB), 0U) << "what its file does not have";
+  EXPECT_EQ(usage.missing(6 * kMiB, Room::file, 10 * kMiB), kMiB);
+  EXPECT_EQ(usage.missing(6 * kMiB, Room::index, 10 * kMiB), 0U);
+  usage.remove(kMiB, Room::file);
+  EXPECT_EQ(usage.missing(6 * kMiB, Room::file, 10 * kMiB), 0U);
 }
 
 TEST(Space, AFloodOfReservationsNeverExceedsTheCapacity) {
