@@ -5,6 +5,7 @@
 #include <optional>
 #include <set>
 #include <system_error>
+#include <unordered_set>
 
 #include "base/durable_file.h"
 #include "base/error.h"
@@ -51,11 +52,20 @@ std::set<oci::Digest> read_incoming(const Layout& layout) {
   return digests;
 }
 
-void recover_incoming(const Layout& layout, Recovered& recovered, Index::Changes& changes,
+// The file of a blob that the index does not name, if a commit put it there. One that a power cut
+// brought back after its removal has a tombstone, and what was to replace it is not renamed yet.
+std::optional<FileFacts> committed(const Layout& layout, const oci::Digest& digest,
+                                   const std::unordered_set<oci::Digest>& tombstones) {
+  if (tombstones.contains(digest) && file_facts(layout.partial(digest))) return std::nullopt;
+  return file_facts(layout.blob(digest));
+}
+
+void recover_incoming(const Layout& layout, const std::unordered_set<oci::Digest>& tombstones,
+                      Recovered& recovered, Index::Changes& changes,
                       std::vector<std::filesystem::path>& sweep) {
   for (const oci::Digest& digest : read_incoming(layout)) {
     const bool held = recovered.blobs.contains(digest);
-    const std::optional<FileFacts> blob = held ? std::nullopt : file_facts(layout.blob(digest));
+    const auto blob = held ? std::nullopt : committed(layout, digest, tombstones);
     if (blob) {
       // Renamed, so verified, and not indexed yet.
       LOG(INFO) << digest.str() << " was committed in part; finished now";
@@ -81,7 +91,8 @@ Recovered recover_files(const Layout& layout) {
                       .complete = opened.content.complete};
   Index::Changes changes;
   std::vector<std::filesystem::path> sweep;
-  recover_incoming(layout, recovered, changes, sweep);
+  recover_incoming(layout, {opened.content.tombstones.begin(), opened.content.tombstones.end()},
+                   recovered, changes, sweep);
 
   for (const oci::Digest& digest : opened.content.tombstones) {
     const auto held = recovered.blobs.find(digest);

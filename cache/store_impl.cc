@@ -268,6 +268,7 @@ void BlobStore::Impl::remove_files(std::vector<Holdings::Taken> taken) {
   if (!indexed) return;
   const std::lock_guard lock_guard(leftover_mutex);
   unsynced.insert(unlinked.begin(), unlinked.end());
+  for (const Holdings::Taken& each : undead) unsynced.erase(each.digest);
 }
 
 void BlobStore::Impl::sync_removed(const std::stop_token& stop) {
@@ -280,10 +281,11 @@ void BlobStore::Impl::sync_removed(const std::stop_token& stop) {
   for (auto& [directory, done] : synced) {
     if (stop.stop_requested()) break;
     try {
-      if (std::filesystem::exists(directory)) base::sync_directory(directory);
+      base::sync_directory(directory);
       done = true;
     } catch (const base::IoError& error) {
-      LOG(ERROR) << error.what();
+      done = error.number() == ENOENT;
+      LOG_IF(ERROR, !done) << error.what();
     }
   }
   const std::lock_guard lock_guard(leftover_mutex);

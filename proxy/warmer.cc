@@ -79,10 +79,11 @@ base::Task<Warmer::Warmed> Warmer::warm(DocumentName name) {
     while (true) {
       std::optional<BlobFills::Ended> blob = co_await fills.next();
       if (!blob) break;
-      const bool good = blob->ending.outcome == Outcome::verified;
-      if (!good && warmed.ending.outcome == Outcome::verified) {
+      const Outcome outcome = blob->ending.outcome;
+      if (outcome != Outcome::verified && warmed.ending.outcome == Outcome::verified) {
         warmed.ending = std::move(blob->ending);
       }
+      if (outcome == Outcome::cancelled) break;  // and so would be all that follow
     }
   } catch (const base::IoError& e) {
     warmed.ending = {Outcome::storage_failed, e.what(), ""};

@@ -20,7 +20,7 @@ using test::put;
 
 class RemovalTest : public test::StoreTest {
  protected:
-  // The store's thread waits for go_on() when it syncs, and but for the first time that fails.
+  // The store's thread waits for go_on() when it syncs, and but for the first times that fails.
   void SetUp() override {
     fault_.emplace("fsync", [this, test = std::this_thread::get_id()](std::string_view path) {
       if (std::this_thread::get_id() == test) {
@@ -29,7 +29,7 @@ class RemovalTest : public test::StoreTest {
       }
       if (!syncing_.try_wait()) syncing_.count_down();
       go_on_.wait();
-      return syncs_++ == 0 ? 0 : EIO;
+      return syncs_++ < good_syncs_ ? 0 : EIO;
     });
     open(3 * kMiB);
     put(*store, digest_of(first_), first_);
@@ -52,6 +52,7 @@ class RemovalTest : public test::StoreTest {
   const std::string second_ = content(2, 2 * kMiB);
   std::latch syncing_{1};
   std::atomic<int> syncs_ = 0;
+  std::atomic<int> good_syncs_ = 1;
   std::atomic<int> by_test_ = 0;  // of the directory of the first
 
  private:
@@ -103,6 +104,60 @@ TEST_F(RemovalTest, AStartRemovesAgainWhatAPowerCutBringsBack) {
   open(3 * kMiB);
   EXPECT_FALSE(store->contains(digest_of(first_)));
   expect_consistent();
+}
+
+// The file that was brought back is not what the blob that was to replace it has become.
+TEST_F(RemovalTest, NorIsItTakenForWhatWasToReplaceIt) {
+  store->remove(digest_of(first_));
+  {
+    auto writer = store->write(digest_of(first_), first_.size());
+    ASSERT_TRUE(writer);
+    (*writer)->write(0, std::string_view(first_).substr(0, kMiB));
+    (*writer)->mark(0);
+  }
+  go_on();
+  store.reset();
+  write_file(layout.blob(digest_of(first_)), first_.substr(0, 100));
+  open(3 * kMiB);
+  EXPECT_FALSE(store->contains(digest_of(first_)));
+  EXPECT_FALSE(std::filesystem::exists(layout.blob(digest_of(first_))));
+  EXPECT_EQ(store->partial_size(digest_of(first_)), first_.size());
+  expect_consistent();
+}
+
+TEST_F(RemovalTest, WhatCouldNotBeRemovedKeepsItsTombstone) {
+  good_syncs_ = 2;
+  const std::string third = content(3, 4096);
+  put(*store, digest_of(third), third);
+  {
+    const base::InjectedFault full("index.commit", ENOSPC);
+    const base::InjectedFault bad("unlink", EIO, layout.blob(digest_of(first_)));
+    store->remove(digest_of(first_));
+  }
+  store->remove(digest_of(third));
+  syncing_.wait();
+  go_on();
+  while (syncs_ == 0) std::this_thread::yield();
+  EXPECT_THAT(tombstones(), testing::Contains(digest_of(first_)));
+}
+
+TEST_F(RemovalTest, ADirectoryThatCannotBeReachedStopsNobody) {
+  put(*store, digest_of(content(3, 4096)), content(3, 4096));
+  const std::filesystem::path directory = layout.blob(digest_of(content(3, 4096))).parent_path();
+  store->remove(digest_of(first_));
+  syncing_.wait();
+  store->remove(digest_of(content(3, 4096)));
+  std::filesystem::remove(directory);
+  std::filesystem::create_symlink(directory, directory);
+  std::atomic<bool> tried = false;
+  const base::InjectedFault look("open", [&](std::string_view path) {
+    if (path == directory.native()) tried = true;
+    return 0;
+  });
+  go_on();
+  while (!tried) std::this_thread::yield();
+  std::filesystem::remove(directory);
+  EXPECT_THAT(tombstones(), testing::Contains(digest_of(content(3, 4096))));
 }
 
 TEST_F(RemovalTest, AlsoWhatIsKeptInTheIndexNow) {
