@@ -15,8 +15,6 @@
 namespace origin {
 namespace {
 
-constexpr size_t kReadBlock = 1 << 20;
-
 // A file without bytes is what a crash of Distribution's host leaves (before 3.1). It counts as
 // absent, so that clients send the blob again.
 bool torn(uint64_t size, const oci::Digest& digest) {

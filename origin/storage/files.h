@@ -44,6 +44,9 @@
 
 namespace origin {
 
+// How much of a file is read and hashed at once.
+inline constexpr size_t kReadBlock = 1 << 20;
+
 // The digest in a link file. A missing link is nullopt. So is an empty or garbled one, which is
 // logged: Distribution writes links in place, so that a crash of its host leaves such links behind
 // (and one being written looks like it; hence a second look before it counts).

@@ -22,7 +22,6 @@ namespace {
 
 constexpr uint64_t kMaxStartedAt = 64;
 constexpr uint64_t kMaxHashState = 4096;
-constexpr size_t kReadBlock = 1 << 20;
 
 std::string rfc3339_now() {
   const time_t now = std::time(nullptr);
