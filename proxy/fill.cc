@@ -29,7 +29,7 @@ constexpr size_t kMostLastBlocks = 64;
 
 // How long a fill that has brought nothing yet holds up those who have another upstream. Clients
 // give up on a head after 30 seconds (containerd).
-constexpr base::Duration kPatience = std::chrono::seconds(5);
+constexpr base::Duration kUpstreamPatience = std::chrono::seconds(5);
 
 // How long a fill starts no range run after one of its has failed.
 constexpr base::Duration kRangePause = std::chrono::seconds(5);
@@ -92,7 +92,7 @@ Fills::Joined Fills::join(const BlobName& name, bool by_ranges,
 // How long the fill is worth waiting for in this name.
 base::TimePoint Fills::patience(const Fill& fill, const BlobName& name) {
   if (fill.writes || fill.name.upstream == name.upstream) return base::kForever;
-  return fill.began + kPatience;
+  return fill.began + kUpstreamPatience;
 }
 
 // Whether the fill, which has an answer, is to be the one that writes; the others give way then.
