@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <cerrno>
 #include <system_error>
 
 #include "base/durable_file.h"
@@ -84,6 +85,20 @@ std::optional<oci::Digest> read_link(const std::filesystem::path& path) {
   LOG(WARNING) << path.string() << (text.empty() ? ": empty link" : ": garbled link \"")
                << base::printable(text) << (text.empty() ? "" : "\"") << ", taken as absent";
   return std::nullopt;
+}
+
+bool of_the_file(const base::IoError& error) {
+  switch (error.number()) {
+    case EMFILE:
+    case ENFILE:
+    case ENOMEM:
+    case EINTR:
+    case ETIMEDOUT:
+    case ESTALE:
+      return false;
+    default:
+      return true;
+  }
 }
 
 void log_unreadable(const base::IoError& error) {

@@ -52,14 +52,19 @@ inline constexpr size_t kReadBlock = 1 << 20;
 // (and one being written looks like it; hence a second look before it counts).
 std::optional<oci::Digest> read_link(const std::filesystem::path& path);
 
+// Whether the error may be of the file alone (EACCES, EIO), and not of this process or the server,
+// which say nothing of the file (EMFILE, ETIMEDOUT).
+bool of_the_file(const base::IoError& error);
+
 void log_unreadable(const base::IoError& error);
-// What `look` finds, where one of many must not stand in the way of the others: what cannot be read
-// at all (EACCES, EIO) is logged, at most once a second, and counts as absent.
+// What `look` finds, where one of many must not stand in the way of the others: a file that cannot
+// be read at all is logged, at most once a second, and counts as absent.
 template <typename Look>
 std::invoke_result_t<const Look&> one_of_many(const Look& look) {
   try {
     return look();
   } catch (const base::IoError& e) {
+    if (!of_the_file(e)) throw;
     log_unreadable(e);
     return {};
   }

@@ -53,12 +53,25 @@ void put_back(const std::filesystem::path& taken, const std::filesystem::path& l
   }
 }
 
+// Whether the link of a tag leads to the digest. One that cannot be read stays, and its tag may
+// lead to nothing from now on: each is in the log.
+bool leads_to(const std::filesystem::path& link, const oci::Digest& digest) {
+  try {
+    return read_link(link) == digest;
+  } catch (const base::IoError& e) {
+    if (!of_the_file(e)) throw;
+    LOG(ERROR) << "the delete of " << digest.str()
+               << " leaves a tag that may lead to it: " << e.what();
+    return false;
+  }
+}
+
 // Removes the link of a tag if it leads to the digest. It is taken out of its place, to where no
 // other delete of the tag looks, before that is certain: looked at in its place, a push might
 // replace it before it is removed. What remains: a host that crashes between the two with a link
 // that a push made in the instant before has lost it.
 bool remove_link_to(const std::filesystem::path& link, const oci::Digest& digest) {
-  if (read_link_of_many(link) != digest) return false;
+  if (!leads_to(link, digest)) return false;
   base::fault_point("tag.found", link.c_str());
   const std::filesystem::path taken =
       link.parent_path().parent_path() / (".link." + base::random_uuid());
@@ -67,9 +80,14 @@ bool remove_link_to(const std::filesystem::path& link, const oci::Digest& digest
     throw base::IoError("removing " + link.string());
   }
   base::fault_point("tag.taken", link.c_str());
-  if (read_link_of_many(taken) != digest) {
+  try {
+    if (read_link(taken) != digest) {
+      put_back(taken, link);
+      return false;
+    }
+  } catch (const base::IoError&) {
     put_back(taken, link);
-    return false;
+    throw;
   }
   remove_file(taken);
   sync_removal(link.parent_path());

@@ -1,5 +1,6 @@
 // The lists: tags, catalog and referrers, with their pages and filters.
 #include <atomic>
+#include <cerrno>
 #include <filesystem>
 #include <map>
 #include <nlohmann/json.hpp>
@@ -254,6 +255,32 @@ TEST_F(ListsTest, WhatCannotBeReadIsLeftOut) {
     EXPECT_EQ(answer.status, 200) << unreadable;
     EXPECT_NE(answer.body.find(sha256(good).str()), std::string::npos) << unreadable;
     EXPECT_EQ(answer.body.find(sha256(bad).str()), std::string::npos) << unreadable;
+  }
+}
+
+// A list with holes would say that they are not there, to who prunes or mirrors by it.
+TEST_F(ListsTest, WhatTheProcessOrTheServerCannotDoNowIsNotLeftOut) {
+  const uint16_t port = start();
+  push_image(port, "a", "t", "x");
+  const oci::Digest subject = sha256("subject");
+  const std::string manifest = attachment(sha256("x"), subject, "text/sbom");
+  EXPECT_EQ(push_manifest(port, "a", sha256(manifest).str(), manifest).status, 201);
+  struct Case {
+    std::string list;
+    std::string operation;
+    std::string subject;
+  };
+  const std::vector<Case> cases = {
+      {"/v2/_catalog", "list", "repositories/a"},
+      {"/v2/a/tags/list", "open", "/tags/t/"},
+      {"/v2/a/referrers/" + subject.str(), "open", sha256(manifest).hex() + "/data"},
+  };
+  for (const auto& [list, operation, of] : cases) {
+    for (const int error : {EMFILE, ENFILE, ENOMEM, ETIMEDOUT}) {
+      const base::InjectedFault fault(operation, error, of);
+      EXPECT_EQ(call(port, "GET", list).status, 500) << list << ' ' << error;
+    }
+    EXPECT_EQ(call(port, "GET", list).status, 200) << list;
   }
 }
 

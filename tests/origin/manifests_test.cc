@@ -1,4 +1,5 @@
 // Pushing, pulling and deleting manifests.
+#include <cerrno>
 #include <filesystem>
 #include <functional>
 #include <nlohmann/json.hpp>
@@ -9,6 +10,7 @@
 #include "oci/manifest.h"
 #include "origin/storage/files.h"
 #include "tests/origin/registry_fixture.h"
+#include "tests/support/log_capture.h"
 
 namespace origin {
 namespace {
@@ -356,6 +358,40 @@ TEST_F(ManifestsTest, WhatCannotBeReadCanBeDeleted) {
     EXPECT_FALSE(fs::exists(layout().tag("a", "t"))) << file;
     EXPECT_FALSE(fs::exists(layout().revision_link("a", digest))) << file;
   }
+}
+
+TEST_F(ManifestsTest, ADeleteSaysWhichTagsItCouldNotRead) {
+  test::LogCapture log;
+  const uint16_t port = start();
+  const std::string manifest = push_image(port, "a", "one", "1");
+  for (const char* tag : {"two", "three"}) push_manifest(port, "a", tag, manifest);
+  const base::InjectedFault unreadable("open", EACCES, "/tags/t");
+  EXPECT_EQ(call(port, "DELETE", path(sha256(manifest).str())).status, 202);
+  for (const char* tag : {"two", "three"}) {
+    EXPECT_NE(log.text().find("leaves a tag that may lead to it: open " +
+                              layout().tag_current_link("a", tag).string()),
+              std::string::npos)
+        << log.text();
+  }
+}
+
+TEST_F(ManifestsTest, ADeleteThatCannotReadNowLeavesManifestAndTags) {
+  const uint16_t port = start();
+  const std::string manifest = push_image(port, "a", "t", "1");
+  const std::string digest = sha256(manifest).str();
+  // Where it looks first, and where it has taken the link to.
+  for (const char* link : {"/current/link", "/.link."}) {
+    for (const int error : {EMFILE, ETIMEDOUT}) {
+      {
+        const base::InjectedFault fault("open", error, link);
+        EXPECT_EQ(call(port, "DELETE", path(digest)).status, 500) << link;
+      }
+      for (const std::string& reference : {std::string("t"), digest}) {
+        EXPECT_EQ(call(port, "GET", path(reference)).body, manifest) << link;
+      }
+    }
+  }
+  EXPECT_EQ(call(port, "DELETE", path(digest)).status, 202);
 }
 
 TEST_F(ManifestsTest, WhatIsLeftOfATagStandsInNoDeletesWay) {
