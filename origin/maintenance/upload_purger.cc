@@ -17,6 +17,17 @@ struct UploadPurger::Summary {
   size_t failures = 0;
   uint64_t bytes = 0;
   bool stopped = false;
+
+  // What a step cannot do is counted, and keeps nothing else from being purged.
+  template <typename Step>
+  void attempt(const Step& step) {
+    try {
+      step();
+    } catch (const base::IoError& e) {
+      ++failures;
+      LOG(ERROR) << "upload purging: " << e.what();
+    }
+  }
 };
 
 UploadPurger::UploadPurger(const UploadPurging& options, Storage& storage, Writes& writes,
@@ -52,9 +63,11 @@ void UploadPurger::purge() {
   Summary summary;
   summary.before = std::chrono::system_clock::now() -
                    std::chrono::duration_cast<std::chrono::system_clock::duration>(options_.age);
-  for (const std::string& name : list_directories(storage_.layout.repositories())) {
-    walk(name, summary);
-  }
+  summary.attempt([&] {
+    for (const std::string& name : list_directories(storage_.layout.repositories())) {
+      walk(name, summary);
+    }
+  });
   LOG(INFO) << "upload purging: " << summary.uploads << " uploads with " << summary.bytes
             << " bytes " << (options_.dry_run ? "would be removed" : "removed") << ", "
             << summary.failures << " failures" << (summary.stopped ? ", stopped early" : "");
@@ -62,7 +75,7 @@ void UploadPurger::purge() {
 
 // Every directory that may be a repository: one that has nothing but uploads is not in the catalog.
 void UploadPurger::walk(const std::string& name, Summary& summary) {
-  try {
+  summary.attempt([&] {
     for (const std::string& child : list_directories(storage_.layout.repository(name))) {
       if (summary.stopped) return;
       if (child.front() == '_') continue;
@@ -74,10 +87,7 @@ void UploadPurger::walk(const std::string& name, Summary& summary) {
       if (summary.stopped) return;
       consider(name, id, summary);
     }
-  } catch (const base::IoError& e) {
-    ++summary.failures;
-    LOG(ERROR) << "upload purging: " << e.what();
-  }
+  });
 }
 
 void UploadPurger::consider(const std::string& repository, const std::string& id,
@@ -85,7 +95,7 @@ void UploadPurger::consider(const std::string& repository, const std::string& id
   const std::optional<Writes::Write> write = writes_.begin();
   summary.stopped = stopping_ || !write;
   if (summary.stopped) return;
-  try {
+  summary.attempt([&] {
     const auto bytes = options_.dry_run
                            ? storage_.uploads.unused_size(repository, id, summary.before)
                            : storage_.uploads.remove_unused(repository, id, summary.before);
@@ -95,10 +105,7 @@ void UploadPurger::consider(const std::string& repository, const std::string& id
     LOG(INFO) << "upload purging: " << base::printable(repository) << " upload "
               << base::printable(id) << " with " << *bytes << " bytes "
               << (options_.dry_run ? "would be removed" : "removed");
-  } catch (const base::IoError& e) {
-    ++summary.failures;
-    LOG(ERROR) << "upload purging: " << e.what();
-  }
+  });
 }
 
 }  // namespace origin

@@ -3,9 +3,12 @@
 
 #include <gtest/gtest.h>
 
+#include <cerrno>
 #include <ctime>
 #include <fstream>
 
+#include "base/fault_point.h"
+#include "tests/support/log_capture.h"
 #include "tests/support/temp_dir.h"
 
 namespace origin {
@@ -159,6 +162,24 @@ TEST_F(UploadPurgerTest, EveryInterval) {
   EXPECT_FALSE(there("a", id));
   running.stop();  // does not wait for the clock
   clock_.advance(2 * options.interval);
+}
+
+TEST_F(UploadPurgerTest, ARoundThatCannotListTheRepositoriesIsNotTheLast) {
+  const UploadPurging options;
+  const UploadPurger running(options, storage_, writes_, loops_, pool_);
+  const std::string id = upload("a", {kOld, kOld});
+  settle();
+  {
+    test::LogCapture log;
+    const base::InjectedFault unreadable("list", EIO, layout_.repositories().string());
+    clock_.advance(options.interval);
+    settle();
+    EXPECT_TRUE(there("a", id));
+    EXPECT_EQ(log.count("0 bytes removed, 1 failures"), 1U) << log.text();
+  }
+  clock_.advance(options.interval);
+  settle();
+  EXPECT_FALSE(there("a", id));
 }
 
 }  // namespace
