@@ -82,9 +82,13 @@ bool ManifestStore::remove(const std::string& repository, const oci::Digest& dig
   base::crash_point("manifest.unlinked");
   if (!bytes) return removed;
   const auto manifest = oci::parse_manifest(*bytes, "");
-  if (manifest && manifest->subject) {
+  if (!manifest || !manifest->subject) return removed;
+  try {
     // Only the entry: its directories may be about to take another.
     remove_file(layout_.referrer_link(repository, manifest->subject->digest, digest));
+  } catch (const base::IoError& e) {
+    // The manifest has gone all the same, and what leads to none is in no list.
+    LOG(ERROR) << "left of a manifest that is deleted: " << e.what();
   }
   return removed;
 }

@@ -258,6 +258,23 @@ TEST_F(ListsTest, WhatCannotBeReadIsLeftOut) {
   }
 }
 
+TEST_F(ListsTest, AnEntryThatCannotBeRemovedStandsInNoDeletesWay) {
+  const uint16_t port = start();
+  const oci::Digest subject = sha256("subject");
+  const std::string manifest = attachment(push_blob(port, "a", "{}"), subject, "text/sbom");
+  const std::string place = "/v2/a/manifests/" + sha256(manifest).str();
+  EXPECT_EQ(push_manifest(port, "a", sha256(manifest).str(), manifest).status, 201);
+  const auto entry = layout().referrer_link("a", subject, sha256(manifest));
+  std::filesystem::remove(entry);
+  std::filesystem::create_directory(entry);
+  const base::InjectedFault stays("remove", EIO, entry.string());
+  EXPECT_EQ(call(port, "DELETE", place).status, 202);
+  EXPECT_EQ(call(port, "GET", place).status, 404);
+  EXPECT_TRUE(std::filesystem::exists(entry));
+  const auto list = call(port, "GET", "/v2/a/referrers/" + subject.str());
+  EXPECT_TRUE(nlohmann::json::parse(list.body)["manifests"].empty()) << list.body;
+}
+
 // A list with holes would say that they are not there, to who prunes or mirrors by it.
 TEST_F(ListsTest, WhatTheProcessOrTheServerCannotDoNowIsNotLeftOut) {
   const uint16_t port = start();
