@@ -6,6 +6,7 @@
 #include <sys/stat.h>
 #include <sys/vfs.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 #include <optional>
@@ -109,8 +110,8 @@ class Health::ProbeCheck : public Check {
 
 class Health::HttpCheck : public Check {
  public:
-  explicit HttpCheck(const HealthConfig::HttpCheck& config)
-      : Check(base::without_password(config.uri), config.timing), config_(config) {}
+  HttpCheck(std::string name, const HealthConfig::HttpCheck& config)
+      : Check(std::move(name), config.timing), config_(config) {}
 
   base::Task<std::string> run(base::EventLoop& loop) override {
     if (!client_) {
@@ -152,7 +153,8 @@ Health::Health(base::LoopGroup& loops, const HealthConfig& config,
         [check] { return connect_to(check.address, check.timeout); });
   }
   for (const HealthConfig::HttpCheck& check : config.uris) {
-    checks_.push_back(std::make_unique<HttpCheck>(check));
+    checks_.push_back(
+        std::make_unique<HttpCheck>(unused_name(base::without_password(check.uri)), check));
   }
 }
 
@@ -160,7 +162,17 @@ Health::~Health() { stop(); }
 
 void Health::add(const std::string& name, const HealthConfig::Timing& timing,
                  base::Duration timeout, base::Probe::Look look) {
-  checks_.push_back(std::make_unique<ProbeCheck>(name, timing, timeout, std::move(look)));
+  checks_.push_back(
+      std::make_unique<ProbeCheck>(unused_name(name), timing, timeout, std::move(look)));
+}
+
+std::string Health::unused_name(const std::string& name) const {
+  std::string unused = name;
+  const auto taken = [&](const auto& check) { return check->name() == unused; };
+  for (int n = 2; std::ranges::any_of(checks_, taken); ++n) {
+    unused = name + " (" + std::to_string(n) + ")";
+  }
+  return unused;
 }
 
 void Health::start() {

@@ -50,6 +50,9 @@ class Health {
   class ProbeCheck;
   class HttpCheck;
 
+  // The name, with a number after it if another check has it: addresses may differ in no more than
+  // their password, which is not shown.
+  std::string unused_name(const std::string& name) const;
   static base::Task<void> watch(Health* health, Check* check);
   void update(Check& check, std::string error);
 

@@ -4,8 +4,11 @@
 #include <gtest/gtest.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <latch>
+#include <map>
 #include <optional>
+#include <ranges>
 #include <thread>
 
 #include "base/yaml_config.h"
@@ -19,9 +22,11 @@ namespace origin {
 namespace {
 
 using std::chrono_literals::operator""s;
+using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 using ::testing::Not;
+using ::testing::Pair;
 using Errors = std::map<std::string, std::string>;
 
 // More than the clock of a test ever moves.
@@ -231,6 +236,30 @@ TEST_F(HealthTest, APasswordInAUriIsSentAndNotShown) {
     EXPECT_THAT(name + error + log.text(), Not(HasSubstr("s3cret")));
   }
   EXPECT_THAT(log.text(), HasSubstr(shown));
+}
+
+TEST_F(HealthTest, ChecksThatDifferInTheirPasswordFailEachForItself) {
+  test::FakeUpstream up;
+  const std::string rest = up.url().substr(7) + "/check";
+  const std::string shown = "http://********@" + rest;
+  const HealthConfig::HttpCheck well{
+      .timing = {10s, 0}, .timeout = kLong, .uri = "http://ann:1@" + rest, .status = 404};
+  HealthConfig::HttpCheck ill = well;
+  ill.uri = "http://ann:2@" + rest;
+  ill.status = 200;
+  start({.uris = {well, ill}});
+  // The result of a look counts before the next begins.
+  std::map<std::string, int> looks;
+  while (looks.size() < 2 || std::ranges::min(looks | std::views::values) < 3) {
+    clock_.advance(10s);
+    std::this_thread::yield();
+    looks.clear();
+    for (const auto& request : up.requests()) {
+      ++looks[std::string(request.headers.get("Authorization").value_or(""))];
+    }
+  }
+  EXPECT_THAT(health_->errors(), ElementsAre(Pair(shown + " (2)", HasSubstr("404"))));
+  EXPECT_TRUE(health_->failing());
 }
 
 // The registry around it.
