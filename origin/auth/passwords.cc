@@ -10,6 +10,7 @@
 #include <exception>
 
 #include "base/error.h"
+#include "base/fault_point.h"
 #include "origin/auth/bcrypt.h"
 
 namespace origin::auth {
@@ -160,6 +161,9 @@ base::Task<bool> Passwords::enter(std::shared_ptr<Check> check) {
     const std::lock_guard lock(mutex_);
     queue(check);
   }
+  if (const int error = base::fault_point("password.queued"); error != 0) {
+    throw base::IoError(error, "waiting for the turn of a password");
+  }
   while (true) {
     const base::Signal::Ticket ticket = check->changed.ticket();
     {
@@ -170,9 +174,11 @@ base::Task<bool> Passwords::enter(std::shared_ptr<Check> check) {
   }
 }
 
-// The place goes to the first of the best standing.
-void Passwords::leave() {
+// Ends what enter() began, however far it came. A place where it computed goes to the first of the
+// best standing.
+void Passwords::leave(const std::shared_ptr<Check>& check) {
   const std::lock_guard lock(mutex_);
+  if (std::erase(waiting_, check) > 0 || check->turn != Turn::granted) return;
   if (waiting_.empty()) {
     --computing_;
     return;
@@ -199,18 +205,18 @@ base::Task<PasswordVerdict> Passwords::check(HtpasswdFile& file, const http::Use
   const base::Duration wait = begin(key, asker, check, mine);
   if (wait > base::Duration::zero()) co_return PasswordVerdict{PasswordResult::later, wait};
   if (!mine) co_return co_await wait_for(check);
-  const bool turn = co_await enter(check);
   std::exception_ptr failure;
   PasswordResult result = PasswordResult::later;
-  if (turn) {
-    try {
+  try {
+    const bool turn = co_await enter(check);
+    if (turn) {
       const bool right = co_await pool_.run([&] { return compare_(given.password, hash); });
       result = right ? PasswordResult::right : PasswordResult::wrong;
-    } catch (...) {
-      failure = std::current_exception();
     }
-    leave();
+  } catch (...) {
+    failure = std::current_exception();
   }
+  leave(check);
   finish(key, asker, *check, result);
   if (failure) std::rethrow_exception(failure);
   co_return PasswordVerdict{result, kBusy};

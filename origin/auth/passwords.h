@@ -91,7 +91,7 @@ class Passwords {
   base::Task<PasswordVerdict> wait_for(std::shared_ptr<Check> check);
   void queue(const std::shared_ptr<Check>& check);
   base::Task<bool> enter(std::shared_ptr<Check> check);
-  void leave();
+  void leave(const std::shared_ptr<Check>& check);
 
   base::ThreadPool& pool_;
   base::Clock& clock_;

@@ -3,9 +3,12 @@
 #include <gtest/gtest.h>
 
 #include <atomic>
+#include <cerrno>
 #include <map>
 #include <semaphore>
 
+#include "base/error.h"
+#include "base/fault_point.h"
 #include "base/loop_group.h"
 #include "origin/auth/passwords.h"
 #include "tests/origin/auth_fixture.h"
@@ -129,6 +132,17 @@ TEST_F(PasswordsTest, FewComputeAtOnceAndFewWait) {
   EXPECT_EQ(std::ranges::count(results, PasswordResult::later), 34);
   EXPECT_EQ(computed_, 66);
   EXPECT_LE(most_at_once_, 2);
+}
+
+TEST_F(PasswordsTest, WhatFailsBeforeItsTurnTakesNoTurnFromOthers) {
+  {
+    const base::InjectedFault fault("password.queued", ENOMEM);
+    EXPECT_THROW(check("ann", "secret"), base::IoError);
+  }
+  const auto results = at_once(guesses(100, 100));
+  EXPECT_EQ(std::ranges::count(results, PasswordResult::wrong), 66);
+  ASSERT_FALSE(HasFailure()) << "or it waits for ever";
+  EXPECT_EQ(check("ann", "secret", "203.0.113.1"), PasswordResult::right);
 }
 
 TEST_F(PasswordsTest, GuessingIsSlowedDownPerClient) {
