@@ -9,7 +9,10 @@
 //    lock it out.
 //  - At most kComputations run at once, wherever they come from, and at most kWaiting wait. The
 //    turn is that of the best standing, and where too many wait, the last of the worst gives way
-//    and is told to come later: guessers, who have all failed, do not keep out who has not.
+//    and is told to come later: guessers who have failed do not keep out who has not. What this
+//    leaves: an address that has not failed yet is a stranger, guesser or not. Guesses from very
+//    many of them keep out nobody who is known, but a user who comes from a new address meanwhile
+//    may be told to come later, with the right password as well.
 //
 // Thread-safe; lives as long as the registry, over changes of its configuration.
 #pragma once
