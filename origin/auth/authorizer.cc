@@ -141,11 +141,12 @@ Refusal Authorizer::unauthorized(const http::Request& request, const Demand& dem
 }
 
 void Authorizer::warn_of_proxy(const http::Request& request) const {
-  if (warned_.exchange(true)) return;
+  if (!passwords_.first_time(request.peer.address, "a proxy")) return;
   LOG(WARNING) << request.peer.address
                << " sends X-Forwarded-For or Forwarded and is not believed: server.trusted_proxies "
                   "does not have it. If it is a proxy of yours, all its clients are one to "
-                  "auth.htpasswd, and the wrong passwords of one make the others wait.";
+                  "auth.htpasswd, and the wrong passwords of one make the others wait "
+                  "(not said again of it for ten minutes).";
 }
 
 void Authorizer::log_once(const std::string& client, const std::string& what,

@@ -6,7 +6,6 @@
 // certificate. Belongs to one configuration; what outlives it is in Passwords. Thread-safe.
 #pragma once
 
-#include <atomic>
 #include <string>
 
 #include "base/task.h"
@@ -60,7 +59,7 @@ class Authorizer {
   bool allowed(const Identity& identity, const Demand& demand) const;
   Refusal unauthorized(const http::Request& request, const Demand& demand,
                        std::string_view error = "") const;
-  // Says once that there may be a proxy which takes all its clients for one.
+  // Says, of a peer once in ten minutes only, that it may be a proxy whose clients count as one.
   void warn_of_proxy(const http::Request& request) const;
   // Says the same of a client once in ten minutes only; `detail` may differ each time.
   void log_once(const std::string& client, const std::string& what,
@@ -71,7 +70,6 @@ class Authorizer {
   const http::TrustedProxies proxies_;
   base::ThreadPool& pool_;
   Passwords& passwords_;
-  mutable std::atomic<bool> warned_ = false;
 };
 
 }  // namespace origin::auth

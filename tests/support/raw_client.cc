@@ -1,5 +1,6 @@
 #include "tests/support/raw_client.h"
 
+#include <arpa/inet.h>
 #include <netinet/in.h>
 #include <openssl/err.h>
 #include <openssl/ssl.h>
@@ -32,8 +33,14 @@ base::UniqueFd make_socket(int family) {
   return fd;
 }
 
-base::UniqueFd connect_tcp(uint16_t port, int receive_buffer) {
+base::UniqueFd connect_tcp(uint16_t port, int receive_buffer, const char* from = nullptr) {
   base::UniqueFd fd = make_socket(AF_INET);
+  if (from != nullptr) {
+    sockaddr_in own{};
+    own.sin_family = AF_INET;
+    if (inet_pton(AF_INET, from, &own.sin_addr) != 1) fail(from);
+    if (::bind(fd.get(), reinterpret_cast<const sockaddr*>(&own), sizeof own) != 0) fail("bind");
+  }
   if (receive_buffer > 0) {
     setsockopt(fd.get(), SOL_SOCKET, SO_RCVBUF, &receive_buffer, sizeof receive_buffer);
   }
@@ -75,6 +82,10 @@ RawClient::RawClient(RawClient&&) noexcept = default;
 RawClient::~RawClient() = default;
 
 RawClient::RawClient(uint16_t port, int receive_buffer) : fd_(connect_tcp(port, receive_buffer)) {}
+
+RawClient RawClient::from(const std::string& address, uint16_t port) {
+  return RawClient(connect_tcp(port, 0, address.c_str()));
+}
 
 RawClient RawClient::unix_socket(const std::filesystem::path& path) {
   base::UniqueFd fd = make_socket(AF_UNIX);

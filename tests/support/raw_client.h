@@ -41,6 +41,8 @@ class RawClient {
   explicit RawClient(uint16_t port, int receive_buffer = 0);
   // std::runtime_error if the handshake fails. `session` resumes an earlier one.
   RawClient(uint16_t port, const TlsClient& tls, const std::string& session = "");
+  // From that address of the loopback network.
+  static RawClient from(const std::string& address, uint16_t port);
   static RawClient unix_socket(const std::filesystem::path& path);
   RawClient(RawClient&&) noexcept;
   ~RawClient();
