@@ -6,7 +6,8 @@
 //   DELETE                   delete; of an upload: pull and push, since who began it may end it
 //   _catalog                 registry:catalog:*
 //   POST ?mount=…&from=…     also pull of `from`, without which it is an ordinary upload
-//   /v2/, and OPTIONS        nothing but to be somebody
+//   /v2/                     nothing but to be somebody
+//   OPTIONS                  as for /v2/; of _catalog: registry:catalog:*
 #pragma once
 
 #include <string>

@@ -4,6 +4,10 @@
 
 namespace origin {
 
+Writes::Writes(bool read_only) : read_only_(read_only) {
+  if (read_only) say_at_rest();
+}
+
 std::optional<Writes::Write> Writes::begin() {
   const std::lock_guard lock(mutex_);
   if (read_only_) return std::nullopt;

@@ -1,6 +1,6 @@
 // Writes: what changes the storage, counted, so that who runs Distribution's garbage collection
 // knows when nothing does. While the registry is read-only none begins, and when the last of those
-// that had begun has ended, the log says so.
+// that had begun has ended, or at once if it starts so, the log says so.
 //
 // Thread-safe; outlives every write.
 #pragma once
@@ -27,7 +27,7 @@ class Writes {
     Writes* writes_;
   };
 
-  explicit Writes(bool read_only) : read_only_(read_only) {}
+  explicit Writes(bool read_only);
 
   // nullopt while the registry is read-only.
   std::optional<Write> begin();

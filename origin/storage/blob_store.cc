@@ -80,13 +80,15 @@ void BlobStore::adopt(const std::filesystem::path& file, uint64_t size,
                       const std::string& repository, const oci::Digest& digest) {
   const std::filesystem::path place = layout_.blob(digest);
   const auto present = one_of_many([&] { return regular_file_size(place); });
-  if (present == size && one_of_many([&] { return holds(place, digest); })) {
+  std::optional<bool> intact = false;
+  if (present == size) intact = one_of_many([&] { return std::optional(holds(place, digest)); });
+  if (intact.value_or(false)) {
     // Who put it there may not have synced it yet, or never does (Distribution); we acknowledge it.
     base::sync_existing(place);
   } else {
     if (present) {
-      LOG(WARNING) << digest.str() << " had " << *present
-                   << " bytes in the storage that are not its own, replaced";
+      LOG(WARNING) << digest.str() << " had " << *present << " bytes in the storage that "
+                   << (intact ? "are not its own" : "could not be read") << ", replaced";
     }
     const ActionTimer timer(Action::move);
     base::rename_durably(file, place);

@@ -98,7 +98,8 @@ void sync_removal(std::filesystem::path directory);
 // do if there is none. Not durable.
 void remove_tree(const std::filesystem::path& path);
 
-// Whether anything has this name, readable or not.
+// Whether anything has this name, readable or not. lstat(2) does not ask the server: a name that
+// another host has removed may be believed for as long as attributes are (up to 60 s).
 bool name_exists(const std::filesystem::path& path);
 
 // The size of a regular file; nullopt if there is none.

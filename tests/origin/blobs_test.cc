@@ -1,8 +1,11 @@
 // Pulling and deleting blobs.
+#include <atomic>
+#include <cerrno>
 #include <filesystem>
 
 #include "base/fault_point.h"
 #include "tests/origin/registry_fixture.h"
+#include "tests/support/log_capture.h"
 
 namespace origin {
 namespace {
@@ -103,6 +106,24 @@ TEST_F(BlobsTest, WhatCannotBeReadStandsInNoPushsWay) {
   for (const char* repository : {"a", "b"}) {
     EXPECT_EQ(call(port, "GET", path("bytes", repository)).body, "bytes") << repository;
   }
+}
+
+TEST_F(BlobsTest, APushSaysWhyItReplacesWhatIsThere) {
+  const uint16_t port = start();
+  const oci::Digest digest = push_blob(port, "a", "bytes");
+  test::LogCapture log;
+  write(layout().blob(digest), "other");
+  push_blob(port, "a", "bytes");
+  EXPECT_EQ(log.count("5 bytes in the storage that are not its own, replaced"), 1U);
+  {
+    std::atomic<int> opened = 0;  // for its size, then for its bytes
+    const base::InjectedFault fault("open", [&](std::string_view path) {
+      return path == layout().blob(digest).string() && opened++ == 1 ? EIO : 0;
+    });
+    push_blob(port, "a", "bytes");
+  }
+  EXPECT_EQ(log.count("5 bytes in the storage that could not be read, replaced"), 1U) << log.text();
+  EXPECT_EQ(log.count("not its own"), 1U);
 }
 
 TEST_F(BlobsTest, Delete) {

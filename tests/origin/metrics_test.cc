@@ -105,6 +105,14 @@ TEST_F(MetricsTest, WhoMakesItReadOnlyIsToldWhenTheLastWriteHasEnded) {
   EXPECT_EQ(log.count("read-only: no write is in progress any more (0 waited for)"), 1U);
 }
 
+TEST_F(MetricsTest, WhatStartsReadOnlySaysSoAsWell) {
+  test::LogCapture log;
+  Config read_only = config();
+  read_only.read_only = true;
+  start(std::move(read_only));
+  EXPECT_EQ(log.count("read-only: no write is in progress any more (0 waited for)"), 1U);
+}
+
 TEST_F(MetricsTest, RedirectsAreCounted) {
   Config c = config();
   c.debug = {.address = "127.0.0.1:0", .metrics = true};
