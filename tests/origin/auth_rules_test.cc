@@ -273,11 +273,15 @@ TEST_F(RulesTest, ARequestSeesOneConfiguration) {
     for (size_t i = 0; !stop.stop_requested(); ++i) registry.reload(open_to(repositories[i % 2]));
   });
   test::RawClient client(registry.port());
+  int allowed = 0;
   for (int i = 0; i < 1000; ++i) {
     const std::string& repository = repositories[static_cast<size_t>(i) % 2];
     const auto answer = client.get("/v2/" + repository + "/tags/list");
-    if (answer.status == 200) ASSERT_EQ(answer.headers.get("X-Open"), repository) << i;
+    if (answer.status != 200) continue;
+    ++allowed;
+    ASSERT_EQ(answer.headers.get("X-Open"), repository) << i;
   }
+  EXPECT_GT(allowed, 0);
 }
 
 TEST_F(RulesTest, AReloadChangesTheRules) {

@@ -191,6 +191,7 @@ TEST_F(ListsTest, NoNumberOfListsDelaysAPullOrAPush) {
   constexpr int kLists = 4 * kThreads;
   Config c = config();
   c.threads = kThreads;
+  c.upload_purging.enabled = false;  // it lists as well
   c.debug = {.address = "127.0.0.1:0", .metrics = true};
   Registry& registry = start(std::move(c));
   const uint16_t port = registry.port();
