@@ -2,8 +2,8 @@
 // Fills: the table of fills in flight, so that a digest is fetched once however many ask.
 //
 // An upstream that brings nothing holds up its own clients only: those of another go on after a
-// while with a fill from theirs. The fill that has an answer first is from then on the only one; one
-// that goes on with a partial blob knows its size without, and is the only one from its start.
+// while with a fill from theirs. The fill that has an answer first is from then on the only one;
+// one that goes on with a partial blob knows its size without, and is the only one from its start.
 //
 // A fill runs on the loop whose request started it and goes on when every client has left. Its
 // front run fetches from the first missing byte and feeds the digest; a reader far ahead of it
