@@ -11,6 +11,7 @@
 
 #include "base/error.h"
 #include "base/fault_point.h"
+#include "base/random.h"
 #include "origin/auth/bcrypt.h"
 
 namespace origin::auth {
@@ -44,9 +45,9 @@ std::string network_of(const std::string& address) {
 }  // namespace
 
 Passwords::Passwords(base::ThreadPool& pool, base::Clock& clock)
-    : Passwords(pool, clock, bcrypt_matches) {}
+    : Passwords(pool, clock, bcrypt_matches, base::random_number()) {}
 
-Passwords::Passwords(base::ThreadPool& pool, base::Clock& clock, Compare compare)
+Passwords::Passwords(base::ThreadPool& pool, base::Clock& clock, Compare compare, uint64_t salt)
     : pool_(pool),
       clock_(clock),
       compare_(std::move(compare)),
@@ -55,8 +56,8 @@ Passwords::Passwords(base::ThreadPool& pool, base::Clock& clock, Compare compare
       known_pairs_(hours(24), 16384),
       suspects_(minutes(10), 16384),
       said_(minutes(10), 1024),
-      by_client_(20, seconds(5)),
-      by_pair_(20, seconds(5)) {}
+      by_client_(20, seconds(5), salt),
+      by_pair_(20, seconds(5), salt) {}
 
 std::string Passwords::fingerprint(const http::UserPassword& given, const std::string& hash) const {
   // User and hash hold no line feed, so different parts never make the same text.

@@ -50,9 +50,9 @@ class Passwords {
   static constexpr unsigned kWaiting = 64;
   using Compare = std::function<bool(const std::string& password, const std::string& hash)>;
 
-  // The pool must outlive it. `compare` runs on the pool.
+  // The pool must outlive it. `compare` runs on the pool; `salt` is the throttles'.
   explicit Passwords(base::ThreadPool& pool, base::Clock& clock = base::Clock::system());
-  Passwords(base::ThreadPool& pool, base::Clock& clock, Compare compare);
+  Passwords(base::ThreadPool& pool, base::Clock& clock, Compare compare, uint64_t salt);
 
   // `client` is the client's address. What compare or the file throws.
   base::Task<PasswordVerdict> check(HtpasswdFile& file, const http::UserPassword& given,

@@ -4,8 +4,6 @@
 #include <functional>
 #include <string>
 
-#include "base/random.h"
-
 namespace origin::auth {
 namespace {
 
@@ -13,11 +11,8 @@ constexpr size_t kSlots = 1 << 16;
 
 }  // namespace
 
-Throttle::Throttle(unsigned burst, base::Duration interval)
-    : allowance_(interval * (burst - 1)),
-      interval_(interval),
-      salt_(base::random_number()),
-      forgotten_(kSlots) {}
+Throttle::Throttle(unsigned burst, base::Duration interval, uint64_t salt)
+    : allowance_(interval * (burst - 1)), interval_(interval), salt_(salt), forgotten_(kSlots) {}
 
 size_t Throttle::slot(std::string_view key) const {
   return std::hash<std::string>()(std::to_string(salt_) + std::string(key)) % kSlots;

@@ -1,6 +1,7 @@
 // Throttle: slows down what fails again and again. Each key may fail `burst` times, and then once
 // each `interval`. Memory is fixed: keys share a table of slots by a salted hash, so two of them
-// may, rarely and unforeseeably, share their count. Not thread-safe.
+// may, rarely and unforeseeably, share their count; the salt is random but for tests. Not
+// thread-safe.
 #pragma once
 
 #include <cstdint>
@@ -13,7 +14,7 @@ namespace origin::auth {
 
 class Throttle {
  public:
-  Throttle(unsigned burst, base::Duration interval);
+  Throttle(unsigned burst, base::Duration interval, uint64_t salt);
 
   // How long the key has to wait before its next attempt; 0 if it may try now.
   base::Duration wait(std::string_view key, base::TimePoint now) const;

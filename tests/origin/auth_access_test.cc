@@ -175,7 +175,7 @@ TEST(Credentials, Basic) {
 }
 
 TEST(Throttle, ABurstAndThenOnePerInterval) {
-  Throttle throttle(3, 10s);
+  Throttle throttle(3, 10s, 1);
   base::TimePoint now{std::chrono::hours(1)};
   for (int i = 0; i < 3; ++i) {
     EXPECT_EQ(throttle.wait("a", now), 0s);
