@@ -72,11 +72,6 @@ std::string Passwords::fingerprint(const http::UserPassword& given, const std::s
   return {out.begin(), out.end()};
 }
 
-bool Passwords::remembered(const std::string& key) {
-  const std::lock_guard lock(mutex_);
-  return right_.contains(key, clock_.now());
-}
-
 Passwords::Standing Passwords::standing(const Asker& asker, bool known, base::TimePoint now) const {
   if (known) return by_pair_.clear(asker.pair(), now) ? Standing::known : Standing::suspect;
   const bool clear = by_client_.clear(asker.client, now) && !suspects_.contains(asker.client, now);
@@ -198,7 +193,7 @@ base::Task<PasswordVerdict> Passwords::check(HtpasswdFile& file, const http::Use
   if (file.due(clock_.now())) co_await pool_.run([&] { file.refresh(); });
   const std::string hash = file.users()->hash(given.user);
   const std::string key = fingerprint(given, hash);
-  if (remembered(key)) co_return PasswordVerdict{PasswordResult::right};
+  if (right_.contains(key, clock_.now())) co_return PasswordVerdict{PasswordResult::right};
 
   const Asker asker{given.user, network_of(client)};
   std::shared_ptr<Check> check;

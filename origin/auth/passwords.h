@@ -86,7 +86,6 @@ class Passwords {
   using Checks = std::deque<std::shared_ptr<Check>>;
 
   std::string fingerprint(const http::UserPassword& given, const std::string& hash) const;
-  bool remembered(const std::string& key);
   Standing standing(const Asker& asker, bool known, base::TimePoint now) const;
   base::Duration begin(const std::string& key, const Asker& asker, std::shared_ptr<Check>& check,
                        bool& mine);
@@ -101,8 +100,8 @@ class Passwords {
   const Compare compare_;
   const std::string secret_;  // of fingerprints, random
 
-  std::mutex mutex_;  // guards all below
-  base::ShortMemory<std::monostate> right_;
+  base::ShortMemory<std::monostate> right_;  // which every request looks into
+  std::mutex mutex_;                         // guards all below
   base::ShortMemory<std::monostate> known_pairs_;
   base::ShortMemory<std::monostate> suspects_;  // clients
   base::ShortMemory<std::monostate> said_;

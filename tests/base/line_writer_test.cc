@@ -1,7 +1,6 @@
 #include "base/line_writer.h"
 
 #include <fcntl.h>
-#include <glog/logging.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <unistd.h>
@@ -13,31 +12,12 @@
 
 #include "base/error.h"
 #include "base/unique_fd.h"
+#include "tests/support/log_capture.h"
 
 namespace base {
 namespace {
 
 using ::testing::HasSubstr;
-
-// What is logged while it lives.
-class Logged : public google::LogSink {
- public:
-  Logged() { google::AddLogSink(this); }
-  ~Logged() override { google::RemoveLogSink(this); }
-  void send(google::LogSeverity, const char*, const char*, int, const google::LogMessageTime&,
-            const char* message, size_t length) override {
-    const std::lock_guard lock(mutex_);
-    messages_.emplace_back(message, length);
-  }
-  std::vector<std::string> messages() {
-    const std::lock_guard lock(mutex_);
-    return messages_;
-  }
-
- private:
-  std::mutex mutex_;
-  std::vector<std::string> messages_;
-};
 
 class LineWriterTest : public ::testing::Test {
  protected:
@@ -92,7 +72,7 @@ TEST_F(LineWriterTest, AReaderThatStopsCostsLinesAndHoldsUpNobody) {
   constexpr int kThreads = 4;
   constexpr int kLines = 20'000;
   const std::string padding(50, '.');
-  Logged logged;
+  test::LogCapture log;
   std::optional<LineWriter> writer;
   LineWriterOptions small = options();
   small.most_bytes = 1 << 20;
@@ -108,7 +88,7 @@ TEST_F(LineWriterTest, AReaderThatStopsCostsLinesAndHoldsUpNobody) {
   for (std::thread& thread : threads) thread.join();
   const uint64_t dropped = writer->dropped();
   EXPECT_GT(dropped, 0U);
-  EXPECT_EQ(logged.messages(), std::vector<std::string>());
+  EXPECT_EQ(log.text(), "");
 
   std::string all;
   std::thread reading([&] { all = read_all(); });
@@ -131,8 +111,8 @@ TEST_F(LineWriterTest, AReaderThatStopsCostsLinesAndHoldsUpNobody) {
   }
   EXPECT_EQ(all.back(), '\n');
   EXPECT_EQ(lines + dropped, uint64_t{kThreads} * kLines);
-  ASSERT_EQ(logged.messages().size(), 1U);
-  EXPECT_THAT(logged.messages()[0],
+  ASSERT_EQ(log.count("\n"), 1U);
+  EXPECT_THAT(log.text(),
               HasSubstr(std::to_string(dropped) + " lines of the test's log were dropped"));
 }
 
@@ -177,15 +157,15 @@ TEST_F(LineWriterTest, AReaderThatIsGoneCostsLines) {
 }
 
 TEST_F(LineWriterTest, DoesNotWaitForEverAtItsEnd) {
-  Logged logged;
+  test::LogCapture log;
   LineWriterOptions impatient = options();
   impatient.patience = std::chrono::milliseconds(1);
   {
     LineWriter writer(impatient);
     for (int i = 0; i < 1000; ++i) writer.add(std::string(999, 'x'));
   }
-  ASSERT_EQ(logged.messages().size(), 1U);
-  EXPECT_THAT(logged.messages()[0], HasSubstr("was not written: its reader has stopped"));
+  ASSERT_EQ(log.count("\n"), 1U);
+  EXPECT_THAT(log.text(), HasSubstr("was not written: its reader has stopped"));
   // The thread that is left behind is let go; the number stays its own.
   reader_.reset();
   pipe_.release();
