@@ -177,6 +177,7 @@ TEST_F(EdgeTest, RangeFormsOnMissAndHit) {
     EXPECT_EQ(middle.header("Content-Range"), "bytes 500-1499/" + std::to_string(3 * kMiB));
     EXPECT_EQ(get(blob.path, "bytes=-500").body, blob.bytes.substr(3 * kMiB - 500));
     EXPECT_EQ(get(blob.path, "bytes=500-").body, blob.bytes.substr(500));
+    wait_stored(1);
     const test::Fetched beyond = get(blob.path, "bytes=" + std::to_string(3 * kMiB) + "-");
     EXPECT_EQ(beyond.status, 416);
     EXPECT_TRUE(beyond.complete);
