@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <optional>
+#include <thread>
 #include <vector>
 
 #include "base/error.h"
@@ -210,6 +211,7 @@ TEST_F(BlobStoreTest, ASmallerCapacityEvictsAtStart) {
   open(4 * kMiB);
   for (uint64_t i = 0; i < 4; ++i) put(*store, digest_of(content(i, kMiB)), content(i, kMiB));
   open(2 * kMiB);
+  while (used() > store->stats().capacity) std::this_thread::yield();
   EXPECT_FALSE(held(content(0, kMiB)));
   EXPECT_FALSE(held(content(1, kMiB)));
   EXPECT_TRUE(held(content(2, kMiB)));

@@ -31,10 +31,6 @@ class SetLimitsTest : public test::StoreTest {
   std::shared_ptr<const Blob> read(uint64_t seed) {
     return store->open(digest_of(content(seed, kMiB)));
   }
-  uint64_t used() const {
-    const StoreStats stats = store->stats();
-    return stats.blob_bytes + stats.reserved_bytes + stats.unlinked_bytes;
-  }
   void set_capacity(uint64_t bytes) { store->set_limits({.capacity = bytes}); }
 
   // A disk with so much free, of which the store's own thread hears nothing until it may go on.

@@ -52,6 +52,10 @@ class StoreTest : public testing::Test {
   void wait_complete() const {
     while (!store->stats().complete) std::this_thread::yield();
   }
+  uint64_t used() const {
+    const cache::StoreStats stats = store->stats();
+    return stats.blob_bytes + stats.reserved_bytes + stats.unlinked_bytes;
+  }
   std::filesystem::path root() const { return directory.path() / "cache"; }
 
   static std::string read_file(const std::filesystem::path& path) {
