@@ -36,7 +36,7 @@ constexpr auto kManifestFields =
                                      "layers", "blobs", "manifests", "subject", "annotations"});
 constexpr auto kDescriptorFields =
     std::to_array<std::string_view>({"mediaType", "digest", "size", "urls", "platform"});
-constexpr auto kPlatformFields = std::to_array<std::string_view>({"architecture", "os"});
+constexpr auto kPlatformFields = std::to_array<std::string_view>({"architecture", "os", "variant"});
 
 // Why a manifest is refused, in words for the client. Thrown and caught in this file only: the
 // checks nest, and what comes out of parse_manifest is an expected.
@@ -125,7 +125,8 @@ Platform platform(const Fields& descriptor, const std::string& where) {
   if (!element) return {};
   const Fields fields(*element, "the platform of " + where, kPlatformFields);
   return {.architecture = std::string(fields.text("architecture")),
-          .os = std::string(fields.text("os"))};
+          .os = std::string(fields.text("os")),
+          .variant = std::string(fields.text("variant"))};
 }
 
 std::vector<std::string> urls(const Fields& descriptor) {

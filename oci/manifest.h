@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "oci/digest.h"
+#include "oci/platform.h"
 
 namespace oci {
 
@@ -29,14 +30,6 @@ inline constexpr std::string_view kOciArtifact = "application/vnd.oci.artifact.m
 // Manifests of up to 4 MiB are accepted (distribution-spec "Pushing Manifests").
 inline constexpr uint64_t kMaxManifestSize = 4 << 20;
 
-// What a child of an index runs on. Empty where the index does not say.
-struct Platform {
-  std::string architecture;
-  std::string os;
-
-  bool operator==(const Platform&) const = default;
-};
-
 struct Descriptor {
   std::string media_type;
   Digest digest;
@@ -44,7 +37,7 @@ struct Descriptor {
   std::vector<std::string> urls;  // where else its bytes are said to be
   // Its bytes need not be in the registry: a foreign (Docker) or non-distributable (OCI) layer.
   bool distributable = true;
-  Platform platform;
+  Platform platform;  // of an index's child
 };
 
 struct Manifest {

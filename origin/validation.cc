@@ -6,7 +6,8 @@ namespace origin {
 
 bool Validation::requires_child(const oci::Descriptor& child) const {
   if (children != Children::listed) return children == Children::all;
-  return std::ranges::find(platforms, child.platform) != platforms.end();
+  return std::ranges::any_of(
+      platforms, [&](const oci::Platform& each) { return child.platform.meant_by(each); });
 }
 
 bool Validation::requires_layer(const oci::Descriptor& layer) const {

@@ -190,8 +190,9 @@ int main(int argc, char** argv) {
   proxy::WarmTarget wanted;
   CLI::App* warm = app.add_subcommand("warm", "Fetch whole images before clients ask for them");
   warm->add_option("image", wanted.images, "[registry/]repository[:tag|@digest]")->required();
-  warm->add_option("--platform", wanted.platforms,
-                   "Only this one of an index, such as linux/amd64; can be given several times");
+  warm->add_option(
+      "--platform", wanted.platforms,
+      "Only this one of an index: <os>/<architecture>[/<variant>]; can be given several times");
   warm->add_flag("--all-tags", wanted.all_tags, "Every tag of the repository");
   warm->add_option("--upstream", wanted.upstream, "The upstream that has it");
   warm->callback([&] { status = proxy::command_warm(options, wanted); });

@@ -76,15 +76,6 @@ void read_failover(const base::Section& section, UpstreamConfig& config) {
   config.retry_after_max = section.duration("retry_after_max", config.retry_after_max);
 }
 
-oci::Platform platform(const base::Section& section, const std::string& text) {
-  const size_t slash = text.find('/');
-  if (slash == 0 || slash == std::string::npos || slash + 1 == text.size() ||
-      text.find('/', slash + 1) != std::string::npos) {
-    section.fail("platforms", "a list of <os>/<architecture>, such as [linux/amd64]");
-  }
-  return {.architecture = text.substr(slash + 1), .os = text.substr(0, slash)};
-}
-
 ImagesConfig read_images(const base::Section& section) {
   ImagesConfig config;
   config.tag_lifetime = section.duration("tag_lifetime", config.tag_lifetime);
@@ -93,7 +84,11 @@ ImagesConfig read_images(const base::Section& section) {
   config.follow_deletions = section.boolean("follow_deletions", config.follow_deletions);
   config.prefetch = section.boolean("prefetch", config.prefetch);
   for (const std::string& text : section.strings("platforms")) {
-    config.platforms.push_back(platform(section, text));
+    const auto platform = oci::parse_platform(text);
+    if (!platform) {
+      section.fail("platforms", "a list of <os>/<architecture>[/<variant>], such as [linux/amd64]");
+    }
+    config.platforms.push_back(*platform);
   }
   return config;
 }

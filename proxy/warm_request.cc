@@ -68,13 +68,6 @@ Routing::Destination find_repository(const Routing& routing, const std::string& 
   return to;
 }
 
-std::optional<oci::Platform> parse_platform(const std::string& text) {
-  const size_t slash = text.find('/');
-  if (slash == 0 || slash == std::string::npos || slash + 1 == text.size()) return std::nullopt;
-  if (text.find('/', slash + 1) != std::string::npos) return std::nullopt;
-  return oci::Platform{.architecture = text.substr(slash + 1), .os = text.substr(0, slash)};
-}
-
 std::shared_ptr<Upstream> upstream_named(const Routing& routing, const std::string& name) {
   const auto& upstreams = routing.upstreams();
   if (name.empty()) {
@@ -109,8 +102,9 @@ WarmRequest parse_warm_request(const json& json, const Routing& routing) {
   const auto platforms = json.find("platforms");
   if (platforms == json.end()) return request;
   for (const auto& each : *platforms) {
-    const auto platform = each.is_string() ? parse_platform(each.get<std::string>()) : std::nullopt;
-    if (!platform) refuse("\"platforms\" must be a list of <os>/<architecture>");
+    const auto platform =
+        each.is_string() ? oci::parse_platform(each.get<std::string>()) : std::nullopt;
+    if (!platform) refuse("\"platforms\" must be a list of <os>/<architecture>[/<variant>]");
     request.platforms.push_back(*platform);
   }
   return request;

@@ -35,7 +35,4 @@ Routing::Destination find_repository(const Routing& routing, const std::string& 
 // The upstream of this name, the only one if the name is empty; http::StatusError (400).
 std::shared_ptr<Upstream> upstream_named(const Routing& routing, const std::string& name);
 
-// "linux/amd64"; nullopt if it is not written so.
-std::optional<oci::Platform> parse_platform(const std::string& text);
-
 }  // namespace proxy

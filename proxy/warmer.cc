@@ -16,9 +16,8 @@ constexpr size_t kMaxBlobs = 100'000;
 constexpr size_t kPrefetches = 16;
 
 bool wanted(const oci::Descriptor& child, const std::vector<oci::Platform>& platforms) {
-  if (platforms.empty() || std::ranges::find(platforms, child.platform) != platforms.end()) {
-    return true;
-  }
+  const auto means_child = [&](const oci::Platform& each) { return child.platform.meant_by(each); };
+  if (platforms.empty() || std::ranges::any_of(platforms, means_child)) return true;
   // An index in an index says of its own children what they run on.
   return child.platform == oci::Platform{} && (child.media_type == oci::media_type::kOciIndex ||
                                                child.media_type == oci::media_type::kDockerList);

@@ -500,12 +500,16 @@ TEST(Manifest, DescriptorPlatforms) {
     descriptor["platform"] = platform;
     return set(index(), "manifests", json::array({descriptor}));
   };
-  for (const json& empty : json::parse(R"([null, {}, {"variant": 8}, {"os": null}])")) {
+  for (const json& empty : json::parse(R"([null, {}, {"features": 8}, {"os": null}])")) {
     EXPECT_EQ(accept(child(empty)).manifests[0].platform, Platform{});
   }
   EXPECT_EQ(refusal(child("linux")), "the platform of manifests[0] must be a JSON object");
   EXPECT_EQ(refusal(child({{"os", 1}})),
             "field \"os\" of the platform of manifests[0] must be a string");
+  EXPECT_EQ(accept(child({{"os", "linux"}, {"architecture", "arm"}, {"variant", "v7"}}))
+                .manifests[0]
+                .platform,
+            (Platform{.architecture = "arm", .os = "linux", .variant = "v7"}));
 }
 
 TEST(Manifest, DescriptorsWithoutTypeOrSize) {

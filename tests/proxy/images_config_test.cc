@@ -42,20 +42,21 @@ TEST_F(ImagesConfigTest, DefaultsOfImages) {
 TEST_F(ImagesConfigTest, ImagesAsConfigured) {
   const UpstreamConfig config = read(
       "images: true\ntag_lifetime: 0s\nstale_after: 1s\nstale_if_error: 24h\n"
-      "follow_deletions: false\nprefetch: true\nplatforms: [linux/amd64, windows/arm64]\n");
+      "follow_deletions: false\nprefetch: true\nplatforms: [linux/amd64, linux/arm/v7]\n");
   EXPECT_TRUE(config.images);
   EXPECT_EQ(config.image.tag_lifetime, base::Duration(0));
   EXPECT_EQ(config.image.stale_after, std::chrono::seconds(1));
   EXPECT_EQ(config.image.stale_if_error, std::chrono::hours(24));
   EXPECT_FALSE(config.image.follow_deletions);
   EXPECT_TRUE(config.image.prefetch);
-  const std::vector<oci::Platform> platforms = {{.architecture = "amd64", .os = "linux"},
-                                                {.architecture = "arm64", .os = "windows"}};
+  const std::vector<oci::Platform> platforms = {
+      {.architecture = "amd64", .os = "linux"},
+      {.architecture = "arm", .os = "linux", .variant = "v7"}};
   EXPECT_EQ(config.image.platforms, platforms);
 }
 
 TEST_F(ImagesConfigTest, PlatformsThatAreNone) {
-  for (const char* platform : {"linux", "/amd64", "linux/", "linux/arm/v7"}) {
+  for (const char* platform : {"linux", "/amd64", "linux/", "linux/arm/", "linux/arm/v7/x"}) {
     const std::string error = error_of("platforms: [\"" + std::string(platform) + "\"]\n");
     EXPECT_NE(error.find("platforms"), std::string::npos) << platform << ": " << error;
     EXPECT_NE(error.find("linux/amd64"), std::string::npos) << platform << ": " << error;
