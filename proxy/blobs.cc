@@ -8,9 +8,8 @@
 
 #include "base/unix_time.h"
 #include "http/range.h"
-#include "http/signed_url.h"
 #include "oci/error.h"
-#include "proxy/edge.h"
+#include "proxy/answer.h"
 #include "proxy/error_answer.h"
 #include "proxy/fill_source.h"
 #include "proxy/hit_source.h"
@@ -159,20 +158,14 @@ base::Task<void> Blobs::serve_ending(http::Exchange& exchange, BlobName name, En
 
 http::ContentInfo Blobs::content(const http::Request& request, const oci::Digest& digest,
                                  uint64_t size, const std::string& cache_status) const {
-  http::Headers each;  // of every answer, 416 too
-  each.set("Cache-Status", name_ + "; " + cache_status);
-  each.set("Via", "1.1 " + name_);
-  // distribution-spec "Registry proxying": the request was routed by it.
-  if (const auto ns = request.query_value("ns")) each.set("OCI-Namespace", *ns);
+  http::Headers each = content_fields(name_, request, cache_status);
   http::ContentInfo info{.size = size,
                          .etag = "\"" + digest.str() + "\"",
                          .headers = each,
                          .unsatisfiable = std::move(each)};
   info.headers.set("Content-Type", "application/octet-stream");
   info.headers.set("Docker-Content-Digest", digest.str());
-  // What a signed URL gives is for who has it: no cache between may keep it for others.
-  const std::string keepers = http::has_signature(request) ? "private" : "public";
-  info.headers.set("Cache-Control", keepers + ", max-age=31536000, immutable");
+  info.headers.set("Cache-Control", cache_control(request, true));
   info.unsatisfiable.set("Cache-Control", "no-store");
   return info;
 }

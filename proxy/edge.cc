@@ -10,6 +10,7 @@
 #include "http/server_metrics.h"
 #include "oci/error.h"
 #include "oci/name.h"
+#include "proxy/answer.h"
 
 namespace proxy {
 namespace {
@@ -92,16 +93,6 @@ Routing::Destination image_destination(const Routing& routing, const http::Reque
 }
 
 }  // namespace
-
-http::Response error_response(const std::string& name, int status, std::string json) {
-  http::Response response;
-  response.status = status;
-  response.headers.set("Content-Type", "application/json");
-  response.headers.set("Cache-Control", "no-store");
-  response.headers.set("Via", "1.1 " + name);
-  response.body = std::move(json);
-  return response;
-}
 
 Edge::Edge(EdgeConfig config, const std::vector<http::ListeningSockets>& taken_over)
     : started_with_(std::move(config)),

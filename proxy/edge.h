@@ -34,9 +34,6 @@
 
 namespace proxy {
 
-// An error as clients need it: OCI JSON that no cache keeps. `name` is the edge's, for Via.
-http::Response error_response(const std::string& name, int status, std::string json);
-
 // Owned by main's thread; serves on loops of its own.
 class Edge {
  public:

@@ -3,7 +3,7 @@
 #include "http/signed_url.h"
 #include "oci/error.h"
 #include "oci/manifest.h"
-#include "proxy/edge.h"
+#include "proxy/answer.h"
 #include "proxy/error_answer.h"
 
 namespace proxy {
@@ -159,11 +159,8 @@ base::Task<void> Manifests::serve_ending(http::Exchange& exchange, const Documen
 
 http::ContentInfo Manifests::content(const http::Request& request, const DocumentName& name,
                                      const Document& document, uint64_t size) const {
-  http::Headers each;  // of every answer, 416 too
+  http::Headers each = content_fields(name_, request, cache_status(document));
   each.set("Docker-Distribution-Api-Version", "registry/2.0");
-  each.set("Cache-Status", name_ + "; " + cache_status(document));
-  each.set("Via", "1.1 " + name_);
-  if (const auto ns = request.query_value("ns")) each.set("OCI-Namespace", *ns);
   http::ContentInfo info{.size = size,
                          .etag = "\"" + document.reference.digest.str() + "\"",
                          .headers = each,
@@ -172,7 +169,7 @@ http::ContentInfo Manifests::content(const http::Request& request, const Documen
   http::Headers& headers = info.headers;
   headers.set("Content-Type", document.reference.media_type);
   headers.set("Docker-Content-Digest", document.reference.digest.str());
-  headers.set("Cache-Control", name.digest() ? "public, max-age=31536000, immutable" : "no-cache");
+  headers.set("Cache-Control", cache_control(request, name.digest().has_value()));
   if (document.from != Document::From::miss) headers.set("Age", std::to_string(document.age));
   if (document.from == Document::From::stale) {
     // The first is HTTP's (RFC 7234 §5.5.1), the second the one that registry clients show.

@@ -4,7 +4,7 @@
 
 #include "base/yaml_config.h"
 #include "http/signed_url.h"
-#include "tests/proxy/edge_fixture.h"
+#include "tests/proxy/mirror_fixture.h"
 
 namespace proxy {
 namespace {
@@ -285,6 +285,25 @@ TEST_F(SignatureConfigTest, ASectionWithoutKeysOpensNothing) {
     EXPECT_NE(error("signature: " + section + "\n").find("signature.keys"), std::string::npos)
         << error("signature: " + section + "\n");
   }
+}
+
+class SignedMirrorTest : public MirrorTest {};
+
+TEST_F(SignedMirrorTest, WhatASignedUrlGivesIsForWhoHasIt) {
+  const TestImage image(1);
+  serve_image(image, "latest");
+  EdgeConfig signed_only = config();
+  signed_only.signature = SignatureConfig{.keys = {kNew}};
+  start(std::move(signed_only));
+  const auto cache_control = [&](const std::string& path) {
+    const test::Fetched answer =
+        get(path + '?' + http::sign_path(kNew, path, now + 60, std::nullopt));
+    EXPECT_EQ(answer.body, image.manifest);
+    return answer.header("Cache-Control");
+  };
+  EXPECT_EQ(cache_control("/v2/app/manifests/latest"), "private, no-cache");
+  EXPECT_EQ(cache_control("/v2/app/manifests/" + image.digest()),
+            "private, max-age=31536000, immutable");
 }
 
 }  // namespace
