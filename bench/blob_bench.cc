@@ -13,7 +13,7 @@
 #include "bench/program.h"
 #include "bench/temporary_directory.h"
 
-namespace bench {
+namespace bench::blob_bench {
 namespace {
 
 namespace fs = std::filesystem;
@@ -63,10 +63,10 @@ int run_bench(const Options& options) {
 }
 
 }  // namespace
-}  // namespace bench
+}  // namespace bench::blob_bench
 
 int main(int argc, char** argv) {
-  bench::Options options;
+  bench::blob_bench::Options options;
   bench::Plan& plan = options.plan;
   CLI::App app{
       "Measures the edge's blob delivery beside nginx proxy_cache, on loopback.\n"
@@ -95,5 +95,5 @@ int main(int argc, char** argv) {
     return 2;
   }
 
-  return bench::run_program([&] { return bench::run_bench(options); });
+  return bench::run_program([&] { return bench::blob_bench::run_bench(options); });
 }

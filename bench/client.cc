@@ -11,11 +11,10 @@
 #include <cstring>
 
 #include "base/error.h"
+#include "bench/clock.h"
 
 namespace bench {
 namespace {
-
-using Clock = std::chrono::steady_clock;
 
 constexpr size_t kBuffer = 256 << 10;
 constexpr timeval kLookUp{.tv_sec = 0, .tv_usec = 200'000};  // how often a waiting client looks up

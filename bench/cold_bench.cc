@@ -10,18 +10,17 @@
 #include <random>
 
 #include "base/event_loop.h"
+#include "bench/clock.h"
 #include "bench/load.h"
 #include "bench/paced_upstream.h"
 #include "bench/program.h"
 #include "bench/temporary_directory.h"
 #include "http/client.h"
 
-namespace bench {
+namespace bench::cold_bench {
 namespace {
 
 namespace fs = std::filesystem;
-using Clock = std::chrono::steady_clock;
-
 struct Options {
   fs::path edge;
   fs::path temporary = fs::temp_directory_path();
@@ -200,10 +199,10 @@ int run_bench(const Options& options) {
 }
 
 }  // namespace
-}  // namespace bench
+}  // namespace bench::cold_bench
 
 int main(int argc, char** argv) {
-  bench::Options options;
+  bench::cold_bench::Options options;
   CLI::App app{
       "Measures what the first clients of a blob get while the upstream is slow.\n"
       "Exit status 1 for wrong bytes or a failure, never for being slow."};
@@ -220,5 +219,5 @@ int main(int argc, char** argv) {
       ->check(CLI::ExistingDirectory)
       ->capture_default_str();
   CLI11_PARSE(app, argc, argv);
-  return bench::run_program([&] { return bench::run_bench(options); });
+  return bench::run_program([&] { return bench::cold_bench::run_bench(options); });
 }

@@ -6,13 +6,10 @@
 #include <memory>
 #include <string>
 
+#include "bench/clock.h"
+
 namespace bench {
 namespace {
-
-using Clock = std::chrono::steady_clock;
-using Seconds = std::chrono::duration<double>;
-
-double since(Clock::time_point start) { return Seconds(Clock::now() - start).count(); }
 
 class CurlClient {
  public:

@@ -16,7 +16,7 @@
 #include "bench/cache_model.h"
 #include "bench/trace.h"
 
-namespace bench {
+namespace bench::eviction_bench {
 namespace {
 
 struct Options {
@@ -150,10 +150,10 @@ void run(const Options& options) {
 }
 
 }  // namespace
-}  // namespace bench
+}  // namespace bench::eviction_bench
 
 int main(int argc, char** argv) {
-  bench::Options options;
+  bench::eviction_bench::Options options;
   CLI::App app("Hit ratios of the edge's eviction beside LRU, S3-FIFO and Belady's bound",
                "bench/eviction");
   app.add_option("--trace", options.traces,
@@ -175,11 +175,12 @@ int main(int argc, char** argv) {
   app.add_flag("--quick", options.quick, "A thirtieth of the requests");
   try {
     app.parse(argc, argv);
-    bench::run(options);
+    bench::eviction_bench::run(options);
   } catch (const CLI::ParseError& error) {
     return app.exit(error);
   } catch (const std::exception& error) {
     std::cerr << "bench/eviction: " << error.what() << '\n';
     return 1;
   }
+  return 0;
 }

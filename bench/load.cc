@@ -7,16 +7,13 @@
 #include <mutex>
 #include <thread>
 
+#include "bench/clock.h"
+
 namespace bench {
 
 std::atomic<bool> interrupted = false;
 
 namespace {
-
-using Clock = std::chrono::steady_clock;
-using Seconds = std::chrono::duration<double>;
-
-double since(Clock::time_point start) { return Seconds(Clock::now() - start).count(); }
 
 // A crowd of client threads that get ready, wait for one start and then run. The first exception of
 // any of them stops all and is thrown again by finish().

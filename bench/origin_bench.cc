@@ -21,7 +21,7 @@
 #include "oci/digest.h"
 #include "origin/storage/storage.h"
 
-namespace bench {
+namespace bench::origin_bench {
 namespace {
 
 namespace fs = std::filesystem;
@@ -194,10 +194,10 @@ int run_bench(const Options& options) {
 }
 
 }  // namespace
-}  // namespace bench
+}  // namespace bench::origin_bench
 
 int main(int argc, char** argv) {
-  bench::Options options;
+  bench::origin_bench::Options options;
   CLI::App app{
       "Measures entrepot-origin beside docker-registry, on loopback.\n"
       "Exit status 1 for wrong bytes or a failure, never for being slow."};
@@ -223,5 +223,5 @@ int main(int argc, char** argv) {
     options.crowd = 50;
   }
   bench::raise_descriptor_limit();
-  return bench::run_program([&] { return bench::run_bench(options); });
+  return bench::run_program([&] { return bench::origin_bench::run_bench(options); });
 }

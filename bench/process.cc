@@ -19,11 +19,11 @@
 
 #include "base/error.h"
 #include "base/unique_fd.h"
+#include "bench/clock.h"
 
 namespace bench {
 namespace {
 
-using Clock = std::chrono::steady_clock;
 using std::chrono::milliseconds;
 
 double seconds(const timeval& time) {

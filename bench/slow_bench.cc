@@ -20,7 +20,7 @@
 #include "bench/table.h"
 #include "bench/temporary_directory.h"
 
-namespace bench {
+namespace bench::slow_bench {
 namespace {
 
 namespace fs = std::filesystem;
@@ -281,10 +281,10 @@ int run_bench(const Options& options) {
 }
 
 }  // namespace
-}  // namespace bench
+}  // namespace bench::slow_bench
 
 int main(int argc, char** argv) {
-  bench::Options options;
+  bench::slow_bench::Options options;
   CLI::App app{
       "Measures what slow and silent clients do to the others, on loopback.\n"
       "Exit status 1 for wrong bytes or a failure, never for being slow."};
@@ -311,5 +311,5 @@ int main(int argc, char** argv) {
     options.crowd = 50;
   }
   bench::raise_descriptor_limit();
-  return bench::run_program([&] { return bench::run_bench(options); });
+  return bench::run_program([&] { return bench::slow_bench::run_bench(options); });
 }
