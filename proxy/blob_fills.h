@@ -14,7 +14,7 @@
 #include "base/task.h"
 #include "oci/manifest.h"
 #include "proxy/document.h"
-#include "proxy/fill.h"
+#include "proxy/fills.h"
 #include "proxy/store.h"
 #include "proxy/worker.h"
 

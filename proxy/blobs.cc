@@ -104,7 +104,7 @@ base::Task<void> Blobs::serve_miss(http::Exchange& exchange, BlobName name) {
     const bool by_ranges = exchange.request.headers.has("Range");
     const Fills::Joined joined = fills_.join(name, by_ranges);
     const std::shared_ptr<Fill> fill = joined.fill;
-    const std::expected<uint64_t, Ending> size = co_await fills_.size(*fill, name);
+    const std::expected<uint64_t, Ending> size = co_await fill->size(name);
 
     http::ByteRange part{};
     if (size) {
@@ -112,7 +112,7 @@ base::Task<void> Blobs::serve_miss(http::Exchange& exchange, BlobName name) {
       // Of an empty blob the head is all there is, so it waits for the digest.
       const base::TimePoint deadline =
           *size == 0 ? base::kForever : base::EventLoop::current()->after(kHeadDelay);
-      co_await fills_.readable(fill, part.first, part.end(), deadline);
+      co_await fill->readable(part.first, part.end(), deadline);
     }
     FillSource source(fills_, joined);
     Ending ending = size ? fill->progress.ending() : size.error();

@@ -10,7 +10,7 @@
 #include "cache/blob_store.h"
 #include "http/body.h"
 #include "http/content.h"
-#include "proxy/fill.h"
+#include "proxy/fills.h"
 #include "proxy/routing.h"
 #include "proxy/store.h"
 

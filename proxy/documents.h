@@ -27,7 +27,7 @@
 #include "base/thread_pool.h"
 #include "cache/references.h"
 #include "proxy/document.h"
-#include "proxy/fill.h"
+#include "proxy/fills.h"
 #include "proxy/store.h"
 #include "proxy/worker.h"
 

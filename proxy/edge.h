@@ -21,7 +21,7 @@
 #include "proxy/config.h"
 #include "proxy/documents.h"
 #include "proxy/edge_health.h"
-#include "proxy/fill.h"
+#include "proxy/fills.h"
 #include "proxy/manifests.h"
 #include "proxy/monitor.h"
 #include "proxy/purger.h"

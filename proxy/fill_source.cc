@@ -20,7 +20,7 @@ base::Task<void> FillSource::send(http::ResponseWriter& response, uint64_t offse
                                   uint64_t length) {
   const uint64_t end = offset + length;
   while (offset < end) {
-    const uint64_t ready = co_await fills_.readable(joined_.fill, offset, end, base::kForever);
+    const uint64_t ready = co_await joined_.fill->readable(offset, end, base::kForever);
     if (ready == 0) {
       const Ending ending = joined_.fill->progress.ending();
       if (!passes_through(ending.outcome)) {

@@ -8,7 +8,7 @@
 #include <memory>
 
 #include "http/content.h"
-#include "proxy/fill.h"
+#include "proxy/fills.h"
 #include "proxy/pass_through.h"
 
 namespace proxy {

@@ -25,7 +25,7 @@ base::Task<void> HitSource::begin_fill() {
   co_await pool_.run([&] { store_.report_bad(name_.digest, *blob_); });
   while (!fill_) {
     Fills::Joined joined = fills_.join(name_);
-    const std::expected<uint64_t, Ending> size = co_await fills_.size(*joined.fill, name_);
+    const std::expected<uint64_t, Ending> size = co_await joined.fill->size(name_);
     if (!size && Fills::another_may_do(*joined.fill, size.error(), name_)) continue;
     if (size != blob_->size()) {
       const std::string why = size ? "its size is another now" : size.error().why;

@@ -8,8 +8,8 @@
 #include "base/thread_pool.h"
 #include "cache/blob_store.h"
 #include "http/content.h"
-#include "proxy/fill.h"
 #include "proxy/fill_source.h"
+#include "proxy/fills.h"
 #include "proxy/store.h"
 
 namespace proxy {

@@ -14,7 +14,7 @@
 #include "cache/blob_store.h"
 #include "http/server.h"
 #include "proxy/activity.h"
-#include "proxy/fill.h"
+#include "proxy/fills.h"
 #include "proxy/routing.h"
 #include "proxy/status.h"
 #include "proxy/store.h"

@@ -13,7 +13,7 @@
 #include "oci/digest.h"
 #include "proxy/document.h"
 #include "proxy/documents.h"
-#include "proxy/fill.h"
+#include "proxy/fills.h"
 #include "proxy/store.h"
 
 namespace proxy {

@@ -14,7 +14,7 @@
 #include "oci/manifest.h"
 #include "proxy/blob_fills.h"
 #include "proxy/documents.h"
-#include "proxy/fill.h"
+#include "proxy/fills.h"
 #include "proxy/store.h"
 #include "proxy/worker.h"
 
