@@ -1,16 +1,12 @@
 #include "cache/holdings.h"
 
-#include <fcntl.h>
 #include <glog/logging.h>
 
 #include <algorithm>
 #include <limits>
 #include <ranges>
 
-#include "base/durable_file.h"
-#include "base/error.h"
 #include "cache/block_map.h"
-#include "cache/files.h"
 
 namespace cache {
 namespace {
@@ -28,40 +24,6 @@ uint64_t left_to_go(uint64_t bytes, const Space::Usage& now, const Space::Usage&
 
 }  // namespace
 
-class Holdings::OpenBlob final : public Blob {
- public:
-  OpenBlob(const IndexRecord& record, std::shared_ptr<const Space::Reservation> space,
-           OpenContent content)
-      : record_(record), space_(std::move(space)), content_(std::move(content)) {}
-  int fd() const override {
-    const auto* file = std::get_if<base::UniqueFd>(&content_);
-    return file == nullptr ? -1 : file->get();
-  }
-  std::optional<std::string_view> bytes() const override {
-    const auto* bytes = std::get_if<std::string>(&content_);
-    return bytes == nullptr ? std::nullopt : std::optional<std::string_view>(*bytes);
-  }
-  base::UniqueFd duplicate() const override {
-    base::UniqueFd copy;
-    if (const auto in_memory = bytes()) {
-      copy = memory_file(in_memory->size());
-      base::write_at(copy.get(), 0, *in_memory);
-    } else {
-      copy.reset(::fcntl(fd(), F_DUPFD_CLOEXEC, 0));
-      if (!copy) throw base::IoError("dup");
-    }
-    return copy;
-  }
-  uint64_t size() const override { return record_.size; }
-  int64_t stored_at() const override { return record_.stored_at; }
-
- private:
-  const IndexRecord record_;
-  // Shared with the entry: an unlinked file takes space until its last reader has closed it.
-  const std::shared_ptr<const Space::Reservation> space_;
-  const OpenContent content_;  // after space_: closed before the space is given back
-};
-
 struct Holdings::Entry {
   Entry(const oci::Digest& its_digest, IndexRecord its_record,
         std::shared_ptr<const Space::Reservation> its_space, Account& its_account)
@@ -76,10 +38,7 @@ struct Holdings::Entry {
   const std::shared_ptr<const Space::Reservation> space;
   Account& account;
   Eviction::Item item;
-  std::weak_ptr<const OpenBlob> open;
-  std::shared_ptr<const OpenBlob> hot;
-  std::list<Entry*>::iterator hot_place;  // if hot
-  unsigned opening = 0;                   // pins
+  OpenBlobs::State open;
 };
 
 struct Holdings::IdlePartial {
@@ -104,17 +63,17 @@ uint64_t Holdings::Taken::file_bytes() const {
 Holdings::Pin::~Pin() {
   if (!entry_) return;
   const std::lock_guard lock(holdings_->mutex_);
-  --entry_->opening;
+  --entry_->open.opening;
 }
 
 uint64_t Holdings::Pin::size() const { return entry_->record.size; }
 bool Holdings::Pin::inside() const { return entry_->record.inside; }
 
 Holdings::Holdings(const HoldingsOptions& options)
-    : hot_blobs_(options.hot_blobs),
-      wall_clock_(options.wall_clock),
+    : wall_clock_(options.wall_clock),
       space_(options.capacity),
-      eviction_(options.capacity, options.eviction) {
+      eviction_(options.capacity, options.eviction),
+      open_(options.hot_blobs) {
   set_limits(options.capacity, options.quotas);
 }
 
@@ -159,15 +118,15 @@ void Holdings::load_partial(const oci::Digest& digest, uint64_t size, uint64_t a
 // ---- blobs ----------------------------------------------------------------------------------
 
 std::shared_ptr<const Blob> Holdings::open_blob(const oci::Digest& digest) {
-  std::shared_ptr<const OpenBlob> cooled;
+  std::shared_ptr<const Blob> cooled;
   const std::lock_guard lock(mutex_);
   const auto found = blobs_.find(digest);
   if (found == blobs_.end()) return nullptr;
   Entry& entry = *found->second;
-  std::shared_ptr<const OpenBlob> blob = entry.open.lock();
+  std::shared_ptr<const Blob> blob = entry.open.blob.lock();
   if (!blob) return nullptr;
   touch(entry);
-  cooled = make_hot(entry, blob);
+  cooled = open_.make_hot(entry.open, blob);
   return blob;
 }
 
@@ -175,24 +134,24 @@ std::optional<Holdings::Pin> Holdings::pin(const oci::Digest& digest) {
   const std::lock_guard lock(mutex_);
   const auto found = blobs_.find(digest);
   if (found == blobs_.end()) return std::nullopt;
-  ++found->second->opening;
+  ++found->second->open.opening;
   return Pin(this, found->second);
 }
 
 std::shared_ptr<const Blob> Holdings::opened(const Pin& pin, OpenContent content) {
-  std::shared_ptr<const OpenBlob> cooled;
+  std::shared_ptr<const Blob> cooled;
   const std::lock_guard lock(mutex_);
   Entry& entry = *pin.entry_;
-  std::shared_ptr<const OpenBlob> blob = entry.open.lock();
+  std::shared_ptr<const Blob> blob = entry.open.blob.lock();
   if (!blob) {
-    blob = std::make_shared<OpenBlob>(entry.record, entry.space, std::move(content));
-    entry.open = blob;
+    blob = make_open_blob(entry.record, entry.space, std::move(content));
+    entry.open.blob = blob;
   }
   // The blob may have been removed since it was pinned; its bytes are good all the same.
   const auto found = blobs_.find(entry.digest);
   if (found != blobs_.end() && found->second == pin.entry_) {
     touch(entry);
-    cooled = make_hot(entry, blob);
+    cooled = open_.make_hot(entry.open, blob);
   }
   return blob;
 }
@@ -200,15 +159,15 @@ std::shared_ptr<const Blob> Holdings::opened(const Pin& pin, OpenContent content
 std::shared_ptr<const Blob> Holdings::admit(const oci::Digest& digest, const IndexRecord& record,
                                             Space::Reservation space, OpenContent content) {
   auto shared_space = std::make_shared<Space::Reservation>(std::move(space));
-  auto blob = std::make_shared<const OpenBlob>(record, shared_space, std::move(content));
-  std::shared_ptr<const OpenBlob> cooled;
+  std::shared_ptr<const Blob> blob = make_open_blob(record, shared_space, std::move(content));
+  std::shared_ptr<const Blob> cooled;
   const std::lock_guard lock(mutex_);
   Account& account = end_writing(digest);
   auto entry = std::make_shared<Entry>(digest, record, std::move(shared_space), account);
-  entry->open = blob;
+  entry->open.blob = blob;
   eviction_.insert(entry->item, record.place.since);
   lost_pins_.erase(digest);
-  cooled = make_hot(*entry, blob);
+  cooled = open_.make_hot(entry->open, blob);
   add(std::move(entry));
   return blob;
 }
@@ -226,10 +185,9 @@ std::optional<IndexRecord> Holdings::record_of(const oci::Digest& digest) const 
 }
 
 void Holdings::cool() {
-  std::vector<std::shared_ptr<const OpenBlob>> cooled;
+  std::vector<std::shared_ptr<const Blob>> cooled;
   const std::lock_guard lock(mutex_);
-  for (Entry* entry : hot_) cooled.push_back(std::move(entry->hot));
-  hot_.clear();
+  cooled = open_.cool_all();
 }
 
 std::optional<BlobInfo> Holdings::info(const oci::Digest& digest) const {
@@ -376,7 +334,7 @@ std::optional<Holdings::Taken> Holdings::take(const oci::Digest& digest, const P
 std::optional<Holdings::Taken> Holdings::take_opened(const oci::Digest& digest, const Blob& blob) {
   const std::lock_guard lock(mutex_);
   const auto found = blobs_.find(digest);
-  if (found == blobs_.end() || found->second->open.lock().get() != &blob) return std::nullopt;
+  if (found == blobs_.end() || found->second->open.blob.lock().get() != &blob) return std::nullopt;
   return take_out(digest);
 }
 
@@ -464,10 +422,7 @@ std::map<std::string, Holdings::Account, std::less<>>::value_type& Holdings::acc
 Eviction::InUse Holdings::in_use() const {
   return [this](const Eviction::Item& item) {
     const auto found = blobs_.find(item.digest());
-    if (found == blobs_.end()) return false;  // an idle partial blob
-    const Entry& entry = *found->second;
-    // Exact: a first reference from outside is only ever made under mutex_.
-    return entry.opening > 0 || entry.open.use_count() > (entry.hot ? 1 : 0);
+    return found != blobs_.end() && found->second->open.in_use();  // else an idle partial blob
   };
 }
 
@@ -527,21 +482,6 @@ void Holdings::touch(Entry& entry) {
   eviction_.touch(entry.item);
 }
 
-// Returns the blob that is hot no longer: its file is closed when the caller has unlocked.
-std::shared_ptr<const Holdings::OpenBlob> Holdings::make_hot(Entry& entry,
-                                                             std::shared_ptr<const OpenBlob> blob) {
-  if (entry.hot) {
-    hot_.splice(hot_.begin(), hot_, entry.hot_place);
-    return nullptr;
-  }
-  entry.hot = std::move(blob);
-  entry.hot_place = hot_.insert(hot_.begin(), &entry);
-  if (hot_.size() <= hot_blobs_) return nullptr;
-  Entry& last = *hot_.back();
-  hot_.pop_back();
-  return std::move(last.hot);
-}
-
 void Holdings::add(std::shared_ptr<Entry> entry) {
   const uint64_t bytes = entry->space->bytes();
   blob_bytes_ += bytes;
@@ -576,8 +516,7 @@ Holdings::Taken Holdings::take_out(const oci::Digest& digest) {
   blob_bytes_ -= entry.item.bytes();
   entry.account.bytes -= entry.item.bytes();
   --entry.account.blobs;
-  if (entry.hot) hot_.erase(entry.hot_place);
-  entry.hot.reset();
+  open_.cool(entry.open);
   return taken;
 }
 

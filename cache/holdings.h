@@ -4,14 +4,12 @@
 // What is held and what is being written counts as its account's; a blob that was removed and is
 // still read counts for the capacity alone.
 //
-// This is where "in use" is decided: a blob is in use while someone outside holds its open Blob, or
-// is opening it. All of it changes under one mutex and none of it does I/O (but for closing files),
-// so any thread may call, loops included.
+// All of it changes under one mutex and none of it does I/O (but for closing files), so any thread
+// may call, loops included.
 #pragma once
 
 #include <cstdint>
 #include <functional>
-#include <list>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -21,20 +19,16 @@
 #include <unordered_map>
 #include <unordered_set>
 #include <utility>
-#include <variant>
 #include <vector>
 
-#include "base/unique_fd.h"
 #include "cache/blob_store.h"
 #include "cache/eviction.h"
 #include "cache/index.h"
+#include "cache/open_blobs.h"
 #include "cache/space.h"
 #include "oci/digest.h"
 
 namespace cache {
-
-// What an open blob is read from: its file, or, if it is kept in the index, its bytes.
-using OpenContent = std::variant<base::UniqueFd, std::string>;
 
 // A partial blob that nobody writes.
 struct Partial {
@@ -198,8 +192,6 @@ class Holdings {
   StoreStats stats() const;
 
  private:
-  class OpenBlob;
-
   std::map<std::string, Account, std::less<>>::value_type& account_named(std::string_view name);
   uint64_t above_capacity(const Space::Usage& usage) const {
     return usage.missing(0, Room::file, space_.capacity());
@@ -215,13 +207,11 @@ class Holdings {
   Account& end_writing(const oci::Digest& digest);
   int64_t next_use();
   void touch(Entry& entry);
-  std::shared_ptr<const OpenBlob> make_hot(Entry& entry, std::shared_ptr<const OpenBlob> blob);
   void load_locked(const oci::Digest& digest, const IndexRecord& record);
   void add(std::shared_ptr<Entry> entry);
   IdlePartial& add_partial(const oci::Digest& digest, Partial partial);
   Taken take_out(const oci::Digest& digest);
 
-  const size_t hot_blobs_;
   const WallClock wall_clock_;
   Space space_;
 
@@ -232,7 +222,7 @@ class Holdings {
   std::map<std::string, Account, std::less<>> accounts_;  // by name; never fewer
   Eviction eviction_;                                     // of blobs_ and partials_
   std::unordered_set<oci::Digest> lost_pins_;             // of pinned blobs that were taken
-  std::list<Entry*> hot_;                                 // most recently used first
+  OpenBlobs open_;                                        // of blobs_
   int64_t last_use_ = 0;                                  // Unix microseconds; only goes forward
   uint64_t blob_bytes_ = 0;
   uint64_t evicted_ = 0;
