@@ -1,5 +1,6 @@
 // A connected stream socket, plain or TLS, on one loop: what a server connection reads from and
-// writes to. With tls.cc the only unit that sees OpenSSL's connections.
+// writes to. What TLS adds is in tls_transport.cc, with tls.cc the only file that sees OpenSSL's
+// connections.
 //
 // Lives on its loop; owns the socket. At most one coroutine reads and one writes, at the same time
 // if they like. I/O is tried first and waited for only when the kernel has nothing or is full.
