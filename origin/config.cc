@@ -2,11 +2,9 @@
 
 #include <glog/logging.h>
 
-#include <algorithm>
-#include <array>
-
 #include "base/yaml_config.h"
 #include "http/server_config.h"
+#include "origin/config_guards.h"
 #include "origin/config_keys.h"
 
 namespace origin {
@@ -84,21 +82,17 @@ void refuse_middleware(const base::Section& middleware) {
   }
 }
 
+constexpr const char* kUnknownGuard =
+    ": unknown key, in or like a section that says who may do what";
+
 // What nobody asked for is unknown, or known to have no effect, or must not be ignored.
 void judge_unread(const base::ConfigFile& file) {
-  // A rule with a misspelt name would leave open what it is to close.
-  constexpr auto kGuards =
-      std::to_array<std::string_view>({"access.", "auth.", "http.tls.", "redirect."});
   for (const auto& [where, path] : file.unread()) {
     const ConfigKey* key = find_config_key(path);
     if (key != nullptr && key->use == KeyUse::refused) {
       throw base::ConfigError(where + path + ": " + std::string(key->note));
     }
-    const auto guards = [&path](std::string_view section) { return path.starts_with(section); };
-    if (key == nullptr && std::ranges::any_of(kGuards, guards)) {
-      throw base::ConfigError(where + path +
-                              ": unknown key, in a section that says who may do what");
-    }
+    if (key == nullptr && guards(path)) throw base::ConfigError(where + path + kUnknownGuard);
     LOG(WARNING) << where << path << ": "
                  << (key == nullptr ? "unknown key, ignored"
                                     : "ignored: " + std::string(key->note));
@@ -215,6 +209,7 @@ void read_server(const base::Section& server, Config& config) {
 Config read_config(const std::filesystem::path& path, const std::vector<std::string>& environment) {
   const Environment overrides = read_environment(environment);
   for (const std::string& name : overrides.unknown) {
+    if (variable_guards(name)) throw base::ConfigError(name + kUnknownGuard);
     LOG(WARNING) << name << ": no such key, ignored";
   }
   const base::ConfigFile file(path, overrides.overrides);

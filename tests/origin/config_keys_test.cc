@@ -128,6 +128,25 @@ TEST_F(ConfigKeysTest, EnvironmentVariablesLeadToKeys) {
   EXPECT_THAT(environment.unknown, ElementsAre("REGISTRY_NO_SUCH", "REGISTRY_VERSION"));
 }
 
+TEST_F(ConfigKeysTest, AVariableOfAGuardThatLeadsNowhereIsAMistake) {
+  const std::string file = "http: {addr: ':1'}\n";
+  for (const std::string name :
+       {"REGISTRY_AUTH_HTPASSWRD_PATH", "REGISTRY_ATUH_HTPASSWD_PATH", "REGISTRY_ACCESS_RULE",
+        "REGISTRY_ACCES_RULES", "REGISTRY_HTTP_TLS_CLIENTCA_0", "REGISTRY_HTTP_TSL_KEY",
+        "REGISTRY_HTTTP_TLS_KEY", "REGISTRY_REDIRECT_EXCEPTION_VIA"}) {
+    EXPECT_THAT(complaint(file, {name + "=x"}), HasSubstr(name + ": unknown key")) << name;
+    EXPECT_THROW(read_config(dir_.write("config.yml", file), {name + "=x"}), base::ConfigError);
+  }
+  // What Kubernetes says of its services, one of them called registry-auth.
+  for (const std::string name :
+       {"REGISTRY_PORT", "REGISTRY_PORT_5000_TCP_ADDR", "REGISTRY_SERVICE_HOST",
+        "REGISTRY_SERVICE_PORT_HTTP", "REGISTRY_AUTH_SERVICE_HOST", "REGISTRY_AUTH_SERVICE_PORT",
+        "REGISTRY_AUTH_PORT", "REGISTRY_AUTH_PORT_5001_TCP", "REGISTRY_HTTP_PORT",
+        "REGISTRY_NO_SUCH"}) {
+    EXPECT_THAT(complaint(file, {name + "=x"}), HasSubstr("no such key, ignored")) << name;
+  }
+}
+
 TEST_F(ConfigKeysTest, TheEnvironmentGoesBeforeTheFile) {
   const auto path = dir_.write("config.yml", "http: {addr: ':1'}\nlog: {level: info}\n");
   const Config config = read_config(

@@ -366,6 +366,29 @@ TEST_F(ConfigTest, AMisspeltKeyThatGuardsIsAMistake) {
   }
 }
 
+TEST_F(ConfigTest, AGuardThatIsMisspeltOrMisplacedIsAMistake) {
+  for (const char* text : {
+           "acces: {rules: []}\nhttp: {addr: ':1'}\n",
+           "Access: {rules: []}\nhttp: {addr: ':1'}\n",
+           "access:\nrules: []\nhttp: {addr: ':1'}\n",
+           "atuh: {htpasswd: {realm: a, path: b}}\nhttp: {addr: ':1'}\n",
+           "htttp: {tls: {certificate: c, key: k}}\nhttp: {addr: ':1'}\n",
+           "redirect_: {url: 'https://e'}\nhttp: {addr: ':1'}\n",
+           "tls: {certificate: c, key: k}\nhttp: {addr: ':1'}\n",
+           "http: {addr: ':1', access: {rules: []}}\n",
+           "http: {addr: ':1', tsl: {certificate: c, key: k}}\n",
+           "http: {addr: ':1', debug: {tls: {certificate: c, key: k}}}\n",
+           "http: {addr: ':1'}\nserver: {auth: {htpasswd: {realm: a, path: b}}}\n",
+           "http: {addr: ':1'}\nstorage: {redirect: {except: {bearer: x}}}\n",
+       }) {
+    EXPECT_THAT(error(text), HasSubstr("who may do what")) << text;
+  }
+  for (const char* text : {"database: {enabled: true}\n", "x-common: {a: 1}\n", "gc: {}\n",
+                           "server: {thread: 1}\n", "tag: {maxtags: 1}\n"}) {
+    EXPECT_EQ(error(std::string("http: {addr: ':1'}\n") + text), "no error") << text;
+  }
+}
+
 TEST_F(ConfigTest, SecretsOfHealthChecksAreHidden) {
   const Config config = read(
       "http: {addr: ':1'}\nstorage: {filesystem: {rootdirectory: /r}}\nhealth: {http: [{uri: "
