@@ -11,7 +11,7 @@ namespace http {
 namespace {
 
 constexpr uint64_t kMaxSecret = 4096;
-// What is shorter can be guessed from one signature.
+// What is shorter can be guessed: a key from one signature.
 constexpr size_t kLeastSecret = 16;
 constexpr const char* kNetworks = "networks such as 10.16.169.0/24 or 2001:db8::/32";
 constexpr const char* kGoodSecret = "at least 16 characters; openssl rand -hex 32 makes good ones";
@@ -143,6 +143,11 @@ std::string read_secret(const base::Section& section, const std::string& key) {
   return *content;
 }
 
+void require_strong(const base::Section& section, const std::string& key,
+                    const std::string& secret) {
+  if (secret.size() < kLeastSecret) fail_secret(section, key, kGoodSecret);
+}
+
 std::vector<Network> read_networks(const base::Section& section, std::string_view key) {
   std::vector<Network> networks;
   for (const std::string& text : section.strings(key)) {
@@ -159,7 +164,7 @@ std::vector<SigningKey> read_signing_keys(const base::Section& signature) {
     if (std::ranges::find(keys, key.id, &SigningKey::id) != keys.end()) {
       section.fail("id", "another one than that of a key before it");
     }
-    if (key.secret.size() < kLeastSecret) fail_secret(section, "secret", kGoodSecret);
+    require_strong(section, "secret", key.secret);
     keys.push_back(std::move(key));
   }
   if (keys.empty()) signature.fail("keys", "a list of {id, secret_file}");

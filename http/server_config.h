@@ -33,6 +33,11 @@ bool read_http2(const base::Section& http);
 // A secret given as `<key>` or, to keep it out of the file, as `<key>_file`; empty if neither is.
 std::string read_secret(const base::Section& section, const std::string& key);
 
+// Fails unless the secret that was read with this key, without saying it, is long enough not to be
+// guessed.
+void require_strong(const base::Section& section, const std::string& key,
+                    const std::string& secret);
+
 // A list of networks in CIDR notation, or single addresses.
 std::vector<Network> read_networks(const base::Section& section, std::string_view key);
 

@@ -193,6 +193,7 @@ RedirectConfig read_redirect(const base::Section& section) {
   redirect.networks = http::read_networks(except, "networks");
   redirect.certificates = except.strings("certificates");
   redirect.bearer = http::read_secret(except, "bearer");
+  if (!redirect.bearer.empty()) http::require_strong(except, "bearer", redirect.bearer);
   redirect.signature = read_redirect_signature(section.section("signature"));
   return redirect;
 }

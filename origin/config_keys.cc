@@ -160,7 +160,7 @@ constexpr auto kKeys = std::to_array<ConfigKey>({
     {"redirect.except.networks[]", ours, ""},
     {"redirect.except.certificates[]", ours,
      "a subject, an attribute of it, or a SAN as in access.certificates"},
-    {"redirect.except.bearer", ours, "the secret that the edge shows"},
+    {"redirect.except.bearer", ours, "the secret that the edge shows; at least 16 characters"},
     {"redirect.except.bearer_file", ours, ""},
     {"redirect.signature.keys[].id", ours, "the first key signs; the edge must know it"},
     {"redirect.signature.keys[].secret", ours, ""},

@@ -105,6 +105,17 @@ TEST_F(ConfigTest, MistakesInSignedRedirects) {
               HasSubstr("prefix.ipv4"));
 }
 
+TEST_F(ConfigTest, TheEdgesSecretIsAsLongAsAKey) {
+  const std::string redirect = "http: {addr: ':1'}\nredirect: {url: 'https://c', except: {";
+  EXPECT_THAT(
+      error(redirect + "bearer: short}}\n"),
+      AllOf(HasSubstr("redirect.except.bearer: expected at least 16"), Not(HasSubstr("short"))));
+  const std::string file = dir_.write("secret", "short\n").string();
+  EXPECT_THAT(error(redirect + "bearer_file: " + file + "}}\n"),
+              HasSubstr("redirect.except.bearer_file: expected at least 16"));
+  EXPECT_EQ(error(redirect + "bearer: ''}}\n"), "no error");
+}
+
 TEST_F(ConfigTest, EverythingSet) {
   const Config config = read(R"(
 version: 0.1
@@ -126,7 +137,7 @@ redirect:
     hosts: [direct.example]
     networks: [10.0.0.0/8]
     certificates: ["CN=edge"]
-    bearer: token
+    bearer: 0123456789abcdef
 server: {loops: 2, threads: 3, trusted_proxies: [127.0.0.0/8, unix], max_header: 32KiB}
 )");
   EXPECT_EQ(config.host, "https://registry.example");
@@ -141,7 +152,7 @@ server: {loops: 2, threads: 3, trusted_proxies: [127.0.0.0/8, unix], max_header:
   EXPECT_EQ(config.redirect.direct_below, 65536U);
   EXPECT_EQ(config.redirect.via.size(), 1U);
   EXPECT_EQ(config.redirect.networks.size(), 1U);
-  EXPECT_EQ(config.redirect.bearer, "token");
+  EXPECT_EQ(config.redirect.bearer, "0123456789abcdef");
   EXPECT_EQ(config.limits.max_header_bytes, 32768U);
   EXPECT_EQ(config.loops, 2U);
   EXPECT_EQ(config.threads, 3U);
@@ -399,9 +410,9 @@ TEST_F(ConfigTest, SecretsOfHealthChecksAreHidden) {
 TEST_F(ConfigTest, WithoutRedirectsTheEdgeIsKnownStill) {
   const Config config = read(
       "http: {addr: ':1'}\nstorage: {filesystem: {rootdirectory: /r}, redirect: {disable: true}}\n"
-      "redirect: {url: 'https://edge', except: {bearer: the-secret}}\n");
+      "redirect: {url: 'https://edge', except: {bearer: the-edges-secret}}\n");
   EXPECT_EQ(config.redirect.url, "");
-  EXPECT_EQ(config.redirect.bearer, "the-secret");
+  EXPECT_EQ(config.redirect.bearer, "the-edges-secret");
 }
 
 }  // namespace
