@@ -63,6 +63,18 @@ std::string describe(const YAML::Node& node) {
   }
 }
 
+// A word alone under one of these keys becomes a mapping.
+void expand(const std::vector<std::string>& types, YAML::Node& root) {
+  if (!root.IsMap()) return;
+  for (const std::string& key : types) {
+    const YAML::Node value = root[key];
+    if (!value || !value.IsScalar() || value.Scalar().empty()) continue;
+    YAML::Node type(YAML::NodeType::Map);
+    type[value.Scalar()] = YAML::Node(YAML::NodeType::Map);
+    root[key] = type;
+  }
+}
+
 }  // namespace
 
 std::string without_password(const std::string& text) {
@@ -367,7 +379,8 @@ void Section::fail(std::string_view key, const std::string& expected) const {
   data_->fail(key, expected);
 }
 
-ConfigFile::ConfigFile(const std::filesystem::path& path, const std::vector<Override>& overrides) {
+ConfigFile::ConfigFile(const std::filesystem::path& path, const std::vector<Override>& overrides,
+                       const std::vector<std::string>& types) {
   const auto source = std::make_shared<Source>(Source{path.string(), {}});
   try {
     const std::optional<std::string> text = read_file(path, kMaxFileSize);
@@ -377,9 +390,11 @@ ConfigFile::ConfigFile(const std::filesystem::path& path, const std::vector<Over
       throw ConfigError(at(source->file, root.Mark()) + "expected a mapping, found " +
                         describe(root));
     }
+    expand(types, root);
     for (const Override& value : overrides) {
       try {
         root = overridden(root, value);
+        expand(types, root);
       } catch (const YAML::Exception& e) {
         throw ConfigError(value.source + ": " + e.msg);
       }

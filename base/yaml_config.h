@@ -85,9 +85,11 @@ class Section {
 class ConfigFile {
  public:
   // Reads and parses the file; ConfigError if it cannot be read or is not YAML, or an override does
-  // not fit.
+  // not fit. Under one of the keys `types` a word alone is a type without parameters: with "auth"
+  // among them, `auth: none` is read as `auth: {none: {}}`.
   explicit ConfigFile(const std::filesystem::path& path,
-                      const std::vector<Override>& overrides = {});
+                      const std::vector<Override>& overrides = {},
+                      const std::vector<std::string>& types = {});
 
   Section root() const;
 

@@ -213,7 +213,7 @@ Config read_config(const std::filesystem::path& path, const std::vector<std::str
     if (variable_guards(name)) throw base::ConfigError(name + kUnknownGuard);
     LOG(WARNING) << name << ": no such key, ignored";
   }
-  const base::ConfigFile file(path, overrides.overrides);
+  const base::ConfigFile file(path, overrides.overrides, {"auth", "storage"});
   const base::Section root = file.root();
   Config config;
   root.choice("version", {"0.1"}, "0.1");

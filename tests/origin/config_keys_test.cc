@@ -147,6 +147,29 @@ TEST_F(ConfigKeysTest, AVariableOfAGuardThatLeadsNowhereIsAMistake) {
   }
 }
 
+TEST_F(ConfigKeysTest, AWordAloneIsATypeWithoutParameters) {
+  const std::string users = dir_.write("users", "").string();
+  const auto path =
+      dir_.write("config.yml", "http: {addr: ':1'}\nstorage: filesystem\nauth: htpasswd\n");
+  const Config config =
+      read_config(path, {"REGISTRY_STORAGE_FILESYSTEM_ROOTDIRECTORY=/elsewhere",
+                         "REGISTRY_AUTH_HTPASSWD_REALM=r", "REGISTRY_AUTH_HTPASSWD_PATH=" + users});
+  EXPECT_EQ(config.root, "/elsewhere");
+  EXPECT_TRUE(config.auth.htpasswd);
+  const Config given =
+      read_config(dir_.write("config.yml", "http: {addr: ':1'}\n"),
+                  {"REGISTRY_STORAGE=filesystem", "REGISTRY_AUTH=htpasswd",
+                   "REGISTRY_AUTH_HTPASSWD_REALM=r", "REGISTRY_AUTH_HTPASSWD_PATH=" + users});
+  EXPECT_EQ(given.root, "/var/lib/registry");
+  EXPECT_TRUE(given.auth.htpasswd);
+  EXPECT_EQ(complaint("http: {addr: ':1'}\nauth: none\n"), "");
+  // What a word stood for is not forgotten when a variable adds to it.
+  EXPECT_THAT(
+      complaint("http: {addr: ':1'}\nstorage: s3\n", {"REGISTRY_STORAGE_DELETE_ENABLED=true"}),
+      HasSubstr("filesystem, the only storage there is"));
+  EXPECT_THAT(complaint("http: {addr: ':1'}\nauth: token\n"), HasSubstr("auth.token.realm"));
+}
+
 TEST_F(ConfigKeysTest, TheEnvironmentGoesBeforeTheFile) {
   const auto path = dir_.write("config.yml", "http: {addr: ':1'}\nlog: {level: info}\n");
   const Config config = read_config(
