@@ -122,15 +122,12 @@ void Upload::append(std::string_view bytes) {
   const ActionTimer timer(Action::writer);
   copy_if_inherited();
   lease_.renew();
-  // The offset does not matter to a file opened with O_APPEND; that the file has grown by just
-  // these bytes shows that nobody else writes it.
+  // The offset does not matter to a file opened with O_APPEND. Whether somebody else writes it too
+  // is seen at the end, by its length: for that NFS waits until the server has all that was
+  // written.
   base::write_at(fd_.get(), size_, bytes);
   size_ += bytes.size();
   if (hasher_) hasher_->update(bytes);
-  if (static_cast<uint64_t>(status_of(fd_.get()).st_size) != size_) {
-    hasher_.reset();
-    throw base::IoError(EBUSY, "upload " + id_ + " is written by two requests at once");
-  }
   base::crash_point("upload.appended");
 }
 
@@ -147,7 +144,8 @@ void Upload::sync() {
 
 void Upload::save() {
   sync();
-  if (!names_file(layout_->upload_data(repository_, id_), fd_.get())) throw taken_over(id_);
+  const bool ours = names_file(layout_->upload_data(repository_, id_), fd_.get());
+  if (!ours || !alone()) throw taken_over(id_);
   if (!hasher_ || size_ == 0) return;
   base::write_file_durably(layout_->upload_hash_state(repository_, id_, size_), hasher_->save());
 }
@@ -161,6 +159,8 @@ void Upload::truncate(uint64_t size) {
   size_ = size;
   hasher_.reset();
 }
+
+bool Upload::alone() const { return static_cast<uint64_t>(status_of(fd_.get()).st_size) == size_; }
 
 bool Upload::commit(const oci::Digest& digest, BlobStore& blobs) {
   copy_if_inherited();
@@ -189,8 +189,7 @@ std::filesystem::path Upload::take_data() {
     if (errno == ENOENT) throw taken_over(id_);
     throw base::IoError("renaming " + data.string());
   }
-  const bool whole = static_cast<uint64_t>(status_of(fd_.get()).st_size) == size_;
-  if (whole && names_file(file, fd_.get())) return file;
+  if (alone() && names_file(file, fd_.get())) return file;
   // Somebody else's, which goes back to them; or ours, with bytes in it that were not hashed.
   ::rename(file.c_str(), data.c_str());
   throw taken_over(id_);

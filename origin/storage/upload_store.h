@@ -51,12 +51,13 @@ class Upload {
 
   uint64_t size() const { return size_; }
 
-  // Appends and hashes. IoError (EBUSY) if somebody else has written in spite of the lease.
+  // Appends and hashes. Whether somebody else has written in spite of the lease shows in save() and
+  // commit().
   void append(std::string_view bytes);
 
   // Syncs the bytes and saves the state of the hash for whoever goes on: in this order, so that a
   // saved state always speaks for bytes that are there. IoError (EBUSY) if the upload has been
-  // taken over, as for commit().
+  // taken over, or written by somebody else, as for commit().
   void save();
 
   // Forgets what came after `size`, an earlier value of size().
@@ -76,6 +77,8 @@ class Upload {
   void restore_hash();
   void copy_if_inherited();
   void sync();
+  // Whether the file has just the bytes that were appended here, or were there before.
+  bool alone() const;
   std::filesystem::path take_data();
   oci::Digest digest(oci::Algorithm algorithm);
 

@@ -278,12 +278,24 @@ TEST_F(StorageTest, BytesThatWereNotHashedDoNotBecomeABlob) {
   EXPECT_EQ(content(layout_.upload_data("a", id)), "minetheirs");
 }
 
-TEST_F(StorageTest, AWriterThatIsNotAloneInSpiteOfTheLeaseFails) {
-  const std::string id = storage_.uploads.create("a");
-  Upload writer = open(id);
-  writer.append("mine");
-  std::ofstream(layout_.upload_data("a", id), std::ios::app) << "theirs";
-  EXPECT_THROW(writer.append("mine"), base::IoError);
+// It is not looked for after each block: on NFS a look waits until what was written is on the
+// server's disk.
+TEST_F(StorageTest, AWriterThatIsNotAloneInSpiteOfTheLeaseFailsAtItsEnd) {
+  for (const bool at_commit : {false, true}) {
+    const std::string id = storage_.uploads.create("a");
+    Upload writer = open(id);
+    writer.append("mine");
+    std::ofstream(layout_.upload_data("a", id), std::ios::app) << "theirs";
+    writer.append("mine");
+    if (at_commit) {
+      EXPECT_THROW(writer.commit(sha256("minemine"), storage_.blobs), base::IoError);
+      EXPECT_FALSE(fs::exists(layout_.blob(sha256("minemine"))));
+    } else {
+      EXPECT_THROW(writer.save(), base::IoError);
+      EXPECT_FALSE(fs::exists(layout_.upload_hash_state("a", id, 8)));
+    }
+    EXPECT_EQ(content(layout_.upload_data("a", id)), "minetheirsmine");
+  }
 }
 
 TEST_F(StorageTest, AWrongDigestLeavesTheUpload) {
