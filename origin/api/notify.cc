@@ -22,7 +22,8 @@ void add(const Context& context, const http::Request& request, const char* actio
 // Unlike in a Location never a path alone: who gets it has no request to complete it from.
 std::string absolute_url(const Context& context, const http::Request& request,
                          const std::string& path) {
-  return (context.config.host.empty() ? public_base(request) : context.config.host) + path;
+  return (context.config.host.empty() ? public_base(request) : context.config.host) +
+         context.public_path(path);
 }
 
 EventTarget blob_target(const Context& context, const http::Request& request,

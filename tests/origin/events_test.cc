@@ -126,6 +126,17 @@ TEST_F(EventsTest, TheEnvelope) {
   EXPECT_EQ(request.at("useragent"), "test \xef\xbf\xbd/1");
 }
 
+TEST_F(EventsTest, TheUrlOfATargetHasThePrefix) {
+  Config c = config_with({endpoint()});
+  c.prefix = "/registry";
+  const uint16_t port = start(c).port();
+  const auto post = call(port, "POST", "/registry/v2/a/blobs/uploads/");
+  call(port, "PUT", location(post) + "&digest=" + sha256("hello").str(), "hello");
+  const std::string url = next(1)[0].at("target").at("url");
+  EXPECT_EQ(url, "http://localhost:" + std::to_string(port) + "/registry/v2/a/blobs/" +
+                     sha256("hello").str());
+}
+
 TEST_F(EventsTest, OfBlobs) {
   Config c = config_with({endpoint()});
   c.redirect.url = "https://cdn.example";
