@@ -2,6 +2,8 @@
 
 #include <glog/logging.h>
 
+#include <algorithm>
+#include <chrono>
 #include <optional>
 #include <random>
 
@@ -10,6 +12,12 @@
 #include "origin/storage/files.h"
 
 namespace origin {
+namespace {
+
+// As Distribution's: one that is restarted every day comes to it too.
+constexpr std::chrono::hours kFirstRoundWithin(1);
+
+}  // namespace
 
 struct UploadPurger::Summary {
   std::chrono::system_clock::time_point before;  // what is older goes
@@ -47,8 +55,8 @@ base::Task<void> UploadPurger::join() { co_await scope_.join(); }
 base::Task<void> UploadPurger::run() {
   base::EventLoop& loop = *base::EventLoop::current();
   std::random_device random;
-  base::Duration delay(
-      std::uniform_int_distribution<base::Duration::rep>(0, options_.interval.count())(random));
+  const base::Duration most = std::min<base::Duration>(options_.interval, kFirstRoundWithin);
+  base::Duration delay(std::uniform_int_distribution<base::Duration::rep>(0, most.count())(random));
   while (true) {
     const base::Signal::Ticket ticket = stop_signal_.ticket();
     if (stopping_) co_return;
@@ -65,6 +73,7 @@ void UploadPurger::purge() {
                    std::chrono::duration_cast<std::chrono::system_clock::duration>(options_.age);
   summary.attempt([&] {
     for (const std::string& name : list_directories(storage_.layout.repositories())) {
+      if (ends(summary)) return;
       walk(name, summary);
     }
   });
@@ -73,18 +82,24 @@ void UploadPurger::purge() {
             << summary.failures << " failures" << (summary.stopped ? ", stopped early" : "");
 }
 
+bool UploadPurger::ends(Summary& summary) const {
+  if (stopping_) summary.stopped = true;
+  return summary.stopped;
+}
+
 // Every directory that may be a repository: one that has nothing but uploads is not in the catalog.
 void UploadPurger::walk(const std::string& name, Summary& summary) {
   summary.attempt([&] {
     for (const std::string& child : list_directories(storage_.layout.repository(name))) {
-      if (summary.stopped) return;
+      if (ends(summary)) return;
       if (child.front() == '_') continue;
       std::string below = name;
       below += '/';
       walk(below += child, summary);
     }
+    if (ends(summary)) return;
     for (const std::string& id : storage_.uploads.list(name)) {
-      if (summary.stopped) return;
+      if (ends(summary)) return;
       consider(name, id, summary);
     }
   });
@@ -93,8 +108,8 @@ void UploadPurger::walk(const std::string& name, Summary& summary) {
 void UploadPurger::consider(const std::string& repository, const std::string& id,
                             Summary& summary) {
   const std::optional<Writes::Write> write = writes_.begin();
-  summary.stopped = stopping_ || !write;
-  if (summary.stopped) return;
+  summary.stopped = !write;
+  if (!write) return;
   summary.attempt([&] {
     const auto bytes = options_.dry_run
                            ? storage_.uploads.unused_size(repository, id, summary.before)

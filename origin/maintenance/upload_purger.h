@@ -3,8 +3,8 @@
 //
 // An upload goes when it began, and was last written, longer than the age ago, and no request holds
 // it. While the registry is read-only none goes, and a round in progress ends. The first round
-// comes at a random part of the interval after the start, so that replicas that start together do
-// not all walk the storage at once.
+// comes a random time after the start, within the interval and an hour, so that replicas that start
+// together do not all walk the storage at once.
 #pragma once
 
 #include <atomic>
@@ -38,7 +38,8 @@ class UploadPurger {
                base::LoopGroup& loops, base::ThreadPool& pool);
   ~UploadPurger() { stop(); }
 
-  // Returns when no round runs any more; a round in progress ends after the upload it is at.
+  // Returns when no round runs any more; a round in progress ends after the upload or
+  // directory it is at.
   void stop();
 
   // One round, as of now by the system's clock: blocks, for the pool. What fails is logged, and
@@ -49,6 +50,7 @@ class UploadPurger {
   struct Summary;
   base::Task<void> run();
   base::Task<void> join();
+  bool ends(Summary& summary) const;
   void walk(const std::string& name, Summary& summary);
   void consider(const std::string& repository, const std::string& id, Summary& summary);
 

@@ -150,7 +150,7 @@ TEST_F(UploadPurgerTest, EveryInterval) {
   std::string id = upload("a", {kOld, kOld});
   settle();
   EXPECT_TRUE(there("a", id));
-  clock_.advance(options.interval);  // the first delay is a random part of it
+  clock_.advance(options.interval);  // the first delay is no longer
   settle();
   EXPECT_FALSE(there("a", id));
   id = upload("a", {kOld, kOld});
@@ -162,6 +162,35 @@ TEST_F(UploadPurgerTest, EveryInterval) {
   EXPECT_FALSE(there("a", id));
   running.stop();  // does not wait for the clock
   clock_.advance(2 * options.interval);
+}
+
+// A registry that is restarted every day purges too.
+TEST_F(UploadPurgerTest, TheFirstRoundIsWithinAnHour) {
+  UploadPurging options;
+  const UploadPurger running(options, storage_, writes_, loops_, pool_);
+  const std::string id = upload("a", {kOld, kOld});
+  settle();
+  clock_.advance(hours(1));
+  settle();
+  EXPECT_FALSE(there("a", id));
+}
+
+// SIGTERM does not wait until all repositories are listed.
+TEST_F(UploadPurgerTest, ARoundEndsAtTheDirectoryWhereItIs) {
+  for (const char* name : {"a/b/c", "a/d", "e"}) fs::create_directories(layout_.repository(name));
+  UploadPurging options;
+  options.enabled = false;
+  UploadPurger purger(options, storage_, writes_, loops_, pool_);
+  int listed = 0;
+  const base::InjectedFault stop("list", [&](std::string_view path) {
+    if (path == layout_.repository("a").string()) purger.stop();
+    ++listed;
+    return 0;
+  });
+  test::LogCapture log;
+  purger.purge();
+  EXPECT_EQ(listed, 2) << "all repositories, and a";
+  EXPECT_EQ(log.count("stopped early"), 1U) << log.text();
 }
 
 TEST_F(UploadPurgerTest, ARoundThatCannotListTheRepositoriesIsNotTheLast) {
