@@ -8,7 +8,7 @@
 namespace origin {
 
 // Reads the file, or makes it with mode 0600. However many replicas start at once, all return the
-// same secret.
+// same secret. Where it may not be made, which is logged, each has a random one of its own.
 std::string shared_secret(const std::filesystem::path& path);
 
 }  // namespace origin

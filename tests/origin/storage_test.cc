@@ -12,6 +12,7 @@
 #include "origin/secret.h"
 #include "origin/storage/files.h"
 #include "tests/origin/client.h"
+#include "tests/support/log_capture.h"
 #include "tests/support/temp_dir.h"
 
 namespace origin {
@@ -422,6 +423,25 @@ TEST_F(StorageTest, ReplicasShareOneSecret) {
   EXPECT_EQ(fs::status(layout_.secret()).permissions(),
             fs::perms::owner_read | fs::perms::owner_write);
   EXPECT_EQ(std::distance(fs::directory_iterator(dir_.path()), {}), 1);
+}
+
+TEST_F(StorageTest, WhereNoSecretCanBeKeptAProcessHasItsOwn) {
+  for (const int error : {EROFS, EACCES, EPERM}) {
+    const base::InjectedFault read_only("create", error, layout_.secret().string() + ".");
+    test::LogCapture log;
+    const std::string secret = shared_secret(layout_.secret());
+    EXPECT_EQ(secret.size(), 64U);
+    EXPECT_NE(shared_secret(layout_.secret()), secret);
+    EXPECT_EQ(log.count("cannot go on with"), 2U) << log.text();
+  }
+  {
+    const base::InjectedFault full("create", ENOSPC, layout_.secret().string() + ".");
+    EXPECT_THROW(shared_secret(layout_.secret()), base::IoError);
+  }
+  // One that is there is not this process's to leave aside.
+  shared_secret(layout_.secret());
+  const base::InjectedFault unreadable("open", EACCES, layout_.secret().string());
+  EXPECT_THROW(shared_secret(layout_.secret()), base::IoError);
 }
 
 }  // namespace
