@@ -104,7 +104,7 @@ constexpr auto kKeys = std::to_array<ConfigKey>({
     {"http.http2.disabled", works, ""},
     {"http.h2c.enabled", ignored, "HTTP/2 is spoken over TLS only"},
 
-    {"health.storagedriver.enabled", works, ""},
+    {"health.storagedriver.enabled", works, "/healthz goes by this check in any case"},
     {"health.storagedriver.interval", works, ""},
     {"health.storagedriver.threshold", works, ""},
     {"health.storagedriver.timeout", ours, "how long the storage may take to answer"},

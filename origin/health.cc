@@ -10,6 +10,7 @@
 #include <cerrno>
 #include <cstring>
 #include <optional>
+#include <utility>
 
 #include "base/unique_fd.h"
 #include "base/yaml_config.h"
@@ -69,8 +70,8 @@ base::Task<void> join(base::TaskScope* scope) { co_await scope->join(); }
 // One check; lives on loop 0.
 class Health::Check {
  public:
-  Check(std::string name, const HealthConfig::Timing& timing)
-      : name_(std::move(name)), timing_(timing) {}
+  Check(std::string name, const HealthConfig::Timing& timing, Refuses refuses)
+      : name_(std::move(name)), timing_(timing), refuses_(refuses) {}
   virtual ~Check() = default;
 
   // What is wrong, or "". May throw.
@@ -79,6 +80,7 @@ class Health::Check {
   virtual void cancel() = 0;
 
   const std::string& name() const { return name_; }
+  bool refuses_all() const { return refuses_ == Refuses::all; }
   base::Duration interval() const { return timing_.interval; }
   // Counts a result; true if it is the last of enough failures.
   bool fails(bool failed) {
@@ -89,14 +91,15 @@ class Health::Check {
  private:
   const std::string name_;
   const HealthConfig::Timing timing_;
+  const Refuses refuses_;
   int64_t failures_ = 0;  // in a row
 };
 
 class Health::ProbeCheck : public Check {
  public:
   ProbeCheck(std::string name, const HealthConfig::Timing& timing, base::Duration timeout,
-             base::Probe::Look look)
-      : Check(std::move(name), timing), probe_(std::move(look)), timeout_(timeout) {}
+             base::Probe::Look look, Refuses refuses)
+      : Check(std::move(name), timing, refuses), probe_(std::move(look)), timeout_(timeout) {}
 
   base::Task<std::string> run(base::EventLoop& loop) override {
     co_return co_await probe_.look(loop, timeout_);
@@ -111,7 +114,7 @@ class Health::ProbeCheck : public Check {
 class Health::HttpCheck : public Check {
  public:
   HttpCheck(std::string name, const HealthConfig::HttpCheck& config)
-      : Check(std::move(name), config.timing), config_(config) {}
+      : Check(std::move(name), config.timing, Refuses::all), config_(config) {}
 
   base::Task<std::string> run(base::EventLoop& loop) override {
     if (!client_) {
@@ -140,10 +143,9 @@ class Health::HttpCheck : public Check {
 Health::Health(base::LoopGroup& loops, const HealthConfig& config,
                const std::filesystem::path& root)
     : loops_(loops) {
-  if (config.storage) {
-    add("storagedriver_filesystem", config.storage->timing, config.storage->timeout,
-        [root] { return look_at_storage(root); });
-  }
+  const Refuses refuses = config.storage.enabled ? Refuses::all : Refuses::by_healthz;
+  const auto look = [root] { return look_at_storage(root); };
+  add("storagedriver_filesystem", config.storage.timing, config.storage.timeout, look, refuses);
   for (const HealthConfig::FileCheck& check : config.files) {
     add(check.file.string(), check.timing, kFileTimeout,
         [file = check.file] { return look_for_file(file); });
@@ -161,9 +163,9 @@ Health::Health(base::LoopGroup& loops, const HealthConfig& config,
 Health::~Health() { stop(); }
 
 void Health::add(const std::string& name, const HealthConfig::Timing& timing,
-                 base::Duration timeout, base::Probe::Look look) {
+                 base::Duration timeout, base::Probe::Look look, Refuses refuses) {
   checks_.push_back(
-      std::make_unique<ProbeCheck>(unused_name(name), timing, timeout, std::move(look)));
+      std::make_unique<ProbeCheck>(unused_name(name), timing, timeout, std::move(look), refuses));
 }
 
 std::string Health::unused_name(const std::string& name) const {
@@ -214,7 +216,8 @@ void Health::update(Check& check, std::string error) {
   const std::lock_guard lock(mutex_);
   const bool before = errors_.contains(check.name());
   if (failed && !before) {
-    LOG(ERROR) << "health check " << check.name() << " fails, requests get 503: " << error;
+    LOG(ERROR) << "health check " << check.name() << " fails, "
+               << (check.refuses_all() ? "requests get 503: " : "/healthz says 503: ") << error;
   } else if (!failed && before) {
     LOG(INFO) << "health check " << check.name() << " is well again";
   }
@@ -223,7 +226,10 @@ void Health::update(Check& check, std::string error) {
   } else {
     errors_.erase(check.name());
   }
-  failing_ = !errors_.empty();
+  unhealthy_ = !errors_.empty();
+  failing_ = std::ranges::any_of(checks_, [this](const auto& one) {
+    return one->refuses_all() && errors_.contains(one->name());
+  });
 }
 
 std::map<std::string, std::string> Health::errors() const {
@@ -233,7 +239,7 @@ std::map<std::string, std::string> Health::errors() const {
 
 http::Response Health::healthz(const http::Request& request) const {
   if (leaving_) return http::healthz(request, "ending");
-  return http::healthz(request, failing_ ? "health check failed" : "");
+  return http::healthz(request, unhealthy_ ? "health check failed" : "");
 }
 
 }  // namespace origin

@@ -1,6 +1,6 @@
 // Health: whether this registry should get requests. Checks of the configuration's section "health"
 // are made regularly; while one fails, every request is refused, as in Distribution, and /healthz
-// tells load balancers.
+// tells load balancers. /healthz goes by a look at the storage also if that section asks for none.
 //
 // The checks run on loop 0 of the group, which must outlive this; asking is for any thread.
 #pragma once
@@ -27,15 +27,18 @@ class Health {
   Health(base::LoopGroup& loops, const HealthConfig& config, const std::filesystem::path& root);
   ~Health();
 
+  // What a check that fails keeps away: all requests, or those of clients that heed /healthz.
+  enum class Refuses { all, by_healthz };
+
   // A further check, before start().
   void add(const std::string& name, const HealthConfig::Timing& timing, base::Duration timeout,
-           base::Probe::Look look);
+           base::Probe::Look look, Refuses refuses = Refuses::all);
 
   // Begins to check, at once. Neither of the two from a loop's thread.
   void start();
   void stop();
 
-  // True while a check fails that has failed as often as its threshold says.
+  // True while requests are to be refused: a check has failed as often as its threshold says.
   bool failing() const { return failing_; }
   // What fails, by the check's name, for /debug/health.
   std::map<std::string, std::string> errors() const;
@@ -63,6 +66,7 @@ class Health {
   bool stopping_ = false;  // touched on loop 0 only
   bool started_ = false;
   std::atomic<bool> failing_ = false;
+  std::atomic<bool> unhealthy_ = false;  // by whichever check
   std::atomic<bool> leaving_ = false;
   mutable std::mutex mutex_;
   std::map<std::string, std::string> errors_;  // guarded by mutex_

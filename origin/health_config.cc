@@ -51,10 +51,9 @@ HealthConfig::TcpCheck read_tcp(const base::Section& section) {
 HealthConfig read_health(const base::Section& health) {
   HealthConfig config;
   const base::Section storage = health.section("storagedriver");
-  HealthConfig::StorageCheck check;
-  check.timing = read_timing(storage);
-  check.timeout = positive(storage, "timeout", check.timeout);
-  if (storage.boolean("enabled", false)) config.storage = check;
+  config.storage.enabled = storage.boolean("enabled", false);
+  config.storage.timing = read_timing(storage);
+  config.storage.timeout = positive(storage, "timeout", config.storage.timeout);
   for (const base::Section& file : health.sections("file")) {
     config.files.push_back({read_timing(file), file.required_string("file")});
   }

@@ -4,7 +4,6 @@
 
 #include <chrono>
 #include <filesystem>
-#include <optional>
 #include <string>
 #include <vector>
 
@@ -21,7 +20,9 @@ struct HealthConfig {
 
     bool operator==(const Timing&) const = default;
   };
+  // /healthz goes by it in any case.
   struct StorageCheck {
+    bool enabled = false;  // requests are refused while it fails
     Timing timing;
     std::chrono::nanoseconds timeout = std::chrono::seconds(5);
 
@@ -53,7 +54,7 @@ struct HealthConfig {
     bool operator==(const TcpCheck&) const = default;
   };
 
-  std::optional<StorageCheck> storage;
+  StorageCheck storage;
   std::vector<FileCheck> files;
   std::vector<HttpCheck> uris;
   std::vector<TcpCheck> addresses;

@@ -45,7 +45,8 @@ class HealthTest : public ::testing::Test {
     }
     return "no mistake";
   }
-  void start(const HealthConfig& config = {}) {
+  void start(HealthConfig config = {}) {
+    config.storage.timeout = kLong;
     health_.emplace(loops_, config, dir_.path());
     health_->start();
   }
@@ -55,7 +56,7 @@ class HealthTest : public ::testing::Test {
   std::shared_ptr<State> start_check(const std::string& name, std::string (*look)(State&),
                                      base::Duration timeout = kLong) {
     auto state = std::make_shared<State>();
-    health_.emplace(loops_, HealthConfig{}, dir_.path());
+    health_.emplace(loops_, HealthConfig{.storage = {.timeout = kLong}}, dir_.path());
     health_->add(name, {10s, 3}, timeout, [state, look] { return look(*state); });
     health_->start();
     return state;
@@ -101,10 +102,10 @@ http:
 tcp:
   - {addr: "a:1", timeout: 7s, interval: 0}
 )");
-  ASSERT_TRUE(config.storage);
-  EXPECT_EQ(config.storage->timing.interval, 1s);
-  EXPECT_EQ(config.storage->timing.threshold, 3);
-  EXPECT_EQ(config.storage->timeout, 2s);
+  EXPECT_TRUE(config.storage.enabled);
+  EXPECT_EQ(config.storage.timing.interval, 1s);
+  EXPECT_EQ(config.storage.timing.threshold, 3);
+  EXPECT_EQ(config.storage.timeout, 2s);
   ASSERT_EQ(config.files.size(), 1U);
   EXPECT_EQ(config.files[0].file, "/a");
   EXPECT_EQ(config.files[0].timing.interval, 4s);
@@ -117,7 +118,7 @@ tcp:
   EXPECT_EQ(config.addresses[0].timeout, 7s);
   EXPECT_EQ(config.addresses[0].timing.interval, 10s);  // 0 is Distribution's "not given"
 
-  EXPECT_FALSE(read("storagedriver: {interval: 10s}\n").storage);
+  EXPECT_FALSE(read("storagedriver: {interval: 10s}\n").storage.enabled);
   EXPECT_THAT(mistake("file: [{interval: 1s}]\n"), HasSubstr("file"));
   EXPECT_THAT(mistake("http: [{uri: a}]\n"), HasSubstr("https://"));
   EXPECT_THAT(mistake("http: [{uri: 'ftp://ann:s3cret@a'}]\n"), Not(HasSubstr("s3cret")));
@@ -195,10 +196,25 @@ TEST_F(HealthTest, StopsWhileTheStorageHangs) {
 TEST_F(HealthTest, TheStoragesRootIsAsked) {
   // Below a file there can be no root.
   std::ofstream(dir_.path() / "file") << "";
-  health_.emplace(loops_, HealthConfig{.storage = HealthConfig::StorageCheck{}},
+  health_.emplace(loops_, HealthConfig{.storage = {.enabled = true}},
                   dir_.path() / "file" / "root");
   health_->start();
   pass_until("storagedriver_filesystem", "Not a directory");
+}
+
+// What no section "health" asks for keeps no request from being tried.
+TEST_F(HealthTest, HealthzAsksTheStorageAlways) {
+  std::ofstream(dir_.path() / "file") << "";
+  health_.emplace(loops_, HealthConfig{.storage = {.timeout = kLong}},
+                  dir_.path() / "file" / "root");
+  health_->start();
+  while (healthz() == 200) {
+    clock_.advance(10s);
+    std::this_thread::yield();
+  }
+  EXPECT_FALSE(health_->failing());
+  EXPECT_THAT(health_->errors(),
+              ElementsAre(Pair("storagedriver_filesystem", HasSubstr("Not a directory"))));
 }
 
 TEST_F(HealthTest, ATcpPortThatNobodyServesIsAFailure) {
