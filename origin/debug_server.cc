@@ -33,13 +33,12 @@ DebugConfig read_debug(const base::Section& debug) {
   return config;
 }
 
-DebugServer::DebugServer(base::LoopGroup& loops, base::ThreadPool& pool, const Health& health,
-                         const base::Metrics& metrics, const DebugConfig& config, int inherited)
-    : pool_(pool),
-      health_(health),
+DebugServer::DebugServer(base::LoopGroup& loops, const Health& health, const base::Metrics& metrics,
+                         const DebugConfig& config, int inherited)
+    : health_(health),
       metrics_(metrics),
       config_(config),
-      server_(loops, pool,
+      server_(loops, pool_,
               {.handler = [this](http::Exchange& exchange) { return handle(exchange); }},
               {{config.address, nullptr,
                 inherited < 0 ? std::vector<int>() : std::vector<int>{inherited}}}) {}

@@ -5,7 +5,9 @@
 
 #include <string>
 
+#include "base/loop_group.h"
 #include "base/metrics.h"
+#include "base/thread_pool.h"
 #include "base/yaml_config.h"
 #include "http/server.h"
 #include "origin/health.h"
@@ -27,8 +29,8 @@ class DebugServer {
  public:
   // Binds: base::IoError. Everything must outlive it; `inherited` is a socket that is taken instead
   // of the address, or -1.
-  DebugServer(base::LoopGroup& loops, base::ThreadPool& pool, const Health& health,
-              const base::Metrics& metrics, const DebugConfig& config, int inherited);
+  DebugServer(base::LoopGroup& loops, const Health& health, const base::Metrics& metrics,
+              const DebugConfig& config, int inherited);
 
   void start();
   uint16_t port() const { return server_.port(); }
@@ -36,7 +38,7 @@ class DebugServer {
  private:
   base::Task<void> handle(http::Exchange& exchange);
 
-  base::ThreadPool& pool_;
+  base::ThreadPool pool_{1};  // of its own: it answers also when the storage does not
   const Health& health_;
   const base::Metrics& metrics_;
   const DebugConfig config_;

@@ -136,7 +136,7 @@ Registry::Registry(Config config)
   server_ = std::make_unique<http::Server>(loops_, pool_, std::move(options), listens(first, tls_));
   const int debug = debug_socket(first);
   if (!first.debug.address.empty() || debug >= 0) {
-    debug_ = std::make_unique<DebugServer>(loops_, pool_, health_, metrics_, first.debug, debug);
+    debug_ = std::make_unique<DebugServer>(loops_, health_, metrics_, first.debug, debug);
   }
   add_metrics();
 }

@@ -3,11 +3,13 @@
 #include <gtest/gtest.h>
 #include <unistd.h>
 
+#include <latch>
 #include <set>
 #include <sstream>
 #include <thread>
 
 #include "base/error.h"
+#include "base/fault_point.h"
 #include "origin/debug_server.h"
 #include "tests/origin/registry_fixture.h"
 #include "tests/support/log_capture.h"
@@ -130,6 +132,27 @@ TEST_F(MetricsTest, WhatClientsChooseIsNoLabel) {
   EXPECT_THAT(text, Not(HasSubstr("secret")));
   EXPECT_THAT(text, Not(HasSubstr("sha256")));
   EXPECT_THAT(text, Not(HasSubstr("127.0.0.1")));
+}
+
+TEST_F(MetricsTest, AStorageThatHangsDoesNotKeepTheMetrics) {
+  Config c = config();
+  c.threads = 1;
+  c.debug = {.address = "127.0.0.1:0", .metrics = true};
+  Registry& registry = start(std::move(c));
+  std::latch hangs(1);
+  std::latch go_on(1);
+  const base::InjectedFault storage("upload.sync", [&](std::string_view) {
+    hangs.count_down();
+    go_on.wait();
+    return 0;
+  });
+  std::jthread client([port = registry.port()] { push_blob(port, "a", "hello"); });
+  hangs.wait();
+  test::RawClient scraper(registry.debug_port());
+  scraper.send("GET /metrics HTTP/1.1\r\nHost: h\r\n\r\n");
+  EXPECT_TRUE(scraper.readable());
+  go_on.count_down();
+  EXPECT_THAT(scraper.response().body, HasSubstr("entrepot_uploads_in_flight 1"));
 }
 
 TEST_F(MetricsTest, TheDebugServerHasNothingElse) {
