@@ -173,7 +173,8 @@ constexpr auto kKeys = std::to_array<ConfigKey>({
 
     {"server.loops", ours, "event loops; 0 is one per core"},
     {"server.threads", ours,
-     "for disk and other blocking work; lists have a quarter as many for themselves"},
+     "for disk and other blocking work; lists have a quarter as many for themselves, and so has "
+     "what reads whole blobs"},
     {"server.max_connections", ours, ""},
     {"server.max_requests", ours, ""},
     {"server.max_header", ours, ""},

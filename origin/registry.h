@@ -61,7 +61,7 @@ class Registry {
 
   std::shared_ptr<const InForce> in_force() const;
   api::Context context(const Config& config) {
-    return {config, storage_, pool_, list_pool_, tokens_, events_.get()};
+    return {config, storage_, pool_, list_pool_, blob_pool_, tokens_, events_.get()};
   }
 
   base::Task<void> handle(http::Exchange& exchange);
@@ -72,6 +72,7 @@ class Registry {
   base::LoopGroup loops_;
   base::ThreadPool pool_;
   base::ThreadPool list_pool_;  // of their own, so that no number of lists delays a push or a pull
+  base::ThreadPool blob_pool_;  // of their own, so that no number of large blobs delays others
   base::Metrics metrics_;
   RequestMetrics request_metrics_{metrics_};
   Storage storage_;

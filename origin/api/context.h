@@ -30,9 +30,15 @@ struct Context {
   Storage& storage;
   base::ThreadPool& pool;
   base::ThreadPool& list_pool;  // for what walks directories, as the lists do
+  base::ThreadPool& blob_pool;  // for what reads whole blobs
   const UploadTokens& tokens;
   Events* events = nullptr;      // none: nobody is told; see api/notify
   auth::Identity identity = {};  // who asks; the handlers are reached only by who may
+
+  // Where to read, hash or copy so many bytes at once: not where others wait for what takes a
+  // moment, if they are many.
+  base::ThreadPool& pool_for(uint64_t bytes) const { return bytes > kLarge ? blob_pool : pool; }
+  static constexpr uint64_t kLarge = 4 << 20;
 
   // The fields of every response: Docker-Distribution-Api-Version and http.headers.
   http::Headers headers() const;

@@ -20,6 +20,15 @@ struct Progress {
 // The chunk that the client says it sends does not begin where the upload ends.
 struct OutOfOrder {};
 
+constexpr std::string_view kAlgorithm = "digest-algorithm";
+
+// Of the digest that the client will end its upload with. It may say so when it begins; the
+// upload's URL has it from then on.
+oci::Algorithm algorithm_of(const http::Request& request) {
+  return oci::parse_algorithm(request.query_value(kAlgorithm).value_or(""))
+      .value_or(oci::Algorithm::sha256);
+}
+
 http::Response with_progress(const Context& context, const http::Request& request,
                              const std::string& repository, const Progress& progress,
                              http::Response answer) {
@@ -27,8 +36,11 @@ http::Response with_progress(const Context& context, const http::Request& reques
       context.tokens.issue({repository, progress.id, progress.size}, progress.started_at);
   // "0-0" also when there is nothing yet, as in Distribution.
   const uint64_t last = progress.size == 0 ? 0 : progress.size - 1;
-  answer.headers.set("Location", context.location(request, "/v2/" + repository + "/blobs/uploads/" +
-                                                               progress.id + "?_state=" + state));
+  std::string path = "/v2/" + repository + "/blobs/uploads/" + progress.id + "?_state=" + state;
+  if (const oci::Algorithm algorithm = algorithm_of(request); algorithm != oci::Algorithm::sha256) {
+    path.append("&").append(kAlgorithm).append("=").append(oci::algorithm_name(algorithm));
+  }
+  answer.headers.set("Location", context.location(request, path));
   answer.headers.set("Range", "0-" + std::to_string(last));
   answer.headers.set("Docker-Upload-UUID", progress.id);
   return answer;
@@ -56,8 +68,9 @@ std::optional<uint64_t> token_offset(const Context& context, const http::Request
 }
 
 // Pool. The upload, for this request alone.
-Upload open_upload(const Context& context, const std::string& repository, const std::string& id) {
-  auto upload = context.storage.uploads.open(repository, id);
+Upload open_upload(const Context& context, const std::string& repository, const std::string& id,
+                   oci::Algorithm algorithm) {
+  auto upload = context.storage.uploads.open(repository, id, algorithm);
   if (upload) return std::move(*upload);
   if (upload.error() == UploadUnavailable::unknown) {
     throw oci::Error(ErrorCode::blob_upload_unknown, id);
@@ -108,6 +121,9 @@ base::Task<void> receive_chunk(const Context& context, http::Exchange& exchange,
       throw oci::Error(ErrorCode::size_invalid, "Content-Range and Content-Length do not agree");
     }
   }
+  if (upload.inherited()) {
+    co_await context.pool_for(upload.size()).run([&] { upload.take_over(); });
+  }
   co_await receive(context, exchange.body, upload, declared);
 }
 
@@ -122,8 +138,9 @@ base::Task<Progress> read_progress(const Context& context, const oci::UploadRout
 // that goes on at once, on whichever replica, finds it free.
 base::Task<void> append(const Context& context, http::Exchange& exchange,
                         const oci::UploadRoute& route, std::optional<uint64_t> expected_size) {
-  Upload upload =
-      co_await context.pool.run([&] { return open_upload(context, route.repository, route.id); });
+  Upload upload = co_await context.pool.run([&] {
+    return open_upload(context, route.repository, route.id, algorithm_of(exchange.request));
+  });
   co_await receive_chunk(context, exchange, upload, expected_size);
   co_await context.pool.run([&] { upload.save(); });
 }
@@ -131,10 +148,10 @@ base::Task<void> append(const Context& context, http::Exchange& exchange,
 base::Task<bool> append_and_commit(const Context& context, http::Exchange& exchange,
                                    const oci::UploadRoute& route, const oci::Digest& digest,
                                    std::optional<uint64_t> expected_size) {
-  Upload upload =
-      co_await context.pool.run([&] { return open_upload(context, route.repository, route.id); });
+  Upload upload = co_await context.pool.run(
+      [&] { return open_upload(context, route.repository, route.id, digest.algorithm()); });
   co_await receive_chunk(context, exchange, upload, expected_size);
-  const bool committed = co_await context.pool.run([&] {
+  const bool committed = co_await context.pool_for(upload.size()).run([&] {
     if (!upload.commit(digest, context.storage.blobs)) return false;
     blob_pushed(context, exchange.request, route.repository, digest, upload.size());
     return true;
@@ -222,7 +239,9 @@ base::Task<void> status(const Context& context, http::Exchange& exchange,
 base::Task<void> remove(const Context& context, http::Exchange& exchange,
                         const oci::UploadRoute& route) {
   token_offset(context, exchange.request, route);
-  co_await context.pool.run([&] { open_upload(context, route.repository, route.id).cancel(); });
+  co_await context.pool.run([&] {
+    open_upload(context, route.repository, route.id, algorithm_of(exchange.request)).cancel();
+  });
   http::Response answer = context.response(204);
   answer.headers.set("Docker-Upload-UUID", route.id);
   co_await exchange.response.send(std::move(answer));

@@ -82,8 +82,8 @@ Layout::Path Layout::upload_started_at(const std::string& name, const std::strin
 }
 
 Layout::Path Layout::upload_hash_state(const std::string& name, const std::string& id,
-                                       uint64_t offset) const {
-  return upload(name, id) / "hashstates/sha256" / std::to_string(offset);
+                                       uint64_t offset, oci::Algorithm algorithm) const {
+  return upload(name, id) / "hashstates" / oci::algorithm_name(algorithm) / std::to_string(offset);
 }
 
 }  // namespace origin

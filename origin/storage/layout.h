@@ -15,7 +15,7 @@
 //         _uploads/<uuid>/lease                          ours: a request is writing it
 //         _uploads/<uuid>/inherited                      ours: a lease was not given back
 //         _uploads/<uuid>/startedat                      RFC 3339, UTC
-//         _uploads/<uuid>/hashstates/sha256/<offset>     the hash after so many bytes
+//         _uploads/<uuid>/hashstates/<algorithm>/<offset>  the hash after so many bytes
 //
 // A link is the text of a digest without a newline. Distribution skips names of a repository that
 // begin with '_' and that it does not know.
@@ -68,8 +68,8 @@ class Layout {
   Path upload_lease(const std::string& repository, const std::string& id) const;
   Path upload_inherited(const std::string& repository, const std::string& id) const;
   Path upload_started_at(const std::string& repository, const std::string& id) const;
-  Path upload_hash_state(const std::string& repository, const std::string& id,
-                         uint64_t offset) const;
+  Path upload_hash_state(const std::string& repository, const std::string& id, uint64_t offset,
+                         oci::Algorithm algorithm = oci::Algorithm::sha256) const;
 
  private:
   Path root_;

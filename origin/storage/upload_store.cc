@@ -66,28 +66,29 @@ struct stat status_of(int fd) {
 }  // namespace
 
 Upload::Upload(const Layout& layout, std::string repository, std::string id, UploadLease lease,
-               base::UniqueFd fd, uint64_t size)
+               base::UniqueFd fd, uint64_t size, oci::Algorithm algorithm)
     : layout_(&layout),
       repository_(std::move(repository)),
       id_(std::move(id)),
       lease_(std::move(lease)),
       fd_(std::move(fd)),
       size_(size),
-      own_file_(!lease_.inherited()) {
+      own_file_(!lease_.inherited()),
+      algorithm_(algorithm) {
   restore_hash();
 }
 
 void Upload::restore_hash() {
   if (size_ == 0) {
-    hasher_.emplace(oci::Algorithm::sha256);
+    hasher_.emplace(algorithm_);
     return;
   }
   // One that lost its lease may have saved a state for bytes that the upload does not have.
   if (!own_file_ || open_shared(layout_->upload_inherited(repository_, id_), O_RDONLY)) return;
-  const auto state =
-      base::read_file(layout_->upload_hash_state(repository_, id_, size_), kMaxHashState);
+  const auto state = base::read_file(
+      layout_->upload_hash_state(repository_, id_, size_, algorithm_), kMaxHashState);
   if (!state) return;
-  hasher_ = oci::Hasher::restore(oci::Algorithm::sha256, *state);
+  hasher_ = oci::Hasher::restore(algorithm_, *state);
   if (!hasher_ || hasher_->length() != size_) {
     LOG(WARNING) << "upload " << id_ << ": the saved hash at " << size_ << " is unusable";
     hasher_.reset();
@@ -95,7 +96,7 @@ void Upload::restore_hash() {
 }
 
 // Before anything is written: into a file of its own, out of reach of the lease's last holder.
-void Upload::copy_if_inherited() {
+void Upload::take_over() {
   if (own_file_) return;
   base::write_file_durably(layout_->upload_inherited(repository_, id_), "");
   const std::filesystem::path data = layout_->upload_data(repository_, id_);
@@ -120,7 +121,7 @@ void Upload::copy_if_inherited() {
 
 void Upload::append(std::string_view bytes) {
   const ActionTimer timer(Action::writer);
-  copy_if_inherited();
+  take_over();
   lease_.renew();
   // The offset does not matter to a file opened with O_APPEND. Whether somebody else writes it too
   // is seen at the end, by its length: for that NFS waits until the server has all that was
@@ -147,12 +148,13 @@ void Upload::save() {
   const bool ours = names_file(layout_->upload_data(repository_, id_), fd_.get());
   if (!ours || !alone()) throw taken_over(id_);
   if (!hasher_ || size_ == 0) return;
-  base::write_file_durably(layout_->upload_hash_state(repository_, id_, size_), hasher_->save());
+  base::write_file_durably(layout_->upload_hash_state(repository_, id_, size_, algorithm_),
+                           hasher_->save());
 }
 
 void Upload::truncate(uint64_t size) {
   CHECK_LE(size, size_);
-  copy_if_inherited();
+  take_over();
   if (::ftruncate(fd_.get(), static_cast<off_t>(size)) != 0) {
     throw base::IoError("truncating upload " + id_);
   }
@@ -163,7 +165,7 @@ void Upload::truncate(uint64_t size) {
 bool Upload::alone() const { return static_cast<uint64_t>(status_of(fd_.get()).st_size) == size_; }
 
 bool Upload::commit(const oci::Digest& digest, BlobStore& blobs) {
-  copy_if_inherited();
+  take_over();
   if (this->digest(digest.algorithm()) != digest) return false;
   base::crash_point("upload.verified");
   sync();
@@ -204,7 +206,7 @@ void Upload::cancel() {
 }
 
 oci::Digest Upload::digest(oci::Algorithm algorithm) {
-  if (hasher_ && algorithm == oci::Algorithm::sha256) return hasher_->digest();
+  if (hasher_ && algorithm == algorithm_) return hasher_->digest();
   oci::Hasher hasher(algorithm);
   std::vector<char> block(kReadBlock);
   while (hasher.length() < size_) {
@@ -242,13 +244,14 @@ std::optional<UploadStatus> UploadStore::status(const std::string& repository,
 }
 
 std::expected<Upload, UploadUnavailable> UploadStore::open(const std::string& repository,
-                                                           const std::string& id) {
+                                                           const std::string& id,
+                                                           oci::Algorithm algorithm) {
   auto lease = UploadLease::take(layout_.upload_lease(repository, id));
   if (!lease) return std::unexpected(lease.error());
   base::UniqueFd fd = open_data(layout_, repository, id, O_RDWR | O_APPEND);
   if (!fd) return std::unexpected(UploadUnavailable::unknown);
   const auto size = static_cast<uint64_t>(status_of(fd.get()).st_size);
-  return Upload(layout_, repository, id, std::move(*lease), std::move(fd), size);
+  return Upload(layout_, repository, id, std::move(*lease), std::move(fd), size, algorithm);
 }
 
 std::vector<std::string> UploadStore::list(const std::string& repository) const {

@@ -51,6 +51,11 @@ class Upload {
 
   uint64_t size() const { return size_; }
 
+  // Whether the bytes are to be taken over first from a holder that seems to have died. Whatever
+  // writes does so, unless take_over() was called before; it takes as long as they are many.
+  bool inherited() const { return !own_file_; }
+  void take_over();
+
   // Appends and hashes. Whether somebody else has written in spite of the lease shows in save() and
   // commit().
   void append(std::string_view bytes);
@@ -73,9 +78,8 @@ class Upload {
  private:
   friend class UploadStore;
   Upload(const Layout& layout, std::string repository, std::string id, UploadLease lease,
-         base::UniqueFd fd, uint64_t size);
+         base::UniqueFd fd, uint64_t size, oci::Algorithm algorithm);
   void restore_hash();
-  void copy_if_inherited();
   void sync();
   // Whether the file has just the bytes that were appended here, or were there before.
   bool alone() const;
@@ -89,7 +93,8 @@ class Upload {
   base::UniqueFd fd_;  // O_APPEND
   uint64_t size_;
   bool own_file_;  // the file that fd_ is: nobody else can have it open to write
-  // The sha256 of the bytes so far; none if nobody left a state for it, then the bytes are read
+  oci::Algorithm algorithm_;
+  // The hash of the bytes so far; none if nobody left a state for it, then the bytes are read
   // again at the end.
   std::optional<oci::Hasher> hasher_;
 };
@@ -103,8 +108,11 @@ class UploadStore {
 
   std::optional<UploadStatus> status(const std::string& repository, const std::string& id) const;
 
+  // `algorithm` is of the digest that the upload is likely to get: for another one its bytes are
+  // read again at the end.
   std::expected<Upload, UploadUnavailable> open(const std::string& repository,
-                                                const std::string& id);
+                                                const std::string& id,
+                                                oci::Algorithm algorithm = oci::Algorithm::sha256);
 
   // The ids of a repository's uploads, and of what is left of some.
   std::vector<std::string> list(const std::string& repository) const;

@@ -1,7 +1,12 @@
 // Pushing blobs, also with requests that alternate between two replicas.
 #include <filesystem>
+#include <latch>
+#include <thread>
+#include <utility>
 
+#include "base/fault_point.h"
 #include "origin/api/content_range.h"
+#include "origin/storage/upload_lease.h"
 #include "tests/origin/registry_fixture.h"
 #include "tests/support/raw_client.h"
 
@@ -253,6 +258,75 @@ TEST_F(UploadsTest, ASha512BlobIsNamedAsItWasAskedFor) {
   EXPECT_EQ(get.body, "hello");
   EXPECT_EQ(get.header("Docker-Content-Digest"), digest.str());
   EXPECT_EQ(get.header("ETag"), '"' + digest.str() + '"');
+}
+
+// Hashed as it comes: what the file has is not read again.
+TEST_F(UploadsTest, TheClientSaysEarlyThatItIsASha512) {
+  const uint16_t port = start();
+  const std::string url =
+      location(call(port, "POST", "/v2/a/blobs/uploads/?digest-algorithm=sha512"));
+  std::string next = location(call(port, "PATCH", url, "hel"));
+  EXPECT_TRUE(fs::exists(layout().upload("a", id(url)) / "hashstates/sha512/3"));
+  next = location(call(port, "GET", next));
+  EXPECT_EQ(call(port, "PUT", next + "&digest=" + sha512("hello").str(), "lo").status, 201);
+  EXPECT_EQ(call(port, "GET", "/v2/a/blobs/" + sha512("hello").str()).body, "hello");
+
+  next = location(call(port, "POST", "/v2/a/blobs/uploads/?digest-algorithm=sha512"));
+  EXPECT_EQ(call(port, "PUT", next + "&digest=" + sha256("other").str(), "other").status, 201);
+  const auto unknown = call(port, "POST", "/v2/a/blobs/uploads/?digest-algorithm=md5");
+  EXPECT_EQ(unknown.status, 202);
+}
+
+// One thread for what takes a moment, and one for what takes as long as a blob is large.
+class WholeBlobsTest : public UploadsTest {
+ protected:
+  // Runs the request, which waits where it does this to the file with that text in its path, and
+  // sees that others are answered meanwhile.
+  template <typename Request>
+  void expect_others_served(uint16_t port, const std::string& operation, const std::string& file,
+                            const Request& request) {
+    std::latch hangs(1);
+    std::latch go_on(1);
+    bool first = true;
+    const base::InjectedFault storage(operation, [&](std::string_view path) {
+      if (path.find(file) == std::string_view::npos || !std::exchange(first, false)) return 0;
+      hangs.count_down();
+      go_on.wait();
+      return 0;
+    });
+    std::jthread client(request);
+    hangs.wait();
+    test::RawClient other(port);
+    other.send("GET /v2/a/manifests/t HTTP/1.1\r\nHost: x\r\n\r\n");
+    EXPECT_TRUE(other.readable());
+    go_on.count_down();
+    EXPECT_EQ(other.response().status, 200);
+  }
+  uint16_t start_small() {
+    Config c = config();
+    c.threads = 1;
+    c.upload_purging.enabled = false;
+    const uint16_t port = start(std::move(c)).port();
+    push_image(port, "a", "t", "layer");
+    return port;
+  }
+  const std::string large_ = bytes(5 << 20);
+};
+
+TEST_F(WholeBlobsTest, ABlobThatIsThereAlreadyHoldsUpNobody) {
+  const uint16_t port = start_small();
+  push_blob(port, "a", large_);
+  expect_others_served(port, "open", sha256(large_).hex(), [&] { push_blob(port, "a", large_); });
+}
+
+TEST_F(WholeBlobsTest, AnUploadOfAHolderThatDiedHoldsUpNobody) {
+  const uint16_t port = start_small();
+  const std::string url = location(call(port, "PATCH", begin(port), large_));
+  const fs::path lease = layout().upload_lease("a", id(url));
+  write(lease, "another host");
+  fs::last_write_time(lease, fs::file_time_type::clock::now() - 2 * UploadLease::kLeaseTime);
+  expect_others_served(port, "create", id(url) + "/data.",
+                       [&] { EXPECT_EQ(call(port, "PATCH", url, "more").status, 202); });
 }
 
 TEST_F(UploadsTest, Cancel) {
