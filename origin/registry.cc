@@ -55,7 +55,10 @@ struct Methods {
   std::string_view operator()(const oci::UploadRoute&) const {
     return "DELETE, GET, HEAD, PATCH, PUT";
   }
-  std::string_view operator()(const oci::UploadsRoute&) const { return "GET, HEAD, POST"; }
+  // Most of them are answered as of an upload without an id.
+  std::string_view operator()(const oci::UploadsRoute&) const {
+    return "DELETE, GET, HEAD, PATCH, POST, PUT";
+  }
   std::string_view operator()(const oci::TagsRoute&) const { return kReads; }
   std::string_view operator()(const oci::ReferrersRoute&) const { return kReads; }
   std::string_view operator()(const oci::CatalogRoute&) const { return kReads; }
@@ -236,6 +239,10 @@ base::Task<void> Registry::handle(http::Exchange& exchange) {
   const bool reads = lists(Methods::kReads, exchange.request.method);
   const std::optional<Writes::Write> write = reads ? std::nullopt : writes_.begin();
   if (auto instead = answer_without_method(context, exchange.request, route, !reads && !write)) {
+    // Distribution looks for the upload before it looks at the method.
+    if (const auto* upload = std::get_if<oci::UploadRoute>(&route)) {
+      co_await api::require_upload(context, exchange.request, *upload);
+    }
     co_await exchange.response.send(std::move(*instead));
   } else if (const auto* blob = std::get_if<oci::BlobRoute>(&route)) {
     co_await api::blobs(context, exchange, *blob);

@@ -302,4 +302,10 @@ base::Task<void> uploads(const Context& context, http::Exchange& exchange,
   if (out_of_order) co_await refuse_out_of_order(context, exchange, route);
 }
 
+base::Task<void> require_upload(const Context& context, const http::Request& request,
+                                const oci::UploadRoute& route) {
+  token_offset(context, request, route);
+  co_await read_progress(context, route);
+}
+
 }  // namespace origin::api

@@ -21,4 +21,8 @@ base::Task<void> start_upload(const Context& context, http::Exchange& exchange,
 base::Task<void> uploads(const Context& context, http::Exchange& exchange,
                          const oci::UploadRoute& route);
 
+// For a method that is none of these: BLOB_UPLOAD_UNKNOWN if there is no such upload.
+base::Task<void> require_upload(const Context& context, const http::Request& request,
+                                const oci::UploadRoute& route);
+
 }  // namespace origin::api

@@ -74,10 +74,12 @@ TEST_F(BadInputTest, MalformedDigests) {
 // The methods that Distribution's routes list, where we have them too.
 TEST_F(BadInputTest, WrongMethods) {
   const std::string digest = sha256("x").str();
+  const auto begun = call(port_, "POST", "/v2/a/blobs/uploads/");
+  const std::string upload = "/v2/a/blobs/uploads/" + begun.header("Docker-Upload-UUID");
   const std::vector<std::pair<std::string, std::string>> allowed = {
       {"/v2/a/blobs/" + digest, "DELETE, GET, HEAD"},
-      {"/v2/a/blobs/uploads/", "GET, HEAD, POST"},
-      {"/v2/a/blobs/uploads/x", "DELETE, GET, HEAD, PATCH, PUT"},
+      {"/v2/a/blobs/uploads/", "DELETE, GET, HEAD, PATCH, POST, PUT"},
+      {upload, "DELETE, GET, HEAD, PATCH, PUT"},
       {"/v2/a/manifests/t", "DELETE, GET, HEAD, PUT"},
       {"/v2/a/tags/list", "GET, HEAD"},
       {"/v2/_catalog", "GET, HEAD"},
@@ -99,7 +101,20 @@ TEST_F(BadInputTest, WrongMethods) {
   for (const char* anything : {"/", "/v2/"})
     EXPECT_EQ(call(port_, "OPTIONS", anything).status, 200);
   EXPECT_EQ(call(port_, "OPTIONS", "/v2/a").status, 404);
-  EXPECT_EQ(error_code(call(port_, "GET", "/v2/a/blobs/uploads/")), "BLOB_UPLOAD_UNKNOWN");
+}
+
+// Neither one that is not there nor one without an id.
+TEST_F(BadInputTest, UnknownUploadsHaveNoMethods) {
+  for (const char* method : {"GET", "PATCH", "PUT", "DELETE"}) {
+    const auto answer = call(port_, method, "/v2/a/blobs/uploads/", "x");
+    EXPECT_EQ(answer.status, 404) << method;
+    EXPECT_EQ(error_code(answer), "BLOB_UPLOAD_UNKNOWN") << method;
+  }
+  for (const char* method : {"OPTIONS", "LINK", "GET", "PATCH", "DELETE"}) {
+    const auto answer = call(port_, method, "/v2/a/blobs/uploads/x");
+    EXPECT_EQ(answer.status, 404) << method;
+    EXPECT_EQ(error_code(answer), "BLOB_UPLOAD_UNKNOWN") << method;
+  }
 }
 
 TEST_F(BadInputTest, PathsThatAreNoRoute) {
