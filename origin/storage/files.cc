@@ -130,7 +130,13 @@ uint64_t link_repairs() { return repairs; }
 
 bool refresh(const std::filesystem::path& directory) {
   const auto opens = [&] {
-    return base::UniqueFd(::open(directory.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC)).get() >= 0;
+    try {
+      return base::open_file(directory, O_RDONLY | O_DIRECTORY).get() >= 0;
+    } catch (const base::IoError& e) {
+      // One that may be passed but not listed is taken as this host sees it.
+      if (!missing(e.number()) && e.number() != EACCES) throw;
+      return false;
+    }
   };
   if (opens()) return true;
   // The directory's own name may be what is believed to be missing.

@@ -78,8 +78,8 @@ void write_link(const std::filesystem::path& path, const oci::Digest& digest);
 // How many unusable links write_link() has replaced since the start.
 uint64_t link_repairs();
 
-// Asks the storage anew which names are in the directory; false if there is no such directory. See
-// "Shared storage" above.
+// Asks the storage anew which names are in the directory; false if there is no such directory, or
+// it may not be read. See "Shared storage" above.
 bool refresh(const std::filesystem::path& directory);
 
 // As base::open_file, but a name that is missing is looked up again after refresh().

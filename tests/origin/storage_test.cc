@@ -335,6 +335,23 @@ TEST_F(StorageTest, DistributionsAliasOfASha512IsRead) {
   EXPECT_EQ(storage_.blobs.size("a", alias), 5U);
 }
 
+// The name may be there, for all that is known then.
+TEST_F(StorageTest, ADirectoryThatCannotBeOpenedNowMakesNothingMissing) {
+  const oci::Digest digest = add_blob("a", "bytes");
+  const fs::path missing = layout_.layer_link("a", sha256("other"));
+  for (const int error : {EMFILE, ENFILE, ENOMEM, EIO}) {
+    const base::InjectedFault fault(
+        "open", [&](std::string_view path) { return fs::is_directory(path) ? error : 0; });
+    EXPECT_THROW(read_link(missing), base::IoError) << error;
+    EXPECT_THROW(name_exists(missing), base::IoError) << error;
+    EXPECT_THROW(storage_.uploads.status("a", "x"), base::IoError) << error;
+    EXPECT_EQ(read_link(layout_.layer_link("a", digest)), digest) << error;
+  }
+  const base::InjectedFault unlisted(
+      "open", [&](std::string_view path) { return fs::is_directory(path) ? EACCES : 0; });
+  EXPECT_FALSE(read_link(missing));
+}
+
 TEST_F(StorageTest, ABlobOfTheWrongSizeIsReplacedByAPush) {
   const oci::Digest digest = add_blob("a", "all the bytes");
   write(layout_.blob(digest), "all the");
