@@ -104,23 +104,25 @@ base::Duration Passwords::begin(const std::string& key, const Asker& asker,
 
 void Passwords::finish(const std::string& key, const Asker& asker, Check& check,
                        PasswordResult result) {
-  {
-    const std::lock_guard lock(mutex_);
-    running_.erase(key);
-    check.result = result;
-    if (result == PasswordResult::wrong) {
-      if (!check.counted_as_pair) suspects_.remember(asker.client, clock_.now());
-    } else if (check.counted_as_pair) {
-      by_pair_.refund(asker.pair());
-    } else {
-      by_client_.refund(asker.client);
-    }
-    if (result == PasswordResult::right) {
-      right_.remember(key, clock_.now());
-      known_pairs_.remember(asker.pair(), clock_.now());
-    }
-  }
+  const std::lock_guard lock(mutex_);
+  running_.erase(key);
+  check.result = result;
+  // Before what may fail, or whoever waits would wait for ever.
   check.changed.notify();
+  if (const int error = base::fault_point("password.remember"); error != 0) {
+    throw base::IoError(error, "remembering what became of a password");
+  }
+  if (result == PasswordResult::wrong) {
+    if (!check.counted_as_pair) suspects_.remember(asker.client, clock_.now());
+  } else if (check.counted_as_pair) {
+    by_pair_.refund(asker.pair());
+  } else {
+    by_client_.refund(asker.client);
+  }
+  if (result == PasswordResult::right) {
+    right_.remember(key, clock_.now());
+    known_pairs_.remember(asker.pair(), clock_.now());
+  }
 }
 
 base::Task<PasswordVerdict> Passwords::wait_for(std::shared_ptr<Check> check) {

@@ -155,6 +155,13 @@ TEST_F(PasswordsTest, WhatFailsBeforeItsTurnTakesNoTurnFromOthers) {
   EXPECT_EQ(check("ann", "secret", "203.0.113.1"), PasswordResult::right);
 }
 
+TEST_F(PasswordsTest, WhoWaitsHasTheResultEvenIfItCannotBeRemembered) {
+  const base::InjectedFault fault("password.remember", ENOMEM);
+  const auto results = at_once(std::vector<Asked>(2, {"ann", "guess", "192.0.2.1"}));
+  EXPECT_EQ(results.back(), PasswordResult::wrong);
+  EXPECT_EQ(computed_, 1);
+}
+
 TEST_F(PasswordsTest, GuessingIsSlowedDownPerClient) {
   for (int i = 0; i < 20; ++i) {
     ASSERT_EQ(check("user" + std::to_string(i), "guess"), PasswordResult::wrong) << i;
