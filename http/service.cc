@@ -35,6 +35,7 @@ void Service::run(base::LoopGroup& loops, ServiceCalls calls) {
   bool leaving = false;
   const auto drain = [&] {
     LOG(INFO) << "draining";
+    if (calls.end_within) end_within(calls.end_within());
     draining = std::jthread([this, &calls] {
       base::leave_signals_to_main_thread();
       calls.drain();
@@ -70,6 +71,7 @@ void Service::run(base::LoopGroup& loops, ServiceCalls calls) {
     calls.reload();
     base::notify_service_manager(kReady);
   });
+  waits_for_ = calls.waits_for;
   calls.start();
   std::optional<base::Watchdog> watchdog;
   if (const auto timeout = base::watchdog_timeout()) {
@@ -77,6 +79,19 @@ void Service::run(base::LoopGroup& loops, ServiceCalls calls) {
   }
   base::notify_service_manager(kReady);
   loop_.run();
+  const std::lock_guard lock(mutex_);
+  waits_for_ = [] { return "its files to be closed"; };
+}
+
+void Service::end_within(std::chrono::nanoseconds limit) {
+  last_resort_ = std::jthread([this, limit](const std::stop_token& ended) {
+    base::leave_signals_to_main_thread();
+    std::unique_lock lock(mutex_);
+    over_.wait_for(lock, ended, limit, [] { return false; });
+    if (ended.stop_requested()) return;
+    LOG(ERROR) << "ending at once: its time is over, and it still waits for " << waits_for_();
+    ::_exit(kExitFailure);
+  });
 }
 
 void Service::leave_to(pid_t successor) {

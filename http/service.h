@@ -5,7 +5,11 @@
 #include <sys/types.h>
 
 #include <chrono>
+#include <condition_variable>
 #include <functional>
+#include <mutex>
+#include <string>
+#include <thread>
 #include <vector>
 
 #include "base/event_loop.h"
@@ -19,7 +23,11 @@ inline constexpr int kExitOk = 0;
 inline constexpr int kExitFailure = 1;  // cannot serve: storage, listener, certificates
 inline constexpr int kExitUsage = 2;    // command line or configuration is wrong
 
-// What the program does when it is told to; all but the last are called on the main thread.
+// What a program whose transfers are over may still take to end: to write what it knows to its
+// disk.
+inline constexpr std::chrono::seconds kEndTime(10);
+
+// What the program does when it is told to; all but the last two are called on the main thread.
 struct ServiceCalls {
   // Begins to serve. Signals are heard from before it on, and acted upon after it.
   std::function<void()> start;
@@ -29,11 +37,17 @@ struct ServiceCalls {
   // SIGTERM or SIGINT: tells load balancers to go elsewhere, and returns how long to serve them
   // until they have seen it. May be empty.
   std::function<std::chrono::nanoseconds()> leave;
+  // How long the drain may take, and all until the service is destroyed. What hangs longer, as on a
+  // disk that gives no answer, is left behind: the process ends at once. May be empty.
+  std::function<std::chrono::nanoseconds()> end_within;
   // After that: stops accepting, ends what is served. Blocks, on a thread of its own.
   std::function<void()> drain;
+  // What drain waits for now, for the log. Any thread. May be empty if end_within is.
+  std::function<std::string()> waits_for;
 };
 
-// Make it before any other thread starts, on the main thread. SIGPIPE is ignored from then on.
+// Make it before any other thread starts, on the main thread. SIGPIPE is ignored from then on. What
+// is made after it, and so ends before it, has to end within ServiceCalls::end_within.
 class Service {
  public:
   Service();
@@ -51,9 +65,15 @@ class Service {
   void leave_to(pid_t successor);
 
  private:
+  void end_within(std::chrono::nanoseconds limit);
+
   std::function<void(pid_t)> leave_to_;  // while run() runs, on its thread
   const std::vector<base::InheritedSocket> sockets_ = base::inherited_sockets();
   base::EventLoop loop_;
+  std::mutex mutex_;
+  std::condition_variable_any over_;
+  std::function<std::string()> waits_for_;  // guarded by mutex_: what the end waits for
+  std::jthread last_resort_;                // from the drain on
 };
 
 }  // namespace http

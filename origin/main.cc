@@ -68,10 +68,13 @@ int serve(const std::string& path) {
     http::Service service;
     config.sockets = service.sockets();
     origin::Registry registry(std::move(config));
-    service.run(registry.loops(), {.start = [&] { registry.start(); },
-                                   .reload = [&] { reload(registry, path); },
-                                   .leave = [&] { return registry.leave(); },
-                                   .drain = [&] { registry.stop(); }});
+    service.run(registry.loops(),
+                {.start = [&] { registry.start(); },
+                 .reload = [&] { reload(registry, path); },
+                 .leave = [&] { return registry.leave(); },
+                 .end_within = [&] { return registry.drain_timeout() + http::kEndTime; },
+                 .drain = [&] { registry.stop(); },
+                 .waits_for = [&] { return registry.waits_for(); }});
     return http::kExitOk;
   } catch (const base::ConfigError& e) {
     LOG(ERROR) << e.what();

@@ -165,10 +165,12 @@ std::chrono::nanoseconds Registry::leave() {
 void Registry::stop() {
   if (std::exchange(stopped_, true) || !server_) return;
   purger_.reset();
+  waits_for_ = "the requests under way";
   server_->drain(in_force()->config.drain_timeout);
   health_.stop();
   debug_.reset();
   server_.reset();
+  waits_for_ = "the events to be written";
   if (events_) events_->stop();
 }
 

@@ -3,8 +3,11 @@
 //   main → Registry → Registry::handle → api/<noun> → storage/
 #pragma once
 
+#include <atomic>
+#include <chrono>
 #include <memory>
 #include <mutex>
+#include <string>
 #include <vector>
 
 #include "base/loop_group.h"
@@ -44,6 +47,9 @@ class Registry {
   std::chrono::nanoseconds leave();
   // Ends what is being served within the drain timeout. On any thread but a loop's.
   void stop();
+  // The drain timeout, and what stop() waits for now. Any thread.
+  std::chrono::nanoseconds drain_timeout() const { return in_force()->config.drain_timeout; }
+  std::string waits_for() const { return waits_for_.load(); }
 
   uint16_t port() const { return server_->port(); }
   // The debug server's; 0 without one.
@@ -89,6 +95,7 @@ class Registry {
   std::unique_ptr<UploadPurger> purger_;  // from start() to stop()
   std::unique_ptr<DebugServer> debug_;
   bool stopped_ = false;
+  std::atomic<const char*> waits_for_ = "old uploads to be removed";
 };
 
 }  // namespace origin

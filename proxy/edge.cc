@@ -231,6 +231,7 @@ void Edge::stop() {
     const std::lock_guard lock(life_mutex_);
     if (std::exchange(stopped_, true)) return;
   }
+  waits_for_ = "the requests under way";
   warm_queue_.stop();
   // Readers that wait for a fill see it end at the deadline, and so can be reset.
   const auto cancel = [this] {
@@ -239,11 +240,13 @@ void Edge::stop() {
   };
   if (server_) server_->drain(in_force()->config.drain_timeout, cancel);
   // The administration can be asked until the end, also about the drain.
+  waits_for_ = "the administration's requests";
   if (admin_) admin_->drain(kAdminDrain, cancel);
   admin_.reset();
   monitor_.stop();
   health_.stop();
   server_.reset();
+  waits_for_ = "the fills under way";
   fills_.cancel();
   workers_.stop();
 }

@@ -5,6 +5,8 @@
 //     → Manifests::serve → Documents → cache::References, UpstreamClient
 #pragma once
 
+#include <atomic>
+#include <chrono>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -61,6 +63,9 @@ class Edge {
   void leave_sockets();
   // Ends what is being served within the drain timeout, then the fills, whose partial blobs stay.
   void stop();
+  // The drain timeout, and what stop() waits for now. Any thread.
+  std::chrono::nanoseconds drain_timeout() const { return in_force()->config.drain_timeout; }
+  std::string waits_for() const { return waits_for_.load(); }
 
   uint16_t port(size_t listener = 0) const { return server_->port(listener); }
   base::LoopGroup& loops() { return loops_; }
@@ -108,6 +113,7 @@ class Edge {
   std::unique_ptr<Admin> admin_;  // if it is configured
   std::mutex life_mutex_;         // held while it lets go of the cache or takes it back
   bool stopped_ = false;          // guarded by life_mutex_
+  std::atomic<const char*> waits_for_ = "another process that takes over";
 };
 
 }  // namespace proxy

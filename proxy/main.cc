@@ -104,7 +104,9 @@ int serve(const std::string& path) {
                                .reload = [&] { reload(edge, path); },
                                .upgrade = [&] { upgrade(takeover); },
                                .leave = [&] { return edge.leave(); },
-                               .drain = [&] { edge.stop(); }});
+                               .end_within = [&] { return edge.drain_timeout() + http::kEndTime; },
+                               .drain = [&] { edge.stop(); },
+                               .waits_for = [&] { return edge.waits_for(); }});
     return http::kExitOk;
   } catch (const base::ConfigError& e) {
     LOG(ERROR) << e.what();

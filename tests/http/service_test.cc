@@ -3,7 +3,10 @@
 
 #include <gtest/gtest.h>
 #include <signal.h>
+#include <unistd.h>
 
+#include <chrono>
+#include <functional>
 #include <string>
 
 namespace http {
@@ -39,6 +42,38 @@ TEST(Service, DoesNotRunWhereItCannotStart) {
                                    .leave = {},
                                    .drain = [] { FAIL(); }}),
                std::runtime_error);
+}
+
+// Serves until SIGTERM; `drain` and what comes after it take as long as they like.
+void end_within(std::chrono::nanoseconds limit, const std::function<void()>& drain,
+                const std::function<void()>& afterwards) {
+  base::LoopGroup loops(1);
+  Service service;
+  service.run(loops, {.start = [] { ::raise(SIGTERM); },
+                      .reload = [] {},
+                      .leave = {},
+                      .end_within = [limit] { return limit; },
+                      .drain = drain,
+                      .waits_for = [] { return "the disk"; }});
+  afterwards();
+}
+
+[[noreturn]] void hang() {
+  while (true) ::pause();
+}
+
+TEST(ServiceDeathTest, EndsInTimeWhateverHangs) {
+  GTEST_FLAG_SET(death_test_style, "threadsafe");
+  EXPECT_EXIT(end_within({}, hang, [] {}), ::testing::ExitedWithCode(kExitFailure),
+              "still waits for the disk");
+  EXPECT_EXIT(
+      end_within({}, [] {}, hang), ::testing::ExitedWithCode(kExitFailure), "still waits for");
+}
+
+TEST(Service, ThatHasEndedInTimeLeavesTheProcess) {
+  bool ended = false;
+  end_within(std::chrono::hours(1), [] {}, [&] { ended = true; });
+  EXPECT_TRUE(ended);
 }
 
 }  // namespace

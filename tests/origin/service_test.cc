@@ -4,14 +4,17 @@
 #include <gtest/gtest.h>
 #include <signal.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/un.h>
 
 #include "http/listener.h"
+#include "origin/storage/layout.h"
 #include "tests/origin/client.h"
 #include "tests/support/certificates.h"
 #include "tests/support/notify_socket.h"
 #include "tests/support/process.h"
 #include "tests/support/raw_client.h"
+#include "tests/support/reserved_port.h"
 #include "tests/support/temp_dir.h"
 
 namespace origin {
@@ -148,6 +151,24 @@ TEST_F(ServiceTest, TheDrainLetsARequestEnd) {
   client.send("hello");
   EXPECT_EQ(client.response().status, 201);
   EXPECT_EQ(process_->wait(), 0);
+}
+
+// Whoever opens a FIFO that nobody writes to waits, as on a storage that gives no answer.
+TEST_F(ServiceTest, EndsInTimeThoughItsStorageHangs) {
+  const test::ReservedPort debug;
+  start(", draintimeout: 0s, debug: {addr: '" + debug.address() + "', prometheus: {enabled: true}}",
+        "");
+  const uint16_t port = process_->listening_port();
+  const oci::Digest digest = push_blob(port, "a", "hello");
+  const std::filesystem::path file = Layout(dir_.path() / "data").blob(digest);
+  std::filesystem::remove(file);
+  ASSERT_EQ(::mkfifo(file.c_str(), 0600), 0);
+  test::RawClient client(port);
+  client.send("GET /v2/a/blobs/" + digest.str() + " HTTP/1.1\r\nHost: h\r\n\r\n");
+  scrape(debug.number(), "registry_http_in_flight_requests{handler=\"blob\"} 1");
+  process_->signal(SIGTERM);
+  EXPECT_THAT(process_->wait_for("ending at once"), HasSubstr("the requests under way"));
+  EXPECT_EQ(process_->wait(), 1);
 }
 
 TEST_F(ServiceTest, ASecondSignalEndsTheDrainAtOnce) {

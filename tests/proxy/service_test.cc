@@ -2,6 +2,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <signal.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 
 #include <atomic>
@@ -10,6 +11,7 @@
 #include <sstream>
 #include <thread>
 
+#include "cache/layout.h"
 #include "http/listener.h"
 #include "tests/proxy/edge_fixture.h"
 #include "tests/support/certificates.h"
@@ -122,6 +124,35 @@ TEST_F(EdgeServiceTest, LoadBalancersHearOfTheEndBeforeItBegins) {
   EXPECT_EQ(test::fetch(port, "/healthz").status, 503);
   EXPECT_EQ(test::fetch(port, "/v2/").status, 200);
   process_->signal(SIGTERM);
+  EXPECT_EQ(process_->wait(), 1);
+}
+
+// Whoever opens a FIFO that nobody writes to waits, as on a disk that gives no answer.
+TEST_F(EdgeServiceTest, EndsInTimeThoughItsDiskHangs) {
+  const TestBlob blob(random_bytes(100'000));
+  upstream_.serve_blob(blob.path, blob.bytes);
+  const test::ReservedPort admin;
+  write_config(", draintimeout: 0s", "admin: {token: t, addr: '" + admin.address() + "'}\n");
+  start();
+  const uint16_t port = process_->listening_port();
+  while (test::fetch(port, blob.path).header("Cache-Status").find("; hit") == std::string::npos) {
+  }
+  process_->signal(SIGTERM);
+  EXPECT_EQ(process_->wait(), 0);
+  const std::filesystem::path file = cache::Layout(dir_.path() / "cache").blob(blob.digest);
+  std::filesystem::remove(file);
+  ASSERT_EQ(::mkfifo(file.c_str(), 0600), 0);
+
+  start();
+  test::RawClient client(process_->listening_port());
+  client.send("GET " + blob.path + " HTTP/1.1\r\nHost: h\r\n\r\n");
+  test::FetchOptions as_administrator;
+  as_administrator.headers.set("Authorization", "Bearer t");
+  while (test::fetch(admin.number(), "/stats", as_administrator).body.find(blob.path) ==
+         std::string::npos) {
+  }
+  process_->signal(SIGTERM);
+  EXPECT_THAT(process_->wait_for("ending at once"), HasSubstr("the requests under way"));
   EXPECT_EQ(process_->wait(), 1);
 }
 
