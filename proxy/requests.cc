@@ -6,6 +6,7 @@
 #include <chrono>
 
 #include "base/base64.h"
+#include "base/event_loop.h"
 #include "base/unix_time.h"
 #include "http/challenge.h"
 #include "http/retry_after.h"
@@ -17,6 +18,8 @@ namespace {
 // What a 429 without Retry-After is taken for.
 constexpr auto kShortRest = std::chrono::seconds(1);
 constexpr uint64_t kSmall = 64 << 10;
+// Longer is not worth the connection.
+constexpr auto kMostToFinish = std::chrono::seconds(1);
 constexpr size_t kMostTokenBytes = 256 << 10;
 
 bool is_redirect(int status) {
@@ -36,12 +39,15 @@ std::string scope_of(std::string_view target) {
       route);
 }
 
-// Reads what is left of an answer that is of no use, if that is not much, so that its connection
-// can be used again.
+// Reads what is left of an answer that is of no use, if that is not much and comes soon, so that
+// its connection can be used again.
 base::Task<void> finish(std::unique_ptr<http::ClientResponse> response) {
   if (response->content_length().value_or(kSmall + 1) > kSmall) co_return;
+  base::EventLoop& loop = *base::EventLoop::current();
+  const base::TimePoint end = loop.after(kMostToFinish);
   try {
     while (true) {
+      co_await response->wait_for_end(std::max(end - loop.now(), base::Duration::zero()));
       const std::string_view bytes = co_await response->read();
       if (bytes.empty()) break;
     }

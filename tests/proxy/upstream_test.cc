@@ -61,6 +61,28 @@ TEST_F(UpstreamTest, CutAtHalfFiftyClientsNoticeNothing) {
             blob.bytes.size() + kMiB);
 }
 
+TEST_F(UpstreamTest, AnAnswerWithoutUseIsNotWaitedForForLong) {
+  constexpr std::chrono::hours kYears(24 * 365 * 10);
+  const TestBlob blob(random_bytes(100'000));
+  const std::string elsewhere = "/elsewhere";
+  http::Headers to_there;
+  to_there.set("Location", elsewhere);
+  upstream.serve_blob(elsewhere, blob.bytes);
+  upstream.script(blob.path, {step::respond(307, to_there, "you will find it elsewhere"),
+                              step::send_upto(10), step::stall("hung")});
+  EdgeConfig config = manual();
+  http::ClientOptions& client = config.upstreams[0].client;
+  client.connect_timeout = client.first_byte_timeout = client.stall_timeout = kYears;
+  start(std::move(config));
+  std::thread its([&] { EXPECT_TRUE(get(blob.path).body == blob.bytes); });
+  upstream.wait_stalled("hung");
+  while (upstream.count(elsewhere) == 0) {
+    clock.advance(seconds(1));
+    std::this_thread::yield();
+  }
+  its.join();
+}
+
 TEST_F(UpstreamTest, WhatAFillLeftBehindIsReadAtOnceByTheNext) {
   const TestBlob blob = serve(random_bytes(8 * kMiB));
   upstream.script(blob.path, {step::send_upto(5 * kMiB + 100), step::close()});
