@@ -5,6 +5,7 @@
 #include <nlohmann/json.hpp>
 
 #include "base/error.h"
+#include "base/fault_point.h"
 #include "base/log.h"
 #include "http/credentials.h"
 #include "oci/digest.h"
@@ -80,6 +81,7 @@ base::Task<std::string> read_body(http::Exchange& exchange) {
 base::Task<nlohmann::json> read_object(base::ThreadPool& pool, http::Exchange& exchange) {
   const std::string body = co_await read_body(exchange);
   nlohmann::json json = co_await pool.run_sized(body.size(), [&] {
+    base::fault_point("admin.parse");
     return nlohmann::json::parse(body, nullptr, /*allow_exceptions=*/false);
   });
   if (!json.is_object()) throw http::StatusError(400, "the body is not a JSON object");
