@@ -6,6 +6,7 @@
 #include <chrono>
 #include <expected>
 
+#include "base/fault_point.h"
 #include "base/unix_time.h"
 #include "http/range.h"
 #include "oci/error.h"
@@ -103,6 +104,7 @@ base::Task<void> Blobs::serve_miss(http::Exchange& exchange, BlobName name) {
   while (true) {
     const bool by_ranges = exchange.request.headers.has("Range");
     const Fills::Joined joined = fills_.join(name, by_ranges);
+    if (!joined.started) base::fault_point("blob.joined");
     const std::shared_ptr<Fill> fill = joined.fill;
     const std::expected<uint64_t, Ending> size = co_await fill->size(name);
 
