@@ -6,6 +6,7 @@
 #include <deque>
 
 #include "base/error.h"
+#include "base/fault_point.h"
 
 namespace proxy {
 namespace {
@@ -47,8 +48,10 @@ base::Task<std::variant<Image, Ending>> Warmer::resolve(DocumentName name,
     std::variant<std::string, Ending> read = co_await documents_.read(next, document);
     if (auto* ending = std::get_if<Ending>(&read)) co_return std::move(*ending);
     const std::string& bytes = std::get<std::string>(read);
-    const auto manifest =
-        co_await pool_.run_sized(bytes.size(), [&] { return oci::parse_manifest(bytes, ""); });
+    const auto manifest = co_await pool_.run_sized(bytes.size(), [&] {
+      base::fault_point("warmer.parse");
+      return oci::parse_manifest(bytes, "");
+    });
     if (!manifest) co_return Ending{Outcome::absent, next.key() + ": " + manifest.error(), ""};
     for (const oci::Descriptor& child : manifest->manifests) {
       if (!wanted(child, platforms) || !seen.insert(child.digest).second) continue;

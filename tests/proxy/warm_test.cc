@@ -1,8 +1,14 @@
 // Warming: whole images by the administration, and how it is told.
+#include <atomic>
+#include <latch>
 #include <sstream>
+#include <thread>
 
+#include "base/event_loop.h"
+#include "base/fault_point.h"
 #include "proxy/warm_progress.h"
 #include "tests/proxy/admin_fixture.h"
+#include "tests/support/log_capture.h"
 
 namespace proxy {
 namespace {
@@ -199,6 +205,63 @@ TEST_F(WarmTest, AFillOfAnotherRepositoryThatFailsIsNoFailure) {
   upstream.release("no");
   client.join();
   operators.join();
+}
+
+TEST_F(WarmTest, LongManifestsAreParsedOnThePool) {
+  serve_image(one);
+  std::string padded = one.manifest;
+  padded.insert(1, R"("annotations":{"long":")" + std::string(100'000, 'x') + "\"},");
+  serve_manifest(padded, "long");
+  std::atomic<int> on_a_loop = 0;
+  std::atomic<int> on_the_pool = 0;
+  const base::InjectedFault parsed("warmer.parse", [&](std::string_view) {
+    ++(base::EventLoop::current() != nullptr ? on_a_loop : on_the_pool);
+    return 0;
+  });
+  start();
+  EXPECT_EQ(last(warm({{"image", "app:long"}}))["fetched"], 3);
+  EXPECT_EQ(on_the_pool, 1);
+  EXPECT_EQ(on_a_loop, 0);
+}
+
+// What was under way ends; of the rest nothing is begun, by an operator's request or a prefetch.
+TEST_F(WarmTest, NothingMoreIsBegunOnceTheEdgeStops) {
+  const TestImage many(40, 20);
+  serve_image(many, "many");
+  for (const std::string& layer : many.layers) {
+    upstream.script(TestBlob(layer).path, {test::step::stall("hung")});
+  }
+  test::LogCapture log;
+  const auto cancelled = [&] { return log.count(" could not be fetched"); };
+  EdgeConfig eager = config();
+  eager.upstreams[0].image.prefetch = true;
+  eager.drain_timeout = {};
+  start(eager);
+  EXPECT_EQ(get("/v2/app/manifests/many").body, many.manifest);
+  upstream.wait_stalled("hung", 4);
+  stop();
+  EXPECT_EQ(cancelled(), 4U);
+
+  eager.upstreams[0].image.prefetch = false;
+  start(eager);
+  std::thread operators([&] {
+    const std::vector<json> lines = warm({{"image", "app:many"}});
+    EXPECT_EQ(count(lines, "failed"), 1U);
+    EXPECT_EQ(last(lines)["failed"], 1);
+  });
+  upstream.wait_stalled("hung", 8);
+  // Fills are cancelled once a client is to be reset.
+  std::latch joined(1);
+  const base::InjectedFault joins("blob.joined", [&](std::string_view) {
+    joined.count_down();
+    return 0;
+  });
+  std::thread client([&] { EXPECT_NE(get(TestBlob(many.layers[7]).path).status, 200); });
+  joined.wait();
+  edge->stop();
+  operators.join();
+  client.join();
+  EXPECT_EQ(cancelled(), 8U);
 }
 
 TEST_F(WarmTest, TheEdgeStopsInTheMiddleOfIt) {
