@@ -2,11 +2,18 @@
 
 #include <glog/logging.h>
 
+#include <algorithm>
+#include <chrono>
 #include <memory>
 #include <utility>
 
 namespace proxy {
 namespace {
+
+// How long an upstream may ask to be left alone by what clients are in the middle of, which would
+// fail otherwise; and how often it is looked whether it still does, or the edge stops.
+constexpr base::Duration kThrottlePatience = std::chrono::seconds(30);
+constexpr base::Duration kThrottlePause = std::chrono::seconds(1);
 
 // Holds what the transfer belongs to.
 base::Task<void> wait_for_end([[maybe_unused]] std::shared_ptr<Upstream> upstream,
@@ -23,17 +30,25 @@ Download::Download(Worker& worker, BlobName name, const std::atomic<bool>& stopp
       attempts_(*name_.upstream, name_.upstream->config().rounds, &name_.digest) {}
 
 base::Task<std::optional<Ending>> Download::open(Span span, std::optional<uint64_t> size) {
+  const base::TimePoint patience = worker_->loop.after(kThrottlePatience);
   while (!transfer_) {
     if (*stopping_) co_return Ending{Outcome::cancelled, "the edge is stopping", ""};
     const std::variant<Attempts::Next, Ending> next = attempts_.next(worker_->loop.now());
-    if (const auto* ending = std::get_if<Ending>(&next)) co_return *ending;
+    if (const auto* ending = std::get_if<Ending>(&next)) {
+      const base::TimePoint now = worker_->loop.now();
+      if (!began_ || ending->outcome != Outcome::throttled || now >= patience) co_return *ending;
+      const base::Duration wait = name_.upstream->health().throttled(now).value_or(kThrottlePause);
+      co_await worker_->loop.sleep(
+          std::max(std::min(wait, kThrottlePause), name_.upstream->config().round_delay));
+      continue;
+    }
     const auto [url, delay] = std::get<Attempts::Next>(next);
     if (delay > base::Duration::zero()) co_await worker_->loop.sleep(delay);
 
     const std::optional<uint64_t> end =
         span.end == kToTheEnd ? std::nullopt : std::optional(span.end);
     std::variant<Transfer, Ending> answer =
-        co_await worker_->client(name_.upstream).get(url, name_, span.begin, end, size);
+        co_await worker_->client(name_.upstream).get(url, name_, span.begin, end, size, began_);
     if (auto* transfer = std::get_if<Transfer>(&answer)) {
       transfer_.emplace(std::move(*transfer));
     } else {
@@ -49,6 +64,7 @@ base::Task<std::string_view> Download::read(uint64_t at) {
   std::string broken = "the answer brought no more";
   try {
     const std::string_view bytes = co_await transfer_->read();
+    began_ = began_ || !bytes.empty();
     if (!bytes.empty()) co_return bytes;
   } catch (const http::TransferError& e) {
     broken = e.what();

@@ -24,7 +24,8 @@ class Download {
 
   // Begins a transfer of these bytes, unless one is open: all from span.begin on if span.end is
   // kToTheEnd. `size` is the blob's, once known. An Ending when all URLs say no, or none has given
-  // a byte for UpstreamConfig::rounds rounds.
+  // a byte for UpstreamConfig::rounds rounds. What has begun goes on before what others begin, and
+  // waits for a while for an upstream that asks to be left alone (429).
   static constexpr uint64_t kToTheEnd = UINT64_MAX;
   base::Task<std::optional<Ending>> open(Span span, std::optional<uint64_t> size);
   bool is_open() const { return transfer_.has_value(); }
@@ -50,6 +51,7 @@ class Download {
   const std::atomic<bool>* stopping_;
   Attempts attempts_;
   std::optional<Transfer> transfer_;
+  bool began_ = false;  // it has brought bytes, so clients are in the middle of it
 };
 
 }  // namespace proxy

@@ -16,6 +16,14 @@ std::optional<Slot> RequestSlots::try_take() {
 }
 
 base::Task<std::optional<Slot>> RequestSlots::take(base::TimePoint deadline) {
+  return take(deadline, Place::last);
+}
+
+base::Task<std::optional<Slot>> RequestSlots::take_first() {
+  return take(base::kForever, Place::first);
+}
+
+base::Task<std::optional<Slot>> RequestSlots::take(base::TimePoint deadline, Place place) {
   const auto waiter = std::make_shared<Waiter>();
   const base::Signal::Ticket ticket = waiter->granted.ticket();
   {
@@ -24,11 +32,11 @@ base::Task<std::optional<Slot>> RequestSlots::take(base::TimePoint deadline) {
       ++counts_.in_flight;
       co_return Slot(*this);
     }
-    if (stopped_ || waiters_.size() == queue_limit_) {
+    if (stopped_ || (place == Place::last && waiters_.size() >= queue_limit_)) {
       ++counts_.turned_away;
       co_return std::nullopt;
     }
-    waiters_.push_back(waiter);
+    waiters_.insert(place == Place::first ? waiters_.begin() : waiters_.end(), waiter);
   }
   co_await waiter->granted.wait(ticket, deadline);
   const std::lock_guard lock(mutex_);
@@ -38,7 +46,7 @@ base::Task<std::optional<Slot>> RequestSlots::take(base::TimePoint deadline) {
   co_return std::nullopt;
 }
 
-// The slot goes to who has waited longest, without becoming free in between.
+// The slot goes to who is in front, without becoming free in between.
 void RequestSlots::give_back() {
   std::shared_ptr<Waiter> next;
   {

@@ -40,6 +40,9 @@ class RequestSlots {
 
   // nullopt: the queue is full, the deadline passed, or stop() was called.
   base::Task<std::optional<Slot>> take(base::TimePoint deadline);
+  // For the rest of what clients are in the middle of: before all who wait, however many and long.
+  // nullopt: stop() was called.
+  base::Task<std::optional<Slot>> take_first();
   // nullopt: who comes now would have to wait.
   std::optional<Slot> try_take();
   // Nobody waits any more, and nobody gets a slot.
@@ -58,13 +61,15 @@ class RequestSlots {
     base::Signal granted;
     bool has_slot = false;  // guarded by mutex_
   };
+  enum class Place { first, last };
+  base::Task<std::optional<Slot>> take(base::TimePoint deadline, Place place);
   void give_back();
 
   const size_t limit_;
   const size_t queue_limit_;
   mutable std::mutex mutex_;
   Counts counts_;                                // guarded by mutex_, like all below
-  std::deque<std::shared_ptr<Waiter>> waiters_;  // who came first is in front
+  std::deque<std::shared_ptr<Waiter>> waiters_;  // who came first is in front, but for take_first()
   bool stopped_ = false;
 };
 

@@ -109,9 +109,13 @@ http::ClientRequest Requests::request(const Question& question, std::string wher
 }
 
 base::Task<std::variant<Reply, Ending>> Requests::send(size_t url, std::string method,
-                                                       std::string target, http::Headers headers) {
+                                                       std::string target, http::Headers headers,
+                                                       bool resumes) {
   const UpstreamConfig& config = upstream_.config();
-  std::optional<Slot> slot = co_await upstream_.slots().take(loop_.after(config.queue_timeout));
+  RequestSlots& slots = upstream_.slots();
+  base::Task<std::optional<Slot>> turn =
+      resumes ? slots.take_first() : slots.take(loop_.after(config.queue_timeout));
+  std::optional<Slot> slot = co_await std::move(turn);
   if (!slot) {
     co_return Ending{Outcome::busy, config.name + ": too many requests wait for a slot", ""};
   }

@@ -30,10 +30,11 @@ class Requests {
   // `edge` is our name, in Via and CDN-Loop.
   Requests(base::EventLoop& loop, Upstream& upstream, std::string edge);
 
-  // Sends it to this URL; `target` begins with "/v2/". An Ending (unreachable, throttled, busy) if
-  // there is no answer that the caller can use.
+  // Sends it to this URL; `target` begins with "/v2/". What `resumes` an answer that clients are
+  // being served from goes before all who wait for a slot. An Ending (unreachable, throttled, busy)
+  // if there is no answer that the caller can use.
   base::Task<std::variant<Reply, Ending>> send(size_t url, std::string method, std::string target,
-                                               http::Headers headers);
+                                               http::Headers headers, bool resumes = false);
 
   // Asks for /v2/: 200 and 401 say that the URL is well.
   base::Task<void> check(size_t url);

@@ -139,7 +139,8 @@ struct UpstreamClient::Part {
 base::Task<std::variant<Transfer, Ending>> UpstreamClient::get(size_t url, BlobName name,
                                                                uint64_t begin,
                                                                std::optional<uint64_t> end,
-                                                               std::optional<uint64_t> size) {
+                                                               std::optional<uint64_t> size,
+                                                               bool resumes) {
   const Wanted wanted{begin, end, size};
   http::Headers headers = blob_headers(name);
   if (!wanted.whole()) {
@@ -149,7 +150,7 @@ base::Task<std::variant<Transfer, Ending>> UpstreamClient::get(size_t url, BlobN
     headers.set("Range", "bytes=" + std::to_string(begin) + "-" + last);
   }
   std::variant<Reply, Ending> sent =
-      co_await requests_.send(url, "GET", blob_target(name), std::move(headers));
+      co_await requests_.send(url, "GET", blob_target(name), std::move(headers), resumes);
   if (auto* ending = std::get_if<Ending>(&sent)) co_return std::move(*ending);
   Reply& reply = std::get<Reply>(sent);
   std::expected<Part, Ending> part = part_of(url, *reply.response, wanted);
@@ -162,7 +163,7 @@ base::Task<std::variant<Transfer, Ending>> UpstreamClient::get(size_t url, BlobN
     sent = Ending();
     std::variant<uint64_t, Ending> asked = co_await size_of(url, name);
     if (auto* ending = std::get_if<Ending>(&asked)) co_return std::move(*ending);
-    co_return co_await get(url, std::move(name), begin, end, std::get<uint64_t>(asked));
+    co_return co_await get(url, std::move(name), begin, end, std::get<uint64_t>(asked), resumes);
   }
   if (size && *blob_size != *size) co_return another_size(url, name.digest, *size, *blob_size);
   co_return Transfer(requests_, upstream_, url, std::move(reply), *blob_size,

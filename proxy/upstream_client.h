@@ -79,12 +79,13 @@ class UpstreamClient {
       : upstream_(upstream), requests_(loop, upstream, std::move(edge)) {}
 
   // Asks one URL for bytes [begin, end) of the blob; `end` nullopt means to its end. `size`, once
-  // known, must be confirmed by the answer. Anything but usable bytes is an Ending: absent,
-  // refused, throttled, busy, unreachable, or digest_mismatch when the size is another; it is about
-  // this attempt and nothing in it is final. Whom to ask next is Attempts' to say.
+  // known, must be confirmed by the answer; for `resumes` see Requests::send. Anything but usable
+  // bytes is an Ending: absent, refused, throttled, busy, unreachable, or digest_mismatch when the
+  // size is another; it is about this attempt and nothing in it is final. Whom to ask next is
+  // Attempts' to say.
   base::Task<std::variant<Transfer, Ending>> get(size_t url, BlobName name, uint64_t begin,
                                                  std::optional<uint64_t> end,
-                                                 std::optional<uint64_t> size);
+                                                 std::optional<uint64_t> size, bool resumes);
 
   // The blob's size by HEAD, from the first URL that does not fail.
   base::Task<std::variant<uint64_t, Ending>> head(BlobName name);

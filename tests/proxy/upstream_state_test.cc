@@ -285,6 +285,44 @@ base::Task<void> queue_in_order(base::EventLoop* loop, base::ManualClock* clock)
   co_await tasks.join();
 }
 
+base::Task<void> take_first(RequestSlots* slots, std::vector<std::string>* events, std::string name,
+                            Slot* keep) {
+  std::optional<Slot> slot = co_await slots->take_first();
+  events->push_back(name + (slot ? "" : " turned away"));
+  if (slot) *keep = std::move(*slot);
+}
+
+base::Task<void> go_before_the_queue(base::EventLoop* loop, base::ManualClock* clock) {
+  RequestSlots slots(1, 1);
+  base::TaskScope tasks;
+  std::vector<std::string> events;
+  Slot a;
+  Slot b;
+  Slot c;
+  tasks.spawn(take(&slots, base::kForever, &events, "a", &a));
+  tasks.spawn(take(&slots, base::kForever, &events, "b", &b));  // the queue is full
+  tasks.spawn(take_first(&slots, &events, "c", &c));
+  EXPECT_EQ(slots.counts().waiting, 2U);
+  clock->advance(std::chrono::hours(1));
+  a = Slot();
+  while (events.size() < 2) co_await loop->yield();
+  EXPECT_EQ(events.back(), "c");
+  c = Slot();
+  while (events.size() < 3) co_await loop->yield();
+  EXPECT_EQ(events.back(), "b");
+  tasks.spawn(take_first(&slots, &events, "d", &c));
+  slots.stop();
+  while (events.size() < 4) co_await loop->yield();
+  EXPECT_EQ(events.back(), "d turned away");
+  co_await tasks.join();
+}
+
+TEST(RequestSlotsTest, WhatHasBegunGoesBeforeWhoWaits) {
+  base::ManualClock clock;
+  base::EventLoop loop(clock);
+  base::run_task(loop, go_before_the_queue(&loop, &clock));
+}
+
 TEST(RequestSlotsTest, FirstComeFirstServedAndNotForEver) {
   base::ManualClock clock;
   base::EventLoop loop(clock);

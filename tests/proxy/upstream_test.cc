@@ -4,6 +4,7 @@
 
 #include <atomic>
 #include <future>
+#include <nlohmann/json.hpp>
 #include <stop_token>
 #include <thread>
 
@@ -375,6 +376,59 @@ TEST_F(UpstreamTest, RequestsBeyondTheLimitWaitAndBeyondTheQueueAreTurnedAway) {
   upstream.release("slow");
   for (std::thread* thread : {&first, &other, &third}) thread->join();
   EXPECT_EQ(turned_away, 1);
+}
+
+TEST_F(UpstreamTest, WhatClientsAreInTheMiddleOfGoesOnBeforeWhatOthersBegin) {
+  const TestBlob cut = serve(random_bytes(3 * kMiB));
+  const TestBlob next = serve("next");
+  const TestBlob late = serve("late");
+  upstream.script(cut.path, {step::send_upto(kMiB), step::stall("cut"), step::close()});
+  upstream.script(next.path, {step::stall("next")});
+  EdgeConfig config = manual();
+  config.upstreams[0].max_requests = 1;
+  config.upstreams[0].max_queue = 2;
+  config.upstreams[0].queue_timeout = std::chrono::hours(1);
+  config.admin.address = "127.0.0.1:0";
+  config.admin.token = "the-token";
+  start(std::move(config));
+  const auto wait_waiting = [&](int count) {
+    test::FetchOptions options;
+    options.headers.set("Authorization", "Bearer the-token");
+    while (true) {
+      const auto stats =
+          nlohmann::json::parse(test::fetch(edge->admin_port(), "/stats", options).body);
+      if (stats.at("upstreams").at(0).at("requests_waiting").get<int>() == count) break;
+    }
+  };
+  std::vector<std::thread> clients;
+  const auto ask = [&](const TestBlob& blob) {
+    clients.emplace_back([&] { EXPECT_TRUE(get(blob.path).body == blob.bytes); });
+  };
+  ask(cut);
+  upstream.wait_stalled("cut");
+  ask(next);
+  wait_waiting(1);
+  ask(late);
+  wait_waiting(2);
+  upstream.release("cut");
+  upstream.wait_stalled("next");
+  wait_waiting(2);
+  upstream.release("next");
+  for (std::thread& client : clients) client.join();
+  std::vector<std::string> asked;
+  for (const auto& seen : upstream.requests()) asked.push_back(seen.target);
+  EXPECT_EQ(asked, (std::vector<std::string>{cut.path, next.path, cut.path, late.path}));
+}
+
+TEST_F(UpstreamTest, AClientInTheMiddleOfABlobOutlivesA429) {
+  const TestBlob blob = serve(random_bytes(3 * kMiB));
+  http::Headers wait;
+  wait.set("Retry-After", "0");
+  upstream.script(blob.path, {step::send_upto(kMiB), step::close()});
+  upstream.script(blob.path, {step::respond(429, wait)});
+  start(manual());
+  EXPECT_TRUE(get(blob.path).body == blob.bytes);
+  EXPECT_EQ(upstream.requests().size(), 3U);
 }
 
 TEST_F(UpstreamTest, AFrontThatWaitsForARangeTakesNoSlot) {
