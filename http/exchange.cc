@@ -6,22 +6,32 @@
 
 #include "base/log.h"
 #include "http/forwarded.h"
+#include "http/healthz.h"
 
 namespace http {
 namespace {
 
-// Counts a request from its head to the end of its response.
+// Why a request is not served now, and when to ask again.
+struct Refusal {
+  StatusError why;
+  std::chrono::seconds wait;
+};
+
+// Counts a request, once it has a place, to the end of its response.
 class InFlight {
  public:
-  explicit InFlight(std::atomic<size_t>& count) : count_(count), position_(++count) {}
-  ~InFlight() { --count_; }
+  InFlight() = default;
+  ~InFlight() {
+    if (server_ != nullptr) --server_->requests_in_flight;
+  }
   InFlight(const InFlight&) = delete;
   InFlight& operator=(const InFlight&) = delete;
-  size_t position() const { return position_; }
+
+  std::optional<Refusal> take_place(ServerState& server, const ServerLimits& limits,
+                                    const Request& request);
 
  private:
-  std::atomic<size_t>& count_;
-  const size_t position_;
+  ServerState* server_ = nullptr;
 };
 
 bool is_connection_error(const std::exception_ptr& failure) {
@@ -50,6 +60,22 @@ base::Duration too_early(ServerState& server, const ServerLimits& limits, const 
   return wait;
 }
 
+std::optional<Refusal> InFlight::take_place(ServerState& server, const ServerLimits& limits,
+                                            const Request& request) {
+  server_ = &server;
+  const size_t in_flight = ++server.requests_in_flight;
+  const base::Duration early =
+      too_early(server, limits, request, base::EventLoop::current()->now());
+  if (early > base::Duration::zero()) {
+    return Refusal{StatusError(429, "too many requests from this address"),
+                   std::chrono::ceil<std::chrono::seconds>(early)};
+  }
+  if (in_flight > limits.max_requests_in_flight) {
+    return Refusal{StatusError(503, "too many requests in flight"), std::chrono::seconds(1)};
+  }
+  return std::nullopt;
+}
+
 }  // namespace
 
 bool expects_continue(const Request& request) {
@@ -59,20 +85,14 @@ bool expects_continue(const Request& request) {
 
 base::Task<void> answer(ServerState& server, Request& request, BodyReader& body,
                         ServerResponse& response) {
-  const InFlight in_flight(server.requests_in_flight);
   const std::shared_ptr<const ServerLimits> limits = server.limits();
   request.client = client_address(request, limits->trusted_proxies);
-  const base::Duration early =
-      too_early(server, *limits, request, base::EventLoop::current()->now());
+  InFlight in_flight;
+  std::optional<Refusal> refusal;
+  if (request.path != kHealthzPath) refusal = in_flight.take_place(server, *limits, request);
   std::exception_ptr failure;
-  std::string retry_after;
-  if (early > base::Duration::zero()) {
-    const auto seconds = std::chrono::ceil<std::chrono::seconds>(early).count();
-    retry_after = std::to_string(seconds);
-    failure = std::make_exception_ptr(StatusError(429, "too many requests from this address"));
-  } else if (in_flight.position() > limits->max_requests_in_flight) {
-    retry_after = "1";
-    failure = std::make_exception_ptr(StatusError(503, "too many requests in flight"));
+  if (refusal) {
+    failure = std::make_exception_ptr(refusal->why);
   } else if (request.version != Version::http1_0 && request.headers.has("Expect") &&
              !expects_continue(request)) {
     failure = std::make_exception_ptr(StatusError(417, "only 100-continue may be expected"));
@@ -87,7 +107,7 @@ base::Task<void> answer(ServerState& server, Request& request, BodyReader& body,
   if (!failure || response.started() || is_connection_error(failure)) co_return;
   try {
     Response error = server.options.on_error(&request, failure);
-    if (!retry_after.empty()) error.headers.set("Retry-After", retry_after);
+    if (refusal) error.headers.set("Retry-After", std::to_string(refusal->wait.count()));
     co_await response.send(std::move(error));
   } catch (const ConnectionError& e) {
     // The caller sees that the response is not complete.

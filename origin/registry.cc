@@ -14,6 +14,7 @@
 #include "base/process_metrics.h"
 #include "base/uuid.h"
 #include "http/forwarded.h"
+#include "http/healthz.h"
 #include "http/server_metrics.h"
 #include "oci/name.h"
 #include "origin/api/blobs.h"
@@ -230,7 +231,7 @@ base::Task<void> Registry::handle(http::Exchange& exchange) {
   if (exchange.request.id.empty()) exchange.request.id = base::random_uuid();
   const oci::Route route = route_of(exchange.request.path, now->config.prefix);
   const RequestMetrics::InFlight in_flight(request_metrics_, exchange.request, route);
-  if (exchange.request.path == "/healthz") {
+  if (exchange.request.path == http::kHealthzPath) {
     co_return co_await exchange.response.send(health_.healthz(exchange.request));
   }
   if (health_.failing()) {

@@ -7,6 +7,7 @@
 
 #include "base/error.h"
 #include "http/cdn_loop.h"
+#include "http/healthz.h"
 #include "http/server_metrics.h"
 #include "oci/error.h"
 #include "oci/name.h"
@@ -319,7 +320,7 @@ base::Task<void> Edge::handle(http::Exchange& exchange) {
   const oci::Route route = oci::parse_route(request.path);
   const Activity::InProgress in_progress(monitor_.activity(), exchange, kind_of(route));
   const bool read = request.is("GET") || request.is("HEAD");
-  if (request.path == "/healthz") {
+  if (request.path == http::kHealthzPath) {
     co_await exchange.response.send(health_.healthz(request));
     co_return;
   }

@@ -14,6 +14,7 @@
 
 #include "base/error.h"
 #include "base/signal.h"
+#include "http/healthz.h"
 #include "tests/http/handlers.h"
 #include "tests/support/raw_client.h"
 #include "tests/support/temp_dir.h"
@@ -123,6 +124,21 @@ TEST(Limits, MoreRequestsInFlightAreToldToComeAgain) {
   EXPECT_EQ(first.response().body, "held");
   server.wait_for_accesses(2);
   EXPECT_EQ(second.get("/").status, 200);
+}
+
+TEST(Limits, AFullServerIsInGoodHealth) {
+  Hold hold;
+  TestServer server(
+      [&](Exchange& e) { return e.request.path == kHealthzPath ? who(e) : hold.handler()(e); },
+      {.limits = {.max_requests_in_flight = 1,
+                  .request_rate_per_address = {.per_second = 0.001, .burst = 1}}});
+  RawClient first(server.port());
+  first.send(kGet);
+  hold.wait_for_entered(1);
+  RawClient balancer(server.port());
+  for (int i = 0; i < 3; ++i) EXPECT_EQ(balancer.get("/healthz").status, 200);
+  hold.release();
+  EXPECT_EQ(first.response().body, "held");
 }
 
 TEST(Limits, RunningOutOfDescriptorsPausesAccepting) {
