@@ -56,17 +56,37 @@ std::string bare_address(std::string_view node) {
   return std::string(node);
 }
 
-// The addresses that the proxies saw, nearest to the client first.
+// The addresses that the proxies saw, nearest to the client first, as each of the fields has them;
+// empty without it.
+std::vector<std::string> x_forwarded_for(const Headers& headers) {
+  std::vector<std::string> addresses;
+  const std::string list = headers.joined("X-Forwarded-For");
+  if (list.empty()) return addresses;
+  for (const std::string_view node : split(list, ',')) addresses.push_back(bare_address(node));
+  return addresses;
+}
+
 std::vector<std::string> forwarded_for(const Headers& headers) {
   std::vector<std::string> addresses;
-  if (const std::string list = headers.joined("X-Forwarded-For"); !list.empty()) {
-    for (const std::string_view node : split(list, ',')) addresses.push_back(bare_address(node));
-  } else if (const std::string forwarded = headers.joined("Forwarded"); !forwarded.empty()) {
-    for (const std::string_view element : split(forwarded, ',')) {
-      addresses.push_back(bare_address(forwarded_value(element, "for")));
-    }
+  const std::string list = headers.joined("Forwarded");
+  if (list.empty()) return addresses;
+  for (const std::string_view element : split(list, ',')) {
+    addresses.push_back(bare_address(forwarded_value(element, "for")));
   }
   return addresses;
+}
+
+// The last of them that is not a trusted proxy's, or the first.
+std::string first_untrusted(const std::vector<std::string>& seen, const TrustedProxies& trusted) {
+  for (const std::string& address : std::views::reverse(seen)) {
+    if (!contains_address(trusted.networks, address)) return address;
+  }
+  return seen.front();
+}
+
+// As text that is the same for the same address.
+std::string comparable(const std::string& address) {
+  return canonical_address(address).value_or(address);
 }
 
 std::string first_of(const Headers& headers, std::string_view name) {
@@ -86,17 +106,22 @@ bool TrustedProxies::contain(const Peer& peer) const {
 }
 
 std::string client_address(const Request& request, const TrustedProxies& trusted) {
-  std::string client = request.peer.address;
-  if (!trusted.contain(request.peer)) return client;
-  for (std::string& seen : std::views::reverse(forwarded_for(request.headers))) {
-    client = std::move(seen);
-    if (!contains_address(trusted.networks, client)) break;
-  }
-  return client;
+  const std::string& peer = request.peer.address;
+  if (!trusted.contain(request.peer)) return peer;
+  const std::vector<std::string> x_forwarded = x_forwarded_for(request.headers);
+  const std::vector<std::string> forwarded = forwarded_for(request.headers);
+  if (x_forwarded.empty() && forwarded.empty()) return peer;
+  if (forwarded.empty()) return first_untrusted(x_forwarded, trusted);
+  std::string client = first_untrusted(forwarded, trusted);
+  if (x_forwarded.empty()) return client;
+  // A proxy that sets one of the two passes on the other as it came from the client.
+  const std::string other = first_untrusted(x_forwarded, trusted);
+  return comparable(client) == comparable(other) ? client : peer;
 }
 
 bool is_for_another(const Request& request, const TrustedProxies& trusted) {
-  return !trusted.contain(request.peer) && !forwarded_for(request.headers).empty();
+  return !trusted.contain(request.peer) &&
+         !(x_forwarded_for(request.headers).empty() && forwarded_for(request.headers).empty());
 }
 
 std::string public_base(const Request& request) {

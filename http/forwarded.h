@@ -10,7 +10,7 @@
 
 namespace http {
 
-// The proxies whose X-Forwarded-For names the client (server.trusted_proxies).
+// The proxies whose X-Forwarded-For or Forwarded names the client (server.trusted_proxies).
 struct TrustedProxies {
   std::vector<Network> networks;
   bool unix_socket = false;  // who connects to a unix socket, which has no address
@@ -19,7 +19,8 @@ struct TrustedProxies {
 };
 
 // The client's address: the peer's, or if the peer is a trusted proxy, the last address in
-// X-Forwarded-For (without it, in Forwarded) that is not a trusted proxy's.
+// X-Forwarded-For or in Forwarded that is not a trusted proxy's. If both are there and name
+// different clients, neither is believed: one of them may be the client's own.
 std::string client_address(const Request& request, const TrustedProxies& trusted);
 
 // Whether the request says for whom it is, and is not believed: to a server that trusts a proxy too

@@ -60,6 +60,23 @@ TEST(Forwarded, OnlyTrustedProxiesSayWhoTheClientIs) {
       "10.0.0.2");
 }
 
+// A proxy that sets one of the fields passes on the other as the client sent it.
+TEST(Forwarded, TwoFieldsThatNameDifferentClientsNameNone) {
+  const TrustedProxies trusted{{*Network::parse("10.0.0.0/8")}};
+  const auto client = [&](const std::string& x_forwarded_for, const std::string& forwarded_field) {
+    Request request = forwarded("10.0.0.1", "X-Forwarded-For", x_forwarded_for);
+    request.headers.add("Forwarded", forwarded_field);
+    return client_address(request, trusted);
+  };
+  EXPECT_EQ(client("198.51.100.7", "for=203.0.113.5"), "10.0.0.1");
+  EXPECT_EQ(client("198.51.100.7, 10.0.0.2", "for=203.0.113.5, for=10.0.0.2"), "10.0.0.1");
+  EXPECT_EQ(client("198.51.100.7", "proto=https"), "10.0.0.1");
+  EXPECT_EQ(client("203.0.113.5", "for=203.0.113.5;proto=https"), "203.0.113.5");
+  EXPECT_EQ(client("198.51.100.7, 203.0.113.5, 10.0.0.2", R"(for="203.0.113.5:4711")"),
+            "203.0.113.5");
+  EXPECT_EQ(client("2001:db8:0::1", R"(for="[2001:DB8::1]")"), "2001:DB8::1");
+}
+
 TEST(Forwarded, AUnixSocketIsTrustedByItsWordOnly) {
   const TrustedProxies local{.networks = {*Network::parse("10.0.0.0/8")}, .unix_socket = true};
   const std::string list = "198.51.100.7, 203.0.113.5, 10.0.0.1";
