@@ -49,21 +49,31 @@ std::optional<AddressLimits::Slots> AddressLimits::slots(const std::string& addr
   return Slots{slot(0), slot(1)};
 }
 
-AddressLimits::Connection::~Connection() {
-  for (Slot* slot : slots_) {
-    if (slot != nullptr) --slot->connections;
+AddressLimits::Place::~Place() {
+  for (Count* count : counts_) {
+    if (count != nullptr) --*count;
   }
 }
 
-std::optional<AddressLimits::Connection> AddressLimits::connect(const std::string& address,
-                                                                size_t most) {
+std::optional<AddressLimits::Place> AddressLimits::take_place(const std::string& address,
+                                                              Count Slot::* count, size_t most) {
   const std::optional<Slots> found = slots(address);
-  if (!found) return Connection();
-  Connection connection(*found);
-  uint32_t count = UINT32_MAX;
-  for (Slot* slot : *found) count = std::min(count, ++slot->connections);
-  if (count > most) return std::nullopt;
-  return connection;
+  if (!found) return Place();
+  Place place({&((*found)[0]->*count), &((*found)[1]->*count)});
+  uint32_t taken = UINT32_MAX;
+  for (Count* of_slot : place.counts_) taken = std::min(taken, ++*of_slot);
+  if (taken > most) return std::nullopt;
+  return place;
+}
+
+std::optional<AddressLimits::Place> AddressLimits::connect(const std::string& address,
+                                                           size_t most) {
+  return take_place(address, &Slot::connections, most);
+}
+
+std::optional<AddressLimits::Place> AddressLimits::begin_request(const std::string& address,
+                                                                 size_t most) {
+  return take_place(address, &Slot::in_flight, most);
 }
 
 // The generic cell rate algorithm: each request costs a time, and may be made if what is not yet

@@ -1,5 +1,5 @@
-// AddressLimits: how many connections each client address has, and how often it asks. An IPv4
-// address counts for itself, an IPv6 address for its /64, which is one customer's.
+// AddressLimits: how many connections and requests in flight each client address has, and how often
+// it asks. An IPv4 address counts for itself, an IPv6 address for its /64, which is one customer's.
 //
 // Memory is fixed and there are no locks: an address has a slot in each of two tables, by a salted
 // hash, and is over its limit only if both of its slots are. So it takes two others that nobody can
@@ -26,41 +26,45 @@ struct RequestRate {
 };
 
 class AddressLimits {
+  using Count = std::atomic<uint32_t>;
   struct Slot {
     std::atomic<base::TimePoint> paid_at;  // when the requests so far are paid for
-    std::atomic<uint32_t> connections;
+    Count connections;
+    Count in_flight;
   };
   using Slots = std::array<Slot*, 2>;
 
  public:
-  // One connection, counted as long as this lives; must not outlive the AddressLimits.
-  class Connection {
+  // One connection or request, counted as long as this lives; must not outlive the AddressLimits.
+  class Place {
    public:
-    Connection() = default;
-    Connection(Connection&& other) noexcept : slots_(std::exchange(other.slots_, {})) {}
-    Connection& operator=(Connection&& other) noexcept {
-      std::swap(slots_, other.slots_);
+    Place() = default;
+    Place(Place&& other) noexcept : counts_(std::exchange(other.counts_, {})) {}
+    Place& operator=(Place&& other) noexcept {
+      std::swap(counts_, other.counts_);
       return *this;
     }
-    ~Connection();
+    ~Place();
 
    private:
     friend class AddressLimits;
-    explicit Connection(const Slots& slots) : slots_(slots) {}
-    Slots slots_{};
+    explicit Place(const std::array<Count*, 2>& counts) : counts_(counts) {}
+    std::array<Count*, 2> counts_{};
   };
 
   AddressLimits();
 
-  // nullopt if the address has `most` connections already. Text that is not an address ("unix") has
-  // no limits.
-  std::optional<Connection> connect(const std::string& address, size_t most);
+  // nullopt if the address has `most` connections, or requests in flight, already. Text that is not
+  // an address ("unix") has no limits.
+  std::optional<Place> connect(const std::string& address, size_t most);
+  std::optional<Place> begin_request(const std::string& address, size_t most);
 
   // Counts a request: zero if it may be made, else how long it is too early.
   base::Duration request(const std::string& address, const RequestRate& rate, base::TimePoint now);
 
  private:
   std::optional<Slots> slots(const std::string& address);
+  std::optional<Place> take_place(const std::string& address, Count Slot::* count, size_t most);
 
   const std::array<uint64_t, 2> salts_;
   const std::array<std::unique_ptr<Slot[]>, 2> tables_;

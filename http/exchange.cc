@@ -2,9 +2,12 @@
 
 #include <glog/logging.h>
 
+#include <chrono>
 #include <optional>
+#include <string>
 
 #include "base/log.h"
+#include "http/address_limits.h"
 #include "http/forwarded.h"
 #include "http/healthz.h"
 
@@ -32,6 +35,7 @@ class InFlight {
 
  private:
   ServerState* server_ = nullptr;
+  std::optional<AddressLimits::Place> of_address_;
 };
 
 bool is_connection_error(const std::exception_ptr& failure) {
@@ -44,31 +48,42 @@ bool is_connection_error(const std::exception_ptr& failure) {
   }
 }
 
-// How long the client has to wait before it may ask again; zero if it may now.
-base::Duration too_early(ServerState& server, const ServerLimits& limits, const Request& request,
-                         base::TimePoint now) {
+// Why it is refused for what its address does already; counted in `place` if it is not.
+std::optional<Refusal> refuse_address(ServerState& server, const ServerLimits& limits,
+                                      const Request& request,
+                                      std::optional<AddressLimits::Place>& place) {
   const RequestRate& rate = limits.request_rate_per_address;
-  if (rate.per_second <= 0 || contains_address(limits.unlimited, request.client)) {
-    return base::Duration::zero();
+  const size_t most = limits.max_requests_in_flight_per_address;
+  if (contains_address(limits.unlimited, request.client)) return std::nullopt;
+  if (rate.per_second > 0) {
+    const base::Duration early =
+        server.addresses.request(request.client, rate, base::EventLoop::current()->now());
+    if (early > base::Duration::zero()) {
+      LOG_EVERY_T(WARNING, 10) << "requests from " << base::printable(request.client)
+                               << " refused: more than " << rate.per_second << " a second";
+      return Refusal{StatusError(429, "too many requests from this address"),
+                     std::chrono::ceil<std::chrono::seconds>(early)};
+    }
   }
-  const base::Duration wait = server.addresses.request(request.client, rate, now);
-  if (wait > base::Duration::zero()) {
-    ++server.limited_requests;
-    LOG_EVERY_T(WARNING, 10) << "requests from " << base::printable(request.client)
-                             << " refused: more than " << rate.per_second << " a second";
+  if (most > 0) {
+    place = server.addresses.begin_request(request.client, most);
+    if (!place) {
+      LOG_EVERY_T(WARNING, 10) << "requests from " << base::printable(request.client)
+                               << " refused: it has " << most << " in flight";
+      return Refusal{StatusError(429, "too many requests in flight from this address"),
+                     std::chrono::seconds(1)};
+    }
   }
-  return wait;
+  return std::nullopt;
 }
 
 std::optional<Refusal> InFlight::take_place(ServerState& server, const ServerLimits& limits,
                                             const Request& request) {
   server_ = &server;
   const size_t in_flight = ++server.requests_in_flight;
-  const base::Duration early =
-      too_early(server, limits, request, base::EventLoop::current()->now());
-  if (early > base::Duration::zero()) {
-    return Refusal{StatusError(429, "too many requests from this address"),
-                   std::chrono::ceil<std::chrono::seconds>(early)};
+  if (auto refusal = refuse_address(server, limits, request, of_address_)) {
+    ++server.limited_requests;
+    return refusal;
   }
   if (in_flight > limits.max_requests_in_flight) {
     return Refusal{StatusError(503, "too many requests in flight"), std::chrono::seconds(1)};

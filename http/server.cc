@@ -80,7 +80,7 @@ base::Task<void> serve_connection(LoopPart* part, base::UniqueFd socket, Peer pe
 
 // Counts the connection until its socket is closed.
 base::Task<void> count_connection(LoopPart* part, base::UniqueFd socket, Peer peer,
-                                  std::optional<AddressLimits::Connection> of_address,
+                                  std::optional<AddressLimits::Place> of_address,
                                   std::shared_ptr<TlsContext> tls) {
   co_await serve_connection(part, std::move(socket), std::move(peer), std::move(tls));
   of_address.reset();
@@ -96,7 +96,7 @@ void admit(LoopPart* part, base::UniqueFd socket, Peer peer, std::shared_ptr<Tls
     --server.connections;
     return;
   }
-  std::optional<AddressLimits::Connection> of_address;
+  std::optional<AddressLimits::Place> of_address;
   const size_t most = limits->max_connections_per_address;
   if (most > 0 && !contains_address(limits->unlimited, peer.address) &&
       !limits->trusted_proxies.contain(peer)) {

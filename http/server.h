@@ -41,6 +41,8 @@ struct ServerLimits {
   // Of each client address; 0: no limit. More connections are closed at once, more requests get 429
   // with Retry-After.
   size_t max_connections_per_address = 0;
+  // Half of all: no address takes every place.
+  size_t max_requests_in_flight_per_address = 2'048;
   RequestRate request_rate_per_address;
   std::vector<Network> unlimited;  // addresses without these limits
   // Whose X-Forwarded-For names the client. Their own connections are not limited.

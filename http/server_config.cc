@@ -50,6 +50,10 @@ void read_address_limits(const base::Section& section, ServerLimits& limits) {
   constexpr int64_t kMostPerAddress = 1'000'000;
   limits.max_connections_per_address =
       static_cast<size_t>(section.integer("connections", 0, 0, kMostPerAddress));
+  // So that no address takes every place.
+  const auto half = static_cast<int64_t>(std::max<size_t>(1, limits.max_requests_in_flight / 2));
+  limits.max_requests_in_flight_per_address =
+      static_cast<size_t>(section.integer("in_flight", half, 0, int64_t{1} << 32));
   const int64_t requests = section.integer("requests", 0, 0, kMostPerAddress);
   limits.request_rate_per_address.per_second = static_cast<double>(requests);
   // A second's worth at once, unless it is said otherwise.

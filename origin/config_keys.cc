@@ -185,6 +185,7 @@ constexpr auto kKeys = std::to_array<ConfigKey>({
     {"server.send_timeout", ours, ""},
     {"server.min_send_rate", ours, "bytes a second that a client takes over send_timeout"},
     {"server.per_address.connections", ours, "of one client address"},
+    {"server.per_address.in_flight", ours, "requests; half of max_requests; more get 429"},
     {"server.per_address.requests", ours, "a second; more get 429"},
     {"server.per_address.burst", ours, "requests at once"},
     {"server.per_address.except[]", ours, "networks without these limits"},

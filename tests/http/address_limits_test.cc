@@ -5,6 +5,7 @@
 
 #include <list>
 
+#include "tests/http/handlers.h"
 #include "tests/support/raw_client.h"
 #include "tests/support/temp_dir.h"
 #include "tests/support/test_server.h"
@@ -29,6 +30,16 @@ TEST(AddressLimits, CountsConnections) {
   EXPECT_TRUE(limits.connect("192.0.2.2", 2));
   first.reset();
   EXPECT_TRUE(limits.connect("192.0.2.1", 2));
+}
+
+TEST(AddressLimits, CountsRequestsInFlightForThemselves) {
+  AddressLimits limits;
+  const auto connection = limits.connect("192.0.2.1", 1);
+  auto first = limits.begin_request("192.0.2.1", 1);
+  EXPECT_TRUE(connection && first);
+  EXPECT_FALSE(limits.begin_request("192.0.2.1", 1));
+  first.reset();
+  EXPECT_TRUE(limits.begin_request("192.0.2.1", 1));
 }
 
 TEST(AddressLimits, AnIpv6ClientIsItsNetwork) {
@@ -114,6 +125,28 @@ TEST(PerAddress, MoreRequestsAreToldWhenToComeAgain) {
   clock.advance(2s);
   EXPECT_EQ(one.get("/").status, 200);
   EXPECT_EQ(other.get("/").status, 429);
+}
+
+TEST(PerAddress, MoreRequestsInFlightAreToldToComeAgain) {
+  Hold hold;
+  const TrustedProxies proxies{.networks = {*Network::parse("127.0.0.1")}};
+  TestServer server(
+      [&](Exchange& e) { return e.request.path == "/a" ? hold.handler()(e) : name_client(e); },
+      {.limits = {.max_requests_in_flight_per_address = 1, .trusted_proxies = proxies},
+       .loops = 2});
+  RawClient first(server.port());
+  first.send("GET /a HTTP/1.1\r\nHost: h\r\nX-Forwarded-For: 192.0.2.1\r\n\r\n");
+  hold.wait_for_entered(1);
+  RawClient second(server.port());
+  const RawResponse refused = second.get("/", "X-Forwarded-For: 192.0.2.1\r\n");
+  EXPECT_EQ(refused.status, 429);
+  EXPECT_EQ(refused.headers.get("Retry-After"), "1");
+  EXPECT_EQ(server.server().limited_requests(), 1U);
+  EXPECT_EQ(second.get("/", "X-Forwarded-For: 192.0.2.2\r\n").body, "192.0.2.2");
+  hold.release();
+  EXPECT_EQ(first.response().body, "held");
+  server.wait_for_accesses(3);
+  EXPECT_EQ(second.get("/", "X-Forwarded-For: 192.0.2.1\r\n").body, "192.0.2.1");
 }
 
 TEST(PerAddress, ListedNetworksHaveNoLimits) {
