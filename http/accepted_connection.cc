@@ -6,15 +6,18 @@
 namespace http {
 
 AcceptedConnection::AcceptedConnection(base::EventLoop& loop, ServerState& server,
+                                       IdleConnections& idle,
                                        std::shared_ptr<const ServerLimits> limits,
                                        std::unique_ptr<Transport> transport, Peer peer)
     : loop_(loop),
       server_(server),
+      idle_connections_(idle),
       limits_(std::move(limits)),
       transport_(std::move(transport)),
       peer_(std::move(peer)) {}
 
 base::Task<void> AcceptedConnection::run() {
+  idle_.emplace(idle_connections_, *this);
   try {
     const bool open = co_await shake_hands();
     if (!open) {
@@ -25,12 +28,13 @@ base::Task<void> AcceptedConnection::run() {
     transport_->reset();
     co_return;
   }
+  idle_.reset();
   if (transport_->protocol() == "h2") {
-    version_ =
-        std::make_unique<Http2Connection>(loop_, server_, limits_, std::move(transport_), peer_);
+    version_ = std::make_unique<Http2Connection>(loop_, server_, idle_connections_, limits_,
+                                                 std::move(transport_), peer_);
   } else {
-    version_ =
-        std::make_unique<Http1Connection>(loop_, server_, limits_, std::move(transport_), peer_);
+    version_ = std::make_unique<Http1Connection>(loop_, server_, idle_connections_, limits_,
+                                                 std::move(transport_), peer_);
   }
   if (finishing_) version_->finish();
   co_await version_->run();

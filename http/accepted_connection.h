@@ -3,6 +3,7 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 
 #include "base/event_loop.h"
 #include "http/connection.h"
@@ -12,12 +13,14 @@ namespace http {
 
 class AcceptedConnection : public Connection {
  public:
-  AcceptedConnection(base::EventLoop& loop, ServerState& server,
+  // `idle` are those of the loop; they must outlive the connection, like the others.
+  AcceptedConnection(base::EventLoop& loop, ServerState& server, IdleConnections& idle,
                      std::shared_ptr<const ServerLimits> limits,
                      std::unique_ptr<Transport> transport, Peer peer);
 
   base::Task<void> run() override;
   void finish() override;
+  void make_room() override { transport_->reset(); }
   void reset() override;
 
  private:
@@ -25,10 +28,13 @@ class AcceptedConnection : public Connection {
 
   base::EventLoop& loop_;
   ServerState& server_;
+  IdleConnections& idle_connections_;
   const std::shared_ptr<const ServerLimits> limits_;
   std::unique_ptr<Transport> transport_;  // until version_ has it
   Peer peer_;
   std::unique_ptr<Connection> version_;
+  // Until then it has asked for nothing, and is idle.
+  std::optional<IdleConnections::Wait> idle_;
   bool finishing_ = false;
 };
 

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <atomic>
+#include <list>
 #include <memory>
 #include <mutex>
 
@@ -48,8 +49,36 @@ class Connection {
   virtual base::Task<void> run() = 0;
   // Ends the connection now if it is idle, else after the exchanges in progress.
   virtual void finish() = 0;
+  // Ends it now, for it is idle and its place is needed.
+  virtual void make_room() = 0;
   // Ends it at once, by a reset. An exchange in progress fails at its next read or write.
   virtual void reset() = 0;
+};
+
+// Those of one loop's connections that wait for a request. Lives on that loop.
+class IdleConnections {
+ public:
+  // One connection's wait, for as long as this lives; must not outlive the IdleConnections.
+  class Wait {
+   public:
+    Wait(IdleConnections& all, Connection& connection);
+    ~Wait();
+    Wait(const Wait&) = delete;
+    Wait& operator=(const Wait&) = delete;
+
+   private:
+    friend class IdleConnections;
+    IdleConnections& all_;
+    Connection& connection_;
+    const std::list<Wait*>::iterator at_;
+    bool listed_ = true;
+  };
+
+  // Ends the connection that has waited longest. False if none waits.
+  bool make_room();
+
+ private:
+  std::list<Wait*> waits_;  // the longest first
 };
 
 }  // namespace http

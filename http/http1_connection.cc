@@ -17,11 +17,12 @@ constexpr std::chrono::seconds kFirstRequestGrace(1);
 
 }  // namespace
 
-Http1Connection::Http1Connection(base::EventLoop& loop, ServerState& server,
+Http1Connection::Http1Connection(base::EventLoop& loop, ServerState& server, IdleConnections& idle,
                                  std::shared_ptr<const ServerLimits> limits,
                                  std::unique_ptr<Transport> transport, Peer peer)
     : loop_(loop),
       server_(server),
+      idle_connections_(idle),
       limits_(std::move(limits)),
       transport_(std::move(transport)),
       peer_(std::move(peer)),
@@ -42,6 +43,12 @@ void Http1Connection::finish() {
   }
 }
 
+void Http1Connection::make_room() {
+  finishing_ = true;
+  keep_alive_ = false;
+  transport_->interrupt_read();
+}
+
 Http1Connection::~Http1Connection() {
   if (grace_) loop_.cancel_timer(*grace_);
 }
@@ -51,7 +58,7 @@ base::Task<void> Http1Connection::run() {
     do {
       co_await serve_one();
     } while (keep_alive_);
-    idle_ = true;
+    if (!idle_) idle_.emplace(idle_connections_, *this);
     co_await transport_->close(peer_may_be_sending_);
   } catch (const ConnectionError&) {
     // Gone, too slow, or an answer that must not look whole.
@@ -90,13 +97,13 @@ base::Task<bool> Http1Connection::read_head(Request& request) {
     // Who connects has something to ask; only between requests may it take its time.
     base::Duration patience = served_ == 0 ? limits.header_timeout : limits.idle_timeout;
     if (finishing_) patience = kFirstRequestGrace;
-    idle_ = true;
+    idle_.emplace(idle_connections_, *this);
     try {
       co_await transport_->wait_readable(loop_.after(patience));
     } catch (const ConnectionError&) {
       co_return false;
     }
-    idle_ = false;
+    idle_.reset();
   }
   const base::TimePoint deadline = loop_.after(limits.header_timeout);
   while (true) {

@@ -18,13 +18,14 @@ namespace http {
 class Http1Connection : public Connection {
  public:
   // `transport` is past its handshake.
-  Http1Connection(base::EventLoop& loop, ServerState& server,
+  Http1Connection(base::EventLoop& loop, ServerState& server, IdleConnections& idle,
                   std::shared_ptr<const ServerLimits> limits, std::unique_ptr<Transport> transport,
                   Peer peer);
   ~Http1Connection() override;
 
   base::Task<void> run() override;
   void finish() override;
+  void make_room() override;
   void reset() override { transport_->reset(); }
 
  private:
@@ -35,6 +36,7 @@ class Http1Connection : public Connection {
 
   base::EventLoop& loop_;
   ServerState& server_;
+  IdleConnections& idle_connections_;
   const std::shared_ptr<const ServerLimits> limits_;
   const std::unique_ptr<Transport> transport_;
   Peer peer_;
@@ -42,8 +44,9 @@ class Http1Connection : public Connection {
   InputBuffer input_;
   bool keep_alive_ = true;           // another request may follow
   bool finishing_ = false;           // finish() was called
-  bool idle_ = false;                // nothing would be lost by ending the wait
   bool peer_may_be_sending_ = true;  // a request that is not read to its end
+  // While nothing would be lost by ending the wait.
+  std::optional<IdleConnections::Wait> idle_;
   unsigned served_ = 0;
   std::optional<base::EventLoop::Timer> grace_;  // for the first request, once finishing
 };

@@ -58,11 +58,12 @@ struct Http2Connection::Stream {
   bool started = false;  // its handler runs
 };
 
-Http2Connection::Http2Connection(base::EventLoop& loop, ServerState& server,
+Http2Connection::Http2Connection(base::EventLoop& loop, ServerState& server, IdleConnections& idle,
                                  std::shared_ptr<const ServerLimits> limits,
                                  std::unique_ptr<Transport> transport, Peer peer)
     : loop_(loop),
       server_(server),
+      idle_connections_(idle),
       limits_(std::move(limits)),
       transport_(std::move(transport)),
       peer_(std::move(peer)),
@@ -80,6 +81,11 @@ void Http2Connection::finish() {
   } else {
     session_.drain();
   }
+}
+
+void Http2Connection::make_room() {
+  making_room_ = true;
+  finish();
 }
 
 void Http2Connection::reset() {
@@ -105,7 +111,7 @@ base::Task<void> Http2Connection::run() {
   co_await writer_.join();
   try {
     closing_ = true;
-    if (!broken_) co_await transport_->close(!peer_left_);
+    if (!broken_) co_await transport_->close(!peer_left_ && !making_room_);
   } catch (const ConnectionError&) {
     broken_ = true;
   }
@@ -214,11 +220,15 @@ void Http2Connection::break_off_streams() {
 
 void Http2Connection::set_timer() {
   base::TimePoint at = base::kForever;
+  bool idle = false;
   if (const std::optional<base::TimePoint> since = session_.head_open_since(); since) {
     at = *since + limits_->header_timeout;
   } else if (streams_.empty()) {
     at = idle_until_;
+    idle = true;
   }
+  if (!idle) idle_.reset();
+  if (idle && !idle_) idle_.emplace(idle_connections_, *this);
   if (at == timer_at_) return;
   timer_at_ = at;
   if (timer_) loop_.cancel_timer(*std::exchange(timer_, std::nullopt));

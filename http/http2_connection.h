@@ -18,13 +18,14 @@ namespace http {
 class Http2Connection : public Connection, private Http2Events {
  public:
   // `transport` is past its handshake.
-  Http2Connection(base::EventLoop& loop, ServerState& server,
+  Http2Connection(base::EventLoop& loop, ServerState& server, IdleConnections& idle,
                   std::shared_ptr<const ServerLimits> limits, std::unique_ptr<Transport> transport,
                   Peer peer);
   ~Http2Connection() override;
 
   base::Task<void> run() override;
   void finish() override;
+  void make_room() override;
   void reset() override;
 
  private:
@@ -47,11 +48,12 @@ class Http2Connection : public Connection, private Http2Events {
   void start_requests();
   void break_off_streams();
   Stream* find(int32_t id);
-  // Sets the timer for what the connection waits for now.
+  // Sets the timer for what the connection waits for now, and says whether it is idle.
   void set_timer();
 
   base::EventLoop& loop_;
   ServerState& server_;
+  IdleConnections& idle_connections_;
   const std::shared_ptr<const ServerLimits> limits_;
   const std::unique_ptr<Transport> transport_;
   const Peer peer_;
@@ -62,9 +64,11 @@ class Http2Connection : public Connection, private Http2Events {
   base::TaskScope writer_;
   base::Signal written_;  // some output has gone out, or none will any more
   base::TimePoint idle_until_ = base::kForever;
+  std::optional<IdleConnections::Wait> idle_;
   base::TimePoint timer_at_ = base::kForever;
   std::optional<base::EventLoop::Timer> timer_;
-  bool finishing_ = false;  // finish() was called
+  bool finishing_ = false;    // finish() was called
+  bool making_room_ = false;  // make_room() was
   bool reading_ended_ = false;
   bool writing_ended_ = false;
   bool peer_left_ = false;  // it has ended its side

@@ -20,6 +20,8 @@ namespace {
 
 // Connections accepted before the loop's other work has its turn.
 constexpr int kTurnAccepts = 16;
+// Connections that are being closed to make room for others are this part of all at most.
+constexpr size_t kClosingPart = 16;
 // How long to let descriptors become free after accept(2) found none.
 constexpr std::chrono::milliseconds kExhaustedPause(100);
 
@@ -51,6 +53,7 @@ struct LoopPart {
   base::TaskScope scope;
   std::unordered_set<base::FdWaiter*> accepting;
   std::unordered_set<Connection*> connections;
+  IdleConnections idle;
   bool stopping = false;
   bool paused = false;
   base::Signal changed;  // stopping, or a connection ended while stopping
@@ -71,7 +74,7 @@ base::Task<void> serve_connection(LoopPart* part, base::UniqueFd socket, Peer pe
   std::unique_ptr<Transport> transport =
       tls ? Transport::tls(part->loop, pool, std::move(socket), sending, tls->current())
           : Transport::plain(part->loop, pool, std::move(socket), sending);
-  AcceptedConnection connection(part->loop, part->server, limits, std::move(transport),
+  AcceptedConnection connection(part->loop, part->server, part->idle, limits, std::move(transport),
                                 std::move(peer));
   part->connections.insert(&connection);
   co_await connection.run();
@@ -88,26 +91,31 @@ base::Task<void> count_connection(LoopPart* part, base::UniqueFd socket, Peer pe
   if (part->stopping) part->changed.notify();
 }
 
+// Whether there is room for a connection, that is counted already.
+bool has_room(LoopPart* part, size_t connections, size_t most) {
+  if (connections <= most) return true;
+  return connections <= most + most / kClosingPart + 1 && part->idle.make_room();
+}
+
 // Serves the connection, or closes it if there are too many.
 void admit(LoopPart* part, base::UniqueFd socket, Peer peer, std::shared_ptr<TlsContext> tls) {
   ServerState& server = part->server;
   const std::shared_ptr<const ServerLimits> limits = server.limits();
-  if (++server.connections > limits->max_connections) {
-    --server.connections;
-    return;
-  }
   std::optional<AddressLimits::Place> of_address;
   const size_t most = limits->max_connections_per_address;
   if (most > 0 && !contains_address(limits->unlimited, peer.address) &&
       !limits->trusted_proxies.contain(peer)) {
     of_address = server.addresses.connect(peer.address, most);
     if (!of_address) {
-      --server.connections;
       ++server.limited_connections;
       LOG_EVERY_T(WARNING, 10) << "connection from " << peer.address << " closed: it has " << most
                                << " already";
       return;
     }
+  }
+  if (!has_room(part, ++server.connections, limits->max_connections)) {
+    --server.connections;
+    return;
   }
   part->scope.spawn(count_connection(part, std::move(socket), std::move(peer),
                                      std::move(of_address), std::move(tls)));

@@ -24,8 +24,10 @@
 namespace http {
 
 struct ServerLimits {
-  size_t max_header_bytes = 16 << 10;     // request line and header fields; more is 431
-  size_t max_connections = 10'000;        // over all loops; more are closed at once
+  size_t max_header_bytes = 16 << 10;  // request line and header fields; more is 431
+  // Over all loops. For one more, the connection of its loop that has been idle longest is closed;
+  // if none is, or a sixteenth more are open, itself.
+  size_t max_connections = 10'000;
   size_t max_requests_in_flight = 4'096;  // over all loops; more get 503 with Retry-After
   std::chrono::nanoseconds header_timeout =
       std::chrono::seconds(10);  // whole head, and TLS handshake

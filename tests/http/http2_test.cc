@@ -621,6 +621,26 @@ TEST_F(Http2, AStreamThatWasResetCountsUntilItsHandlerHasReturned) {
   EXPECT_EQ(client.status(1003), "200");
 }
 
+TEST_F(Http2, IdleConnectionsMakeRoomForOthers) {
+  TestServer server(describe, with_tls({.limits = {.max_connections = 2}}));
+  RawClient silent(server.port());  // does not even shake hands
+  while (server.server().connections() < 1) std::this_thread::yield();
+  RawHttp2 first(server.port(), ca());
+  first.send(get(1));
+  EXPECT_EQ(first.status(1), "200");
+  first.body(1);
+  server.wait_for_accesses(1);
+  RawHttp2 second(server.port(), ca());
+  second.send(get(1));
+  EXPECT_EQ(second.status(1), "200");
+  silent.wait_for_end();
+  while (server.server().connections() > 2) std::this_thread::yield();
+  RawHttp2 third(server.port(), ca());
+  third.send(get(1));
+  EXPECT_EQ(third.status(1), "200");
+  EXPECT_EQ(first.wait_for_going_away(), NGHTTP2_NO_ERROR);
+}
+
 TEST_F(Http2, EndsFloods) {
   Hold hold;
   TestServer server(hold.handler(), with_tls());

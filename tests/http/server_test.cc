@@ -97,17 +97,37 @@ TEST(Server, SpreadsConnectionsOverItsLoops) {
 }
 
 TEST(Limits, MoreConnectionsAreClosedAtOnce) {
-  TestServer server(who, {.limits = {.max_connections = 2}});
+  Hold hold;
+  TestServer server(hold.handler(), {.limits = {.max_connections = 2}});
+  RawClient first(server.port());
+  RawClient second(server.port());
+  first.send(kGet);
+  second.send(kGet);
+  hold.wait_for_entered(2);
+  RawClient third(server.port());
+  EXPECT_EQ(third.wait_for_end(), End::clean);
+  hold.release();
+  EXPECT_EQ(first.response().body, "held");
+  EXPECT_EQ(second.response().body, "held");
+}
+
+TEST(Limits, WhoHasBeenIdleLongestMakesRoom) {
+  TestServer server(who, {.limits = {.max_connections = 3}});
+  RawClient silent(server.port());
+  while (server.server().connections() < 1) std::this_thread::yield();
   RawClient first(server.port());
   RawClient second(server.port());
   EXPECT_EQ(first.get("/").status, 200);
   EXPECT_EQ(second.get("/").status, 200);
+  EXPECT_EQ(first.get("/").status, 200);  // now the second has waited longer
   RawClient third(server.port());
-  EXPECT_EQ(third.wait_for_end(), End::clean);
-  second.reset();
-  while (server.server().connections() > 1) std::this_thread::yield();
+  EXPECT_EQ(third.get("/").status, 200);
+  EXPECT_EQ(silent.wait_for_end(), End::clean);
+  while (server.server().connections() > 3) std::this_thread::yield();
   RawClient fourth(server.port());
   EXPECT_EQ(fourth.get("/").status, 200);
+  EXPECT_EQ(second.wait_for_end(), End::clean);
+  EXPECT_EQ(first.get("/").status, 200);
 }
 
 TEST(Limits, MoreRequestsInFlightAreToldToComeAgain) {
