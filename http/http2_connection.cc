@@ -31,10 +31,17 @@ void set_host(const std::string& authority, Request& request) {
   if (!is_valid_host(*request.headers.get("Host"))) throw StatusError(400, "bad Host");
 }
 
-// The connection as a whole must take min_send_rate, which Transport sees to, and each of the
-// streams it may have the same part of it.
-LeastPace least_of_stream(const ServerLimits& limits) {
-  return {limits.send_timeout, limits.min_send_rate / Http2Session::kMaxStreams};
+// What a client must take of a response: as much as by HTTP/1.1, or a place among the requests in
+// flight would cost it less. But what it takes of the others makes up for one that it leaves for a
+// while. No more than our own limits on what is sent leave for it if all that may be are.
+LeastPace least_of_response(const ServerLimits& limits) {
+  constexpr uint64_t kShares = 2 * Http2Session::kMaxStreams;
+  uint64_t rate = limits.min_send_rate;
+  if (limits.connection_bandwidth > 0) rate = std::min(rate, limits.connection_bandwidth / kShares);
+  if (limits.total_bandwidth > 0) {
+    rate = std::min(rate, limits.total_bandwidth / limits.max_requests_in_flight / kShares);
+  }
+  return {limits.send_timeout, rate};
 }
 
 }  // namespace
@@ -42,8 +49,8 @@ LeastPace least_of_stream(const ServerLimits& limits) {
 struct Http2Connection::Stream {
   Stream(Http2Connection& c, int32_t id)
       : body(c.loop_, c.session_, id, {c.limits_->body_timeout, c.limits_->min_body_rate}, request),
-        response(c.loop_, c.server_.pool, c.session_, body, id, least_of_stream(*c.limits_),
-                 request) {
+        response(c.loop_, c.server_.pool, c.session_, body, id, least_of_response(*c.limits_),
+                 c.paces_, request) {
     request.version = Version::http2;
     request.peer = c.peer_;
   }

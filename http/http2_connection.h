@@ -11,6 +11,7 @@
 #include "base/signal.h"
 #include "http/connection.h"
 #include "http/http2_session.h"
+#include "http/pace.h"
 #include "http/transport.h"
 
 namespace http {
@@ -58,6 +59,7 @@ class Http2Connection : public Connection, private Http2Events {
   const std::unique_ptr<Transport> transport_;
   const Peer peer_;
   Http2Session session_;
+  PaceGroup paces_;                                               // of the responses
   std::unordered_map<int32_t, std::unique_ptr<Stream>> streams_;  // until their handlers return
   std::vector<int32_t> arrived_;  // requests whose heads are complete, to be started
   base::TaskScope handlers_;

@@ -7,8 +7,10 @@
 namespace http {
 namespace {
 
-// File bytes in memory while they wait for the client's windows.
+// File bytes in memory while they wait to be sent: no more than the client's windows take, but as
+// many as a frame has, or one that opens them little by little would cost a read for each.
 constexpr uint64_t kFileBuffer = 128 << 10;
+constexpr uint64_t kFrame = 16 << 10;
 
 std::string lower_case(std::string_view name) {
   std::string lower(name);
@@ -87,10 +89,11 @@ base::Task<void> Http2Response::write(std::string_view data) {
 
 base::Task<void> Http2Response::write_file(int fd, uint64_t offset, uint64_t length) {
   if (bodiless_) co_return;
-  const auto buffer =
-      std::make_unique_for_overwrite<char[]>(static_cast<size_t>(std::min(length, kFileBuffer)));
   while (length > 0) {
-    const auto step = static_cast<size_t>(std::min(length, kFileBuffer));
+    co_await open_window();
+    const uint64_t room = std::max<uint64_t>(session_.window(stream_), kFrame);
+    const auto step = static_cast<size_t>(std::min({length, room, kFileBuffer}));
+    const auto buffer = std::make_unique_for_overwrite<char[]>(step);
     co_await read_file(pool_, fd, offset, buffer.get(), step);
     co_await write({buffer.get(), step});
     offset += step;
@@ -120,22 +123,35 @@ base::Task<void> Http2Response::flush() {
       throw ConnectionError("the client has ended the stream");
     }
     if (pending_.empty() && (complete_ || !last_)) co_return;
-    const size_t left = pending_.size();
-    co_await changed_.wait(ticket, pace_.begin_wait());
-    pace_.end_wait();
-    pace_.moved(left - pending_.size());
-    if (!pace_.too_slow()) continue;
-    // While the windows are open it is the connection that is slow, and Transport's to judge.
-    if (session_.window_closed(stream_)) {
-      pending_ = {};
-      throw TimedOut("the client takes too little of the response");
-    }
-    pace_.restart();
+    co_await wait_for_client(ticket);
   }
+}
+
+base::Task<void> Http2Response::open_window() {
+  while (session_.window(stream_) == 0) {
+    const base::Signal::Ticket ticket = changed_.ticket();
+    if (broken_) throw ConnectionError("the client has ended the stream");
+    session_.resume(stream_);  // so that pending() is asked for once they do
+    co_await wait_for_client(ticket);
+  }
+}
+
+base::Task<void> Http2Response::wait_for_client(base::Signal::Ticket ticket) {
+  co_await changed_.wait(ticket, pace_.begin_wait());
+  pace_.end_wait();
+  if (!pace_.too_slow()) co_return;
+  pending_ = {};
+  throw TimedOut("the client takes too little of the response");
+}
+
+Http2Output Http2Response::pending() {
+  if (pending_.empty() && !last_) changed_.notify();  // the windows are open
+  return {pending_, last_};
 }
 
 void Http2Response::sent(size_t count) {
   pending_.remove_prefix(count);
+  pace_.moved(count);
   if (pending_.empty()) changed_.notify();
 }
 

@@ -16,13 +16,14 @@ class Http2Response : public ServerResponse {
  public:
   // All must outlive the response.
   Http2Response(base::EventLoop& loop, base::ThreadPool& pool, Http2Session& session,
-                Http2Body& body, int32_t stream, LeastPace least, const Request& request)
+                Http2Body& body, int32_t stream, LeastPace least, PaceGroup& paces,
+                const Request& request)
       : pool_(pool),
         session_(session),
         body_(body),
         stream_(stream),
         request_(request),
-        pace_(loop, least) {}
+        pace_(loop, least, &paces) {}
 
   base::Task<void> send(Response response) override;
   base::Task<void> begin(int status, Headers headers, std::optional<uint64_t> length) override;
@@ -32,7 +33,7 @@ class Http2Response : public ServerResponse {
   bool client_left() const override { return broken_; }
 
   // What the stream's events ask for and bring; nothing is resumed before they return.
-  Http2Output pending() const { return {pending_, last_}; }
+  Http2Output pending();
   void sent(size_t count);
   void sent_end();
   void break_off();
@@ -43,6 +44,10 @@ class Http2Response : public ServerResponse {
   bool take(uint64_t size);
   // Waits until what is pending has been sent.
   base::Task<void> flush();
+  // Waits until the client's windows take something of the stream.
+  base::Task<void> open_window();
+  // Waits for a change that the client makes. TimedOut if it takes too little.
+  base::Task<void> wait_for_client(base::Signal::Ticket ticket);
 
   base::ThreadPool& pool_;
   Http2Session& session_;

@@ -311,10 +311,11 @@ void Http2Session::reset(int32_t stream, Http2Error error) {
   output_ready_.notify();
 }
 
-bool Http2Session::window_closed(int32_t stream) const {
+size_t Http2Session::window(int32_t stream) const {
   nghttp2_session* const session = library_->session;
-  return nghttp2_session_get_remote_window_size(session) <= 0 ||
-         nghttp2_session_get_stream_remote_window_size(session, stream) <= 0;
+  const int32_t of_connection = nghttp2_session_get_remote_window_size(session);
+  const int32_t of_stream = nghttp2_session_get_stream_remote_window_size(session, stream);
+  return static_cast<size_t>(std::max(0, std::min(of_connection, of_stream)));
 }
 
 void Http2Session::widen_window(int32_t stream) {

@@ -96,8 +96,8 @@ class Http2Session {
   // There is something pending.
   void resume(int32_t stream);
   void reset(int32_t stream, Http2Error error);
-  // True if the peer's windows take nothing of that stream.
-  bool window_closed(int32_t stream) const;
+  // Bytes of that stream that the peer's windows take.
+  size_t window(int32_t stream) const;
 
   // The handler has begun to read the body: the peer may send much more ahead of it.
   void widen_window(int32_t stream);

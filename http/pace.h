@@ -5,7 +5,9 @@
 // begins. Lives on one loop.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
+#include <optional>
 
 #include "base/event_loop.h"
 
@@ -17,27 +19,44 @@ struct LeastPace {
   uint64_t bytes_per_second = 0;
 };
 
+// Paces of which one makes up for another: what is moved beyond what must be counts for those that
+// move too little. For as much as a period asks of all of them, so that it is soon forgotten. Lives
+// on one loop; must outlive its paces.
+class PaceGroup {
+ private:
+  friend class Pace;
+  size_t paces_ = 0;
+  uint64_t spare_ = 0;  // bytes
+};
+
 class Pace {
  public:
-  Pace(base::EventLoop& loop, LeastPace least);
+  Pace(base::EventLoop& loop, LeastPace least, PaceGroup* group = nullptr);
+  ~Pace();
+  Pace(const Pace&) = delete;
+  Pace& operator=(const Pace&) = delete;
 
   // A wait for the peer begins. It may last until the time that is returned.
   base::TimePoint begin_wait();
   void end_wait();
   // The peer has moved so many bytes, during a wait or between two.
   void moved(uint64_t bytes);
-  // The period is over and the peer has moved less than it must.
-  bool too_slow() const { return left_ <= base::Duration::zero(); }
-  // Begins a new period, whatever the peer has done.
-  void restart();
+  // The period is over and the peer has moved less than it must, and its group does not make up for
+  // it.
+  bool too_slow();
 
  private:
+  void count_wait();
+  void give_spare();
+  void restart();
+
   base::EventLoop& loop_;
   const base::Duration period_;
-  const uint64_t least_;   // bytes in a period
-  base::Duration left_;    // of the period
-  uint64_t moved_ = 0;     // in the period
-  base::TimePoint begun_;  // the wait in progress
+  const uint64_t least_;  // bytes in a period
+  PaceGroup* const group_;
+  base::Duration left_;                   // of the period
+  uint64_t moved_ = 0;                    // in the period
+  std::optional<base::TimePoint> begun_;  // the wait in progress, or what is not counted of it
 };
 
 }  // namespace http

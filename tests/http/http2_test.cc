@@ -858,7 +858,7 @@ TEST_F(Http2, AClientThatTakesNothingIsReset) {
   EXPECT_EQ(client.next(NGHTTP2_RST_STREAM, 1).error(), NGHTTP2_INTERNAL_ERROR);
 }
 
-TEST_F(Http2, AClientThatTakesAByteASecondIsReset) {
+TEST_F(Http2, AClientThatTakesAHundredBytesASecondIsReset) {
   base::ManualClock clock;
   TestServer server(send_large, with_tls({.clock = &clock}));
   RawHttp2 client(server.port(), ca(), setting(NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, 0));
@@ -867,7 +867,7 @@ TEST_F(Http2, AClientThatTakesAByteASecondIsReset) {
   Frame last;
   for (int seconds = 0; last.type != NGHTTP2_RST_STREAM; ++seconds) {
     ASSERT_LT(seconds, 200);
-    client.send(frame(NGHTTP2_WINDOW_UPDATE, 0, 1, big_endian(1)));
+    client.send(frame(NGHTTP2_WINDOW_UPDATE, 0, 1, big_endian(100)));
     while (last.type != NGHTTP2_DATA && last.type != NGHTTP2_RST_STREAM) last = client.next();
     if (last.type != NGHTTP2_DATA) break;
     clock.advance(1s);
@@ -876,6 +876,55 @@ TEST_F(Http2, AClientThatTakesAByteASecondIsReset) {
     while (last.type != NGHTTP2_PING && last.type != NGHTTP2_RST_STREAM) last = client.next();
   }
   EXPECT_EQ(last.error(), NGHTTP2_INTERNAL_ERROR);
+}
+
+// As who unpacks several layers at once does when his disk is slow.
+TEST_F(Http2, AClientMayLeaveAResponseWhileItTakesAnother) {
+  constexpr uint32_t kPart = 200'000;
+  base::ManualClock clock;
+  TestServer server(send_large, with_tls({.clock = &clock}));
+  RawHttp2 client(server.port(), ca(), setting(NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, 0));
+  client.send(get(1) + get(3) + frame(NGHTTP2_WINDOW_UPDATE, 0, 0, big_endian(4 * kLarge)));
+  for (size_t taken = kPart; taken < kLarge; taken += kPart) {
+    client.send(frame(NGHTTP2_WINDOW_UPDATE, 0, 3, big_endian(kPart)));
+    while (client.received(3) < taken) {
+      const Frame f = client.next();
+      ASSERT_NE(f.type, NGHTTP2_RST_STREAM) << taken;
+    }
+    clock.advance(59s);
+  }
+  client.send(frame(NGHTTP2_WINDOW_UPDATE, 0, 1, big_endian(kPart)));
+  while (client.received(1) < kPart) client.next(NGHTTP2_DATA, 1);
+  advance_until_heard(clock, client, 10s);  // it takes nothing more of either
+  EXPECT_EQ(client.next(NGHTTP2_RST_STREAM).error(), NGHTTP2_INTERNAL_ERROR);
+}
+
+// Sends what is in the file when the client takes it.
+base::Task<void> send_whole_file(Exchange* e, int fd, size_t size) {
+  co_await e->response.begin(200, {}, size);
+  co_await e->response.write_file(fd, 0, size);
+  co_await e->response.finish();
+}
+
+TEST_F(Http2, AFileIsNotReadForAClientThatTakesNothing) {
+  constexpr size_t kSize = 64 << 10;
+  const std::filesystem::path path = dir_.path() / "file";
+  const base::UniqueFd file(::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600));
+  const auto fill = [&](char c) {
+    const std::string bytes(kSize, c);
+    ASSERT_EQ(::pwrite(file.get(), bytes.data(), kSize, 0), static_cast<ssize_t>(kSize));
+  };
+  fill('a');
+  TestServer server([&](Exchange& e) { return send_whole_file(&e, file.get(), kSize); },
+                    with_tls());
+  RawHttp2 client(server.port(), ca(), setting(NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, 0));
+  client.send(get(1));
+  EXPECT_EQ(client.status(1), "200");
+  server.settle();
+  fill('b');
+  client.send(frame(NGHTTP2_WINDOW_UPDATE, 0, 1, big_endian(kSize)) +
+              frame(NGHTTP2_WINDOW_UPDATE, 0, 0, big_endian(kSize)));
+  EXPECT_EQ(client.body(1), std::string(kSize, 'b'));
 }
 
 }  // namespace

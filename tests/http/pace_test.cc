@@ -57,8 +57,60 @@ TEST_F(PaceTest, BeginsAnewWithEveryHundredBytes) {
   EXPECT_FALSE(pace.too_slow());
   wait(1s);
   EXPECT_TRUE(pace.too_slow());
-  pace.restart();
+}
+
+TEST_F(PaceTest, BeginsAnewInTheMiddleOfAWait) {
+  pace.begin_wait();
+  clock.advance(9s);
+  pace.moved(100);
+  clock.advance(9s);
+  pace.end_wait();
   EXPECT_FALSE(pace.too_slow());
+  wait(1s);
+  EXPECT_TRUE(pace.too_slow());
+}
+
+// A peer of which 100 bytes of each of two things are asked in 10 seconds.
+class PaceGroupTest : public ::testing::Test {
+ protected:
+  void wait(base::Duration time) {
+    one.begin_wait();
+    other.begin_wait();
+    clock.advance(time);
+    one.end_wait();
+    other.end_wait();
+  }
+  base::ManualClock clock;
+  base::EventLoop loop{clock};
+  PaceGroup group;
+  Pace one{loop, {10s, 10}, &group};
+  Pace other{loop, {10s, 10}, &group};
+};
+
+TEST_F(PaceGroupTest, OneMakesUpForTheOther) {
+  for (int i = 0; i < 20; ++i) {
+    wait(5s);
+    one.moved(110);
+    EXPECT_FALSE(one.too_slow());
+    EXPECT_FALSE(other.too_slow());
+  }
+}
+
+TEST_F(PaceGroupTest, TooLittleForBothIsTooLittle) {
+  for (int i = 0; i < 2; ++i) {
+    wait(5s);
+    one.moved(90);
+  }
+  EXPECT_FALSE(one.too_slow());
+  EXPECT_TRUE(other.too_slow());
+}
+
+TEST_F(PaceGroupTest, WhatWasMovedLongAgoIsForgotten) {
+  one.moved(1 << 20);
+  for (int i = 0; i < 2; ++i) {
+    wait(10s);
+    EXPECT_EQ(one.too_slow() || other.too_slow(), i > 0);
+  }
 }
 
 TEST_F(PaceTest, WithoutARateOneByteIsEnough) {
