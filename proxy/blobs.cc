@@ -23,6 +23,23 @@ namespace {
 // after 30 seconds (containerd).
 constexpr auto kHeadDelay = std::chrono::seconds(10);
 
+// A quarter of the requests in flight is for hits.
+constexpr size_t kHitsPart = 4;
+
+// Counts a request for a blob that is not held.
+class Miss {
+ public:
+  explicit Miss(std::atomic<size_t>& count) : count_(count), position_(++count) {}
+  ~Miss() { --count_; }
+  Miss(const Miss&) = delete;
+  Miss& operator=(const Miss&) = delete;
+  size_t position() const { return position_; }
+
+ private:
+  std::atomic<size_t>& count_;
+  const size_t position_;
+};
+
 base::TimePoint now() { return base::EventLoop::current()->now(); }
 
 // The part of the blob that the response begins with, to wait for its first byte.
@@ -49,7 +66,7 @@ bool are_passed_as_whole(const http::Request& request, uint64_t size) {
 }  // namespace
 
 base::Task<void> Blobs::serve(http::Exchange& exchange, Routing::Destination from,
-                              std::string digest_text) {
+                              std::string digest_text, size_t max_requests) {
   const std::optional<oci::Digest> digest = oci::Digest::parse(digest_text);
   if (!digest) throw oci::Error(oci::ErrorCode::digest_invalid, "not a sha256 or sha512 digest");
 
@@ -61,6 +78,11 @@ base::Task<void> Blobs::serve(http::Exchange& exchange, Routing::Destination fro
                 exchange.request.headers.joined("CDN-Loop")};
   if (blob) {
     co_await serve_hit(exchange, std::move(name), std::move(blob));
+    co_return;
+  }
+  const Miss miss(misses_);
+  if (miss.position() > max_requests - max_requests / kHitsPart) {
+    co_await serve_ending(exchange, std::move(name), {Outcome::busy, "too many misses", "1"});
   } else if (exchange.request.is("HEAD")) {
     co_await serve_head(exchange, std::move(name));
   } else {

@@ -3,6 +3,7 @@
 // §7.6.3)
 #pragma once
 
+#include <atomic>
 #include <string>
 
 #include "base/task.h"
@@ -23,8 +24,11 @@ class Blobs {
   Blobs(base::ThreadPool& pool, Store& store, Fills& fills, std::string name)
       : pool_(pool), store_(store), fills_(fills), name_(std::move(name)) {}
 
+  // Of the requests that may be in flight, as many may be for blobs that are not held as leave room
+  // for hits; more are told to come again: an upstream that hangs holds up what needs it alone.
   // REQUIRES: the method is GET or HEAD.
-  base::Task<void> serve(http::Exchange& exchange, Routing::Destination from, std::string digest);
+  base::Task<void> serve(http::Exchange& exchange, Routing::Destination from, std::string digest,
+                         size_t max_requests);
 
  private:
   base::Task<void> serve_hit(http::Exchange& exchange, BlobName name,
@@ -39,6 +43,7 @@ class Blobs {
   Store& store_;
   Fills& fills_;
   const std::string name_;
+  std::atomic<size_t> misses_ = 0;  // in flight
 };
 
 }  // namespace proxy

@@ -335,7 +335,7 @@ base::Task<void> Edge::handle(http::Exchange& exchange) {
     co_await exchange.response.send(std::move(response));
   } else if (const auto* blob = std::get_if<oci::BlobRoute>(&route)) {
     const Routing::Destination to = destination(now->routing, request, blob->repository);
-    co_await blobs_.serve(exchange, to, blob->digest);
+    co_await blobs_.serve(exchange, to, blob->digest, now->config.limits.max_requests_in_flight);
   } else if (const auto* manifest = std::get_if<oci::ManifestRoute>(&route)) {
     const Routing::Destination to = image_destination(now->routing, request, manifest->repository);
     co_await manifests_.serve(exchange, to, manifest->reference);

@@ -2,11 +2,14 @@
 #include <atomic>
 #include <barrier>
 #include <thread>
+#include <vector>
 
 #include "tests/proxy/edge_fixture.h"
 
 namespace proxy {
 namespace {
+
+namespace step = test::step;
 
 TEST_F(EdgeTest, MissIsFilledOnceAndThenAHit) {
   const TestBlob blob(random_bytes(3 * kMiB + 17));
@@ -109,6 +112,35 @@ TEST_F(EdgeTest, ManyClientsOneFill) {
   EXPECT_EQ(right, kClients);
   EXPECT_EQ(upstream.count(blob.path), 1U);
   EXPECT_EQ(upstream.bytes_sent(blob.path), blob.bytes.size());
+}
+
+TEST_F(EdgeTest, AnUpstreamThatHangsTurnsNoHitAway) {
+  const TestBlob held(random_bytes(1000));
+  upstream.serve_blob(held.path, held.bytes);
+  EdgeConfig few = config();
+  few.limits.max_requests_in_flight = 8;
+  start(std::move(few));
+  EXPECT_EQ(get(held.path).status, 200);
+  wait_stored(1);
+  std::vector<std::thread> clients;
+  for (unsigned i = 0; i < 6; ++i) {
+    const TestBlob blob(random_bytes(1000, 2 + i));
+    upstream.serve_blob(blob.path, blob.bytes);
+    upstream.script(blob.path, {step::stall("hang")});
+    clients.emplace_back([&, blob] {
+      test::Fetched answer = get(blob.path);
+      while (answer.status == 503)
+        answer = get(blob.path);  // the first client may not quite be gone
+      EXPECT_TRUE(answer.body == blob.bytes);
+    });
+  }
+  upstream.wait_stalled("hang", 6);
+  const test::Fetched refused = get(TestBlob(random_bytes(1000, 9)).path);
+  expect_error(refused, 503, "UNAVAILABLE");
+  EXPECT_EQ(refused.header("Retry-After"), "1");
+  EXPECT_TRUE(get(held.path).body == held.bytes);
+  upstream.release("hang");
+  for (std::thread& client : clients) client.join();
 }
 
 TEST_F(EdgeTest, FillSurvivesItsClients) {
