@@ -6,6 +6,7 @@
 #include <functional>
 #include <shared_mutex>
 
+#include "base/crash_point.h"
 #include "base/fault_point.h"
 #include "cache/files.h"
 #include "cache/little_endian.h"
@@ -16,14 +17,14 @@
 //   meta        "format" → u32, the version of all this; "incomplete" → nothing, while the tree may
 //               have blobs that are not here
 //   blobs       algorithm byte + raw digest → u64 size (and kInside), i64 stored_at, i64 last_used,
-//               i64 since, u8 queue, uses and pinned (kRecordSize), the name of the account
+//               i64 since, u8 queue, uses and pinned (kRecordSize), the name of the account; sealed
 //   contents    algorithm byte + raw digest → the bytes of a blob that is inside
 //   tombstones  algorithm byte + raw digest → nothing
 
 namespace cache {
 namespace {
 
-constexpr uint32_t kIndexFormat = 2;
+constexpr uint32_t kIndexFormat = 3;
 constexpr std::string_view kFormatKey = "format";
 constexpr std::string_view kIncompleteKey = "incomplete";
 constexpr size_t kRecordSize = 33;
@@ -66,7 +67,7 @@ oci::Digest decode_key(std::string_view key) {
   return *digest;
 }
 
-std::string encode_record(const IndexRecord& record) {
+std::string encode_record(std::string_view key, const IndexRecord& record) {
   std::string out;
   append_u64(out, record.size | (record.inside ? kInside : 0));
   append_u64(out, static_cast<uint64_t>(record.stored_at));
@@ -75,10 +76,11 @@ std::string encode_record(const IndexRecord& record) {
   out += static_cast<char>(record.place.uses | (record.place.queue == Queue::main ? kInMain : 0) |
                            (record.place.pinned ? kPinned : 0));
   out += record.account;
-  return out;
+  return lmdb::sealed(key, std::move(out));
 }
 
-IndexRecord decode_record(std::string_view bytes) {
+IndexRecord decode_record(std::string_view key, std::string_view sealed) {
+  const std::string_view bytes = lmdb::unsealed(key, sealed).value_or("");
   if (bytes.size() < kRecordSize) throw lmdb::Error{MDB_CORRUPTED};
   const uint64_t size = read_u64(bytes, 0);
   const auto bits = static_cast<uint8_t>(bytes[kRecordSize - 1]);
@@ -178,15 +180,22 @@ struct Index::Environment {
     if (!format || format->size() != 4) throw lmdb::Error{MDB_CORRUPTED};
     if (read_u32(*format, 0) != kIndexFormat) throw OtherFormat{read_u32(*format, 0)};
     Content content;
+    lmdb::check_free_pages(transaction.get());
     content.complete = !get(transaction.get(), meta, kIncompleteKey);
     for_each(transaction.get(), blobs, [&](std::string_view key, std::string_view record) {
-      content.blobs.emplace(decode_key(key), decode_record(record));
+      content.blobs.emplace(decode_key(key), decode_record(key, record));
     });
     for_each(transaction.get(), tombstones, [&](std::string_view key, std::string_view) {
       content.tombstones.push_back(decode_key(key));
     });
     transaction.commit();
+    base::crash_point("index.read");
     return content;
+  }
+
+  void put_record(MDB_txn* txn, const oci::Digest& digest, const IndexRecord& record) const {
+    const std::string key = encode_key(digest);
+    put(txn, blobs, key, encode_record(key, record));
   }
 
   // If it is there; it may have been removed since.
@@ -195,9 +204,9 @@ struct Index::Environment {
     const std::string key = encode_key(digest);
     const auto bytes = get(txn, blobs, key);
     if (!bytes) return;
-    IndexRecord record = decode_record(*bytes);
+    IndexRecord record = decode_record(key, *bytes);
     change(record);
-    put(txn, blobs, key, encode_record(record));
+    put(txn, blobs, key, encode_record(key, record));
   }
 
   void apply(MDB_txn* txn, const Changes& changes) {
@@ -220,7 +229,7 @@ struct Index::Environment {
       put(txn, contents, encode_key(digest), bytes);
     }
     for (const auto& [digest, record] : changes.put) {
-      put(txn, blobs, encode_key(digest), encode_record(record));
+      put_record(txn, digest, record);
       if (!record.inside) erase(txn, tombstones, encode_key(digest));
     }
     for (const oci::Digest& digest : changes.remove) {
@@ -239,7 +248,9 @@ Index::~Index() = default;
 
 std::expected<Index::Opened, std::string> Index::open(const std::filesystem::path& directory) {
   if (!file_facts(directory / "data.mdb")) return std::unexpected("there is none");
+  if (lmdb::was_fatal(directory)) return std::unexpected("a process ended while it read it");
   try {
+    const lmdb::ReadingMark mark(directory);
     auto environment = std::make_unique<Environment>(directory);
     Content content = environment->read();
     return Opened{std::unique_ptr<Index>(new Index(std::move(environment))), std::move(content)};
@@ -254,14 +265,13 @@ std::expected<Index::Opened, std::string> Index::open(const std::filesystem::pat
 
 std::unique_ptr<Index> Index::create(const std::filesystem::path& directory,
                                      const Content& content) {
-  remove_file(directory / "data.mdb");
-  remove_file(directory / "lock.mdb");
+  lmdb::remove_environment(directory);
   try {
     auto environment = std::make_unique<Environment>(directory);
     environment->write([&](MDB_txn* txn) {
       environment->open_databases(txn, MDB_CREATE);
       for (const auto& [digest, record] : content.blobs) {
-        put(txn, environment->blobs, encode_key(digest), encode_record(record));
+        environment->put_record(txn, digest, record);
       }
       for (const oci::Digest& digest : content.tombstones) {
         put(txn, environment->tombstones, encode_key(digest), "");

@@ -1,17 +1,25 @@
 #include "cache/lmdb.h"
 
+#include <fcntl.h>
+#include <glog/logging.h>
 #include <unistd.h>
 
 #include <cerrno>
+#include <cstring>
 #include <utility>
 
+#include "base/durable_file.h"
 #include "cache/files.h"
+#include "cache/little_endian.h"
 
 namespace cache::lmdb {
 namespace {
 
 // More than the pool may have threads.
 constexpr unsigned kMaxReaders = 2048;
+// The table of each environment that has its free pages.
+constexpr MDB_dbi kFreePages = 0;
+constexpr size_t kChecksum = 8;
 
 // LMDB's MDB_val is not const, but what it is given to read it does not write.
 MDB_val value_of(std::string_view bytes) { return {bytes.size(), const_cast<char*>(bytes.data())}; }
@@ -23,6 +31,22 @@ int file_of(MDB_env* env) {
   mdb_filehandle_t fd = -1;
   check(mdb_env_get_fd(env, &fd));
   return fd;
+}
+
+std::filesystem::path mark_in(const std::filesystem::path& directory) {
+  return directory / "reading";
+}
+
+// FNV-1a. It is for what happens by chance.
+uint64_t checksum(std::string_view key, std::string_view value) {
+  uint64_t hash = 0xcbf29ce484222325;
+  for (const std::string_view bytes : {key, value}) {
+    for (const char byte : bytes) {
+      hash ^= static_cast<uint8_t>(byte);
+      hash *= 0x100000001b3;
+    }
+  }
+  return hash;
 }
 
 }  // namespace
@@ -66,6 +90,32 @@ void restore_length(MDB_env* env) {
   if (::ftruncate(file_of(env), static_cast<off_t>(bytes_in_use(env))) != 0) throw Error{errno};
 }
 
+void remove_environment(const std::filesystem::path& directory) {
+  remove_file(directory / "data.mdb");
+  remove_file(directory / "lock.mdb");
+  remove_file(mark_in(directory));
+}
+
+ReadingMark::ReadingMark(const std::filesystem::path& directory) : path_(mark_in(directory)) {
+  try {
+    base::open_file(path_, O_WRONLY | O_CREAT);
+  } catch (const base::IoError& error) {
+    // On a full disk, say. What is there can be read all the same.
+    LOG(WARNING) << error.what() << "; should reading end this process, the next will read it, too";
+  }
+}
+
+ReadingMark::~ReadingMark() {
+  if (::unlink(path_.c_str()) != 0 && errno != ENOENT) {
+    LOG(ERROR) << "unlink " << path_ << ": " << std::strerror(errno)
+               << "; the next start will take what is there for unreadable";
+  }
+}
+
+bool was_fatal(const std::filesystem::path& directory) {
+  return file_facts(mark_in(directory)).has_value();
+}
+
 void Transaction::commit() { check(mdb_txn_commit(std::exchange(txn_, nullptr))); }
 
 void put(MDB_txn* txn, MDB_dbi db, std::string_view key, std::string_view bytes) {
@@ -96,13 +146,54 @@ void for_each(MDB_txn* txn, MDB_dbi db,
   MDB_cursor* cursor = nullptr;
   check(mdb_cursor_open(txn, db, &cursor));
   const std::unique_ptr<MDB_cursor, decltype(&mdb_cursor_close)> owner(cursor, mdb_cursor_close);
+  MDB_stat stat{};
+  check(mdb_stat(txn, db, &stat));
+  size_t left = stat.ms_entries;
   MDB_val key{};
   MDB_val value{};
   int code = 0;
-  while ((code = mdb_cursor_get(cursor, &key, &value, MDB_NEXT)) == MDB_SUCCESS) {
+  for (MDB_val before{}; (code = mdb_cursor_get(cursor, &key, &value, MDB_NEXT)) == MDB_SUCCESS;
+       before = key) {
+    const bool in_order = before.mv_data == nullptr || mdb_cmp(txn, db, &before, &key) < 0;
+    if (left == 0 || !in_order) throw Error{MDB_CORRUPTED};
+    --left;
     visit(bytes_of(key), bytes_of(value));
   }
   if (code != MDB_NOTFOUND) check(code);
+  if (left > 0) throw Error{MDB_CORRUPTED};
+}
+
+void check_free_pages(MDB_txn* txn) {
+  MDB_envinfo info{};
+  check(mdb_env_info(mdb_txn_env(txn), &info));
+  // Of each transaction: how many, and their numbers, the highest first.
+  for_each(txn, kFreePages, [&](std::string_view, std::string_view value) {
+    const auto number = [&](size_t at) {
+      uint64_t page = 0;
+      std::memcpy(&page, value.data() + at * sizeof page, sizeof page);
+      return page;
+    };
+    const size_t room = value.size() / sizeof(uint64_t);
+    if (room == 0 || number(0) >= room) throw Error{MDB_CORRUPTED};
+    uint64_t before = info.me_last_pgno + 1;
+    for (size_t at = 1; at <= number(0); ++at) {
+      // The first two are LMDB's own.
+      if (number(at) >= before || number(at) < 2) throw Error{MDB_CORRUPTED};
+      before = number(at);
+    }
+  });
+}
+
+std::string sealed(std::string_view key, std::string value) {
+  append_u64(value, checksum(key, value));
+  return value;
+}
+
+std::optional<std::string_view> unsealed(std::string_view key, std::string_view bytes) {
+  if (bytes.size() < kChecksum) return std::nullopt;
+  const std::string_view value = bytes.substr(0, bytes.size() - kChecksum);
+  if (read_u64(bytes, value.size()) != checksum(key, value)) return std::nullopt;
+  return value;
 }
 
 }  // namespace cache::lmdb

@@ -1,6 +1,10 @@
 // What the tables that are kept in LMDB share (index, references): the environment's file, one
 // transaction as an object, and LMDB's calls with errors as exceptions. For these units alone;
 // everything blocks.
+//
+// LMDB checks no page. One that the disk has spoilt may end the process that reads it, or have less
+// in it. So all of an environment is read at start: the records have checksums, LMDB knows how many
+// there are, and a mark in the directory tells the next start if this one did not survive it.
 #pragma once
 
 #include <lmdb.h>
@@ -45,6 +49,24 @@ void check_length(MDB_env* env);
 // file its full length all the same, because check_length() tells a truncated file by it.
 void restore_length(MDB_env* env);
 
+// Removes it, to be begun anew, and the mark of one that was fatal.
+void remove_environment(const std::filesystem::path& directory);
+
+// In the directory of an environment while all of it is read at start. It is not synced: the end of
+// a process leaves it there, and a power cut is not the environment's fault.
+class ReadingMark {
+ public:
+  explicit ReadingMark(const std::filesystem::path& directory);
+  ~ReadingMark();
+  ReadingMark(const ReadingMark&) = delete;
+  ReadingMark& operator=(const ReadingMark&) = delete;
+
+ private:
+  const std::filesystem::path path_;
+};
+// A process that read it did not come to the end of that: it is not to be tried again.
+bool was_fatal(const std::filesystem::path& directory);
+
 // Aborted when it is destroyed, unless it was committed.
 class Transaction {
  public:
@@ -66,7 +88,17 @@ void put(MDB_txn* txn, MDB_dbi db, std::string_view key, std::string_view bytes)
 std::optional<std::string_view> get(MDB_txn* txn, MDB_dbi db, std::string_view key);
 // False if there was none.
 bool erase(MDB_txn* txn, MDB_dbi db, std::string_view key);
+// All of them in the order of their keys; MDB_CORRUPTED if there are not as many as there should
+// be.
 void for_each(MDB_txn* txn, MDB_dbi db,
               const std::function<void(std::string_view key, std::string_view value)>& visit);
+// MDB_CORRUPTED if a transaction would be given pages that the environment does not have, or an
+// endless list of them.
+void check_free_pages(MDB_txn* txn);
+
+// The value with a checksum of it and of its key.
+std::string sealed(std::string_view key, std::string value);
+// The value again; nullopt if it is not what was sealed.
+std::optional<std::string_view> unsealed(std::string_view key, std::string_view bytes);
 
 }  // namespace cache::lmdb

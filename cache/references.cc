@@ -5,20 +5,20 @@
 #include <algorithm>
 #include <tuple>
 
+#include "base/crash_point.h"
 #include "base/durable_file.h"
 #include "base/error.h"
-#include "cache/files.h"
 #include "cache/little_endian.h"
 #include "cache/lmdb.h"
 
 // One unnamed database. Key: SHA-256 of the name, because LMDB's keys are short. Value: u8 format,
 // u64 validated_at, u64 when it was last used, validations included, then as texts (u32 length and
-// bytes) the name, the digest, the media type and the fields, name and value in turn.
+// bytes) the name, the digest, the media type and the fields, name and value in turn; sealed.
 
 namespace cache {
 namespace {
 
-constexpr char kValueFormat = 2;
+constexpr char kValueFormat = 3;
 constexpr size_t kTimeAt = 1;
 constexpr size_t kUsedAt = 9;
 constexpr size_t kTextsAt = 17;
@@ -37,7 +37,8 @@ std::string key_of(std::string_view name) {
   return std::string(oci::Digest::of(oci::Algorithm::sha256, name).bytes());
 }
 
-std::string encode(std::string_view name, const Reference& reference, int64_t used_at) {
+std::string encode(std::string_view key, std::string_view name, const Reference& reference,
+                   int64_t used_at) {
   std::string out(1, kValueFormat);
   append_u64(out, static_cast<uint64_t>(reference.validated_at));
   append_u64(out, static_cast<uint64_t>(used_at));
@@ -48,7 +49,7 @@ std::string encode(std::string_view name, const Reference& reference, int64_t us
     append_text(out, field);
     append_text(out, value);
   }
-  return out;
+  return lmdb::sealed(key, std::move(out));
 }
 
 // The texts of a value; nullopt if it is of another format or cut.
@@ -70,7 +71,8 @@ struct Named {
   Reference reference;
 };
 
-std::optional<Named> decode(std::string_view bytes) {
+std::optional<Named> decode(std::string_view key, std::string_view sealed) {
+  const std::string_view bytes = lmdb::unsealed(key, sealed).value_or("");
   const auto texts = texts_of(bytes);
   if (!texts || texts->size() < 3 || texts->size() % 2 == 0) return std::nullopt;
   const auto digest = oci::Digest::parse((*texts)[1]);
@@ -114,13 +116,13 @@ struct References::Environment {
 
   std::optional<Named> find(const Transaction& transaction, std::string_view key) const {
     const auto bytes = lmdb::get(transaction.get(), table, key);
-    return bytes ? decode(*bytes) : std::nullopt;
+    return bytes ? decode(key, *bytes) : std::nullopt;
   }
 
   void for_each(const Transaction& transaction,
                 const std::function<void(std::string_view key, const Named&)>& visit) const {
     lmdb::for_each(transaction.get(), table, [&](std::string_view key, std::string_view value) {
-      if (const auto named = decode(value)) visit(key, *named);
+      if (const auto named = decode(key, value)) visit(key, *named);
     });
   }
 
@@ -128,7 +130,7 @@ struct References::Environment {
     for (const auto& [key, used_at] : uses) {
       const std::optional<Named> named = find(transaction, key);
       if (!named || named->used_at >= used_at) continue;
-      const std::string value = encode(named->name, named->reference, used_at);
+      const std::string value = encode(key, named->name, named->reference, used_at);
       lmdb::put(transaction.get(), table, key, value);
     }
   }
@@ -138,7 +140,7 @@ struct References::Environment {
     using Kind = NameFacts::Kind;
     std::vector<std::tuple<bool, int64_t, Kind, int64_t, std::string>> all;
     lmdb::for_each(transaction.get(), table, [&](std::string_view key, std::string_view value) {
-      const auto named = decode(value);
+      const auto named = decode(key, value);
       const Kind kind = named ? classify(named->name).kind : Kind::list;
       const int64_t used = named ? named->used_at : 0;
       const bool list = kind == Kind::list;
@@ -157,21 +159,30 @@ References::References(const std::filesystem::path& directory, Classify classify
     : capacity_(capacity), classify_(std::move(classify)) {
   base::create_directories_durably(directory);
   try {
-    environment_ = std::make_unique<Environment>(directory);
-    load_lists();
-    return;
-  } catch (const lmdb::Error& error) {
-    if (!error.unreadable()) throw error.io_error(kReferencesTable);
-    LOG(ERROR) << error.io_error(kReferencesTable).what() << "; it begins anew in "
-               << directory.string();
-  }
-  environment_.reset();
-  remove_file(directory / "data.mdb");
-  remove_file(directory / "lock.mdb");
-  try {
+    const std::string why = open_what_is_there(directory);
+    if (why.empty()) return;
+    LOG(ERROR) << kReferencesTable << ": " << why << "; it begins anew in " << directory.string();
+    environment_.reset();
+    lmdb::remove_environment(directory);
     environment_ = std::make_unique<Environment>(directory);
   } catch (const lmdb::Error& error) {
     throw error.io_error(kReferencesTable);
+  }
+}
+
+// Why it cannot be read; empty if it could.
+std::string References::open_what_is_there(const std::filesystem::path& directory) {
+  if (lmdb::was_fatal(directory)) return "a process ended while it read it";
+  try {
+    const lmdb::ReadingMark mark(directory);
+    environment_ = std::make_unique<Environment>(directory);
+    lmdb::check_free_pages(Transaction(environment_->env, MDB_RDONLY).get());
+    load_lists();
+    base::crash_point("references.read");
+    return "";
+  } catch (const lmdb::Error& error) {
+    if (!error.unreadable()) throw;
+    return mdb_strerror(error.code);
   }
 }
 
@@ -267,7 +278,7 @@ void References::put(std::string_view name, const Reference& reference) {
       environment_->drop(transaction, classify_, /*lists_only=*/false);
       dropped = true;
     }
-    lmdb::put(transaction.get(), environment_->table, key, encode(name, reference, used_at));
+    lmdb::put(transaction.get(), environment_->table, key, encode(key, name, reference, used_at));
     environment_->commit(transaction);
     if (dropped) {
       load_lists();

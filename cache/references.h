@@ -79,6 +79,7 @@ class References {
   struct Environment;
   using Uses = std::unordered_map<std::string, int64_t>;
 
+  std::string open_what_is_there(const std::filesystem::path& directory);
   void load_lists();
   size_t lists() const;
   Uses take_uses();

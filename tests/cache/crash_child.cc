@@ -5,6 +5,8 @@
 //   put:<seed>:<size>            fills and commits a blob      "committed <digest>"
 //   fill:<seed>:<size>:<blocks>  writes and marks blocks, keeps the writer open      "filled"
 //   churn:<seed>:<threads>       commits blobs for ever, "committed <seed> <digest>" each
+//   serve:<count>:<size>         reads the blobs of seeds below   "served <how many>"
+//   names:<count>                remembers these many names, unless it does   "known <how many>"
 #include <unistd.h>
 
 #include <charconv>
@@ -19,8 +21,11 @@
 #include <thread>
 #include <vector>
 
+#include "base/durable_file.h"
 #include "cache/blob_store.h"
 #include "cache/blob_writer.h"
+#include "cache/layout.h"
+#include "cache/references.h"
 #include "tests/cache/content.h"
 
 namespace {
@@ -42,6 +47,33 @@ void put_and_say(cache::BlobStore& store, uint64_t seed, uint64_t size, const st
   std::osyncstream(std::cout) << prefix << digest.str() << std::endl;
 }
 
+uint64_t serve(cache::BlobStore& store, uint64_t count, uint64_t size) {
+  uint64_t served = 0;
+  for (uint64_t seed = 0; seed < count; ++seed) {
+    const std::string bytes = test::content(seed, size);
+    const auto blob = store.open(test::digest_of(bytes));
+    std::string found(size, '\0');
+    if (blob == nullptr || blob->size() != size) continue;
+    if (base::read_at(blob->fd(), 0, found.data(), size) == size && found == bytes) ++served;
+  }
+  return served;
+}
+
+uint64_t known_names(const std::string& root, uint64_t count) {
+  cache::References names(cache::Layout(root).references(),
+                          [](std::string_view) { return cache::NameFacts{}; });
+  uint64_t known = 0;
+  for (uint64_t i = 0; i < count; ++i) {
+    const std::string name = "name " + std::to_string(i);
+    if (names.find(name)) {
+      ++known;
+    } else {
+      names.put(name, {test::digest_of(name), "text/plain", 1, {}});
+    }
+  }
+  return known;
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -57,6 +89,11 @@ int main(int argc, char** argv) {
     if (parts[0] == "inline") continue;
     if (parts[0] == "put") {
       put_and_say(store, seed, std::stoull(parts.at(2)), "committed ");
+    } else if (parts[0] == "serve") {
+      const uint64_t served = serve(store, seed, std::stoull(parts.at(2)));
+      std::cout << "served " << served << std::endl;
+    } else if (parts[0] == "names") {
+      std::cout << "known " << known_names(argv[1], seed) << std::endl;
     } else if (parts[0] == "fill") {
       const std::string bytes = test::content(seed, std::stoull(parts.at(2)));
       open.push_back(*store.write(test::digest_of(bytes), bytes.size()));

@@ -215,7 +215,7 @@ TEST_F(IndexTest, AUseMovesThePlaceAndLeavesThePin) {
 TEST_F(IndexTest, SaysThatTheFormatIsAnother) {
   index_.reset();
   test::set_index_format(directory_.path() / "data.mdb", 1);
-  EXPECT_THAT(refusal(), testing::HasSubstr("its format is 1, that of this program 2"));
+  EXPECT_THAT(refusal(), testing::HasSubstr("its format is 1, that of this program 3"));
 }
 
 TEST_F(IndexTest, GrowsPastItsFirstMap) {
