@@ -21,4 +21,11 @@ class IoError : public std::runtime_error {
   int number_;
 };
 
+// A file, or a part of it, is not to be had, because the disk, the file system or the server has
+// lost or spoilt it: the fault is the file's, not the process's or a socket's.
+inline bool is_file_error(int number) {
+  return number == EIO || number == EBADMSG || number == EUCLEAN || number == ENODATA ||
+         number == ESTALE;
+}
+
 }  // namespace base

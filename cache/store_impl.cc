@@ -367,7 +367,7 @@ std::shared_ptr<const Blob> BlobStore::Impl::open_pinned(const oci::Digest& dige
       why = "not the file of " + std::to_string(pin.size()) + " bytes that the index says";
     }
   } catch (const base::IoError& error) {
-    if (error.number() != EIO) throw;
+    if (!base::is_file_error(error.number())) throw;
     why = error.what();
   }
   const std::lock_guard room(room_mutex);

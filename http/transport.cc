@@ -14,6 +14,7 @@
 #include <cstring>
 #include <string>
 
+#include "base/error.h"
 #include "base/fault_point.h"
 
 namespace http {
@@ -86,12 +87,6 @@ void bring_into_memory(int fd, uint64_t offset, uint64_t length) {
   }
 }
 
-// Of those that sendfile reports, what is the file's and not the socket's.
-bool is_file_error(int error) {
-  return error == EIO || error == EBADMSG || error == EUCLEAN || error == ENODATA ||
-         error == ESTALE;
-}
-
 // Drops the first `count` bytes.
 void advance(Transport::Parts& parts, size_t count) {
   for (std::string_view& part : parts) {
@@ -131,7 +126,7 @@ class PlainTransport : public Transport {
         co_await wait_to_send(Want::write);
         continue;
       }
-      if (n < 0 && is_file_error(errno)) throw FileError(errno, "a file being served");
+      if (n < 0 && base::is_file_error(errno)) throw FileError(errno, "a file being served");
       if (n < 0) fail("sendfile");
       if (n == 0) throw FileError(EIO, kTooShort);
       sent += static_cast<uint64_t>(n);

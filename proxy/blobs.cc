@@ -6,6 +6,7 @@
 #include <chrono>
 #include <expected>
 
+#include "base/error.h"
 #include "base/fault_point.h"
 #include "base/unix_time.h"
 #include "http/range.h"
@@ -42,6 +43,17 @@ class Miss {
 
 base::TimePoint now() { return base::EventLoop::current()->now(); }
 
+// Pool. A copy that cannot be opened now, for want of descriptors, say, is a miss: the fill meets
+// the same, and then the blob is passed through.
+std::shared_ptr<const cache::Blob> try_open(const Store& store, const oci::Digest& digest) {
+  try {
+    return store.open(digest);
+  } catch (const base::IoError& error) {
+    LOG(ERROR) << "the copy of " << digest.str() << " cannot be opened: " << error.what();
+    return nullptr;
+  }
+}
+
 // The part of the blob that the response begins with, to wait for its first byte.
 http::ByteRange first_part(const http::Request& request, uint64_t size) {
   if (const auto field = request.headers.get("Range"); field && !request.headers.has("If-Range")) {
@@ -72,7 +84,7 @@ base::Task<void> Blobs::serve(http::Exchange& exchange, Routing::Destination fro
 
   std::shared_ptr<const cache::Blob> blob = store_.hot(*digest);
   if (!blob && store_.may_hold(*digest)) {
-    blob = co_await pool_.run([&] { return store_.open(*digest); });
+    blob = co_await pool_.run([&] { return try_open(store_, *digest); });
   }
   BlobName name{from.upstream, from.repository, *digest,
                 exchange.request.headers.joined("CDN-Loop")};

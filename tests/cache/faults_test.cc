@@ -192,12 +192,17 @@ TEST_F(FaultTest, WithoutDescriptorsAtAllItIsAnError) {
   EXPECT_TRUE(held(other_)) << "and no reason to drop the blob";
 }
 
-TEST_F(FaultTest, ACopyThatCannotBeOpenedIsDropped) {
+class FileErrorTest : public FaultTest, public testing::WithParamInterface<int> {};
+INSTANTIATE_TEST_SUITE_P(Errors, FileErrorTest,
+                         testing::Values(EIO, EBADMSG, EUCLEAN, ENODATA, ESTALE),
+                         [](const auto& error) { return ::strerrorname_np(error.param); });
+
+TEST_P(FileErrorTest, ACopyThatCannotBeOpenedIsDropped) {
   open_store();
   put(*store, digest_of(other_), other_);
   open_store();
   {
-    const InjectedFault fault("open", EIO, digest_of(other_).hex());
+    const InjectedFault fault("open", GetParam(), digest_of(other_).hex());
     EXPECT_EQ(store->open(digest_of(other_)), nullptr);
   }
   EXPECT_FALSE(store->contains(digest_of(other_)));

@@ -241,15 +241,37 @@ TEST_F(DiskTest, ABadCopyWithoutAnUpstreamIsAReset) {
   expect_error(get(blob_.path), 502, "UNAVAILABLE");
 }
 
-TEST_F(DiskTest, AHitThatCannotBeOpenedIsAMiss) {
+class OpenErrorTest : public DiskTest, public ::testing::WithParamInterface<int> {};
+INSTANTIATE_TEST_SUITE_P(OfTheFile, OpenErrorTest,
+                         ::testing::Values(EIO, EBADMSG, EUCLEAN, ENODATA, ESTALE));
+class ProcessErrorTest : public OpenErrorTest {};
+INSTANTIATE_TEST_SUITE_P(OfTheProcess, ProcessErrorTest,
+                         ::testing::Values(EACCES, EMFILE, ENFILE, ENOMEM));
+
+TEST_P(OpenErrorTest, AHitThatCannotBeOpenedIsAMiss) {
   start_with_blob();
   stop();
   start();
   {
-    const InjectedFault fault("open", EIO, layout_.blob(blob_.digest));
+    const InjectedFault fault("open", GetParam(), layout_.blob(blob_.digest));
     EXPECT_TRUE(get(blob_.path).body == blob_.bytes);
   }
   EXPECT_EQ(upstream.count(blob_.path), 2U);
+}
+
+TEST_P(ProcessErrorTest, AHitThatCannotBeOpenedNowIsPassedThrough) {
+  start_with_blob();
+  stop();
+  start();
+  {
+    const InjectedFault fault("open", GetParam(), layout_.blob(blob_.digest));
+    const test::Fetched answer = get(blob_.path);
+    EXPECT_EQ(answer.status, 200);
+    EXPECT_TRUE(answer.body == blob_.bytes);
+    EXPECT_EQ(head(blob_.path).status, 200);
+  }
+  EXPECT_EQ(get(blob_.path).header("Cache-Status"), "edge-1; hit") << "and stays";
+  EXPECT_EQ(edge->stats().blobs, 1U);
 }
 
 TEST_F(DiskTest, AReadOnlyDiskServesItsHits) {
