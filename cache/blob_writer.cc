@@ -48,10 +48,11 @@ struct BlobWriter::Impl {
   const oci::Digest digest;
   const bool inside;  // to be kept in the index
   BlockMap map;
-  unsigned unsaved = 0;                     // blocks marked since the map was saved
-  std::optional<Space::Reservation> space;  // none once committed or discarded
-  bool allocated = false;                   // by the file system, for the whole blob
-  base::UniqueFd file;                      // none once committed or discarded, unless `inside`
+  unsigned unsaved = 0;                        // blocks marked since the map was saved
+  std::optional<Space::Reservation> space;     // none once committed or discarded
+  std::optional<Space::Reservation> unlinked;  // of the file, once discarded
+  bool allocated = false;                      // by the file system, for the whole blob
+  base::UniqueFd file;                         // none once committed or discarded, unless `inside`
   int fd = -1;
   std::shared_ptr<const Blob> blob;  // once committed; it has the file then
 };
@@ -248,8 +249,13 @@ void BlobWriter::discard() {
   w.file.reset();
   Space::Reservation space = *std::exchange(w.space, std::nullopt);
   w.store.holdings.set_reserved(w.digest, 0);
-  if (!w.inside) w.store.discard_partial(w.digest, std::move(space));
+  if (!w.inside) w.unlinked = w.store.discard_partial(w.digest, std::move(space));
+  if (w.unlinked) w.unlinked->shrink(Space::on_disk(size()));
   w.store.holdings.end_write(w.digest);
+}
+
+std::optional<Space::Reservation> BlobWriter::take_space() {
+  return std::exchange(impl_->unlinked, std::nullopt);
 }
 
 }  // namespace cache

@@ -16,6 +16,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string_view>
 
 #include "cache/blob_store.h"
@@ -54,8 +55,13 @@ class BlobWriter {
   // into a held blob. After it returns the blob is a hit and survives a crash. IoError: nothing is
   // held, the partial blob is discarded.
   std::shared_ptr<const Blob> commit();
-  // Removes the partial blob and frees its space: the bytes were wrong, or nobody wants them.
+  // Removes the partial blob: the bytes were wrong, or nobody wants them. Its space is free when
+  // the writer goes, unless take_space() has it.
   void discard();
+  // After discard() or a failed commit(), for who still has a copy of the descriptor: what the
+  // file, which has no name any more, takes of the disk until that is closed. May outlive the
+  // store.
+  std::optional<Space::Reservation> take_space();
 
  private:
   friend class BlobStore;

@@ -302,14 +302,17 @@ void BlobStore::Impl::file_is_back(const oci::Digest& digest) {
   std::erase(forget, digest);
 }
 
-void BlobStore::Impl::discard_partial(const oci::Digest& digest, Space::Reservation space) {
+std::optional<Space::Reservation> BlobStore::Impl::discard_partial(const oci::Digest& digest,
+                                                                   Space::Reservation space) {
   try {
     remove_file(layout.partial(digest));
     remove_file(layout.partial_map(digest));
+    return space;
   } catch (const base::IoError& error) {
     LOG(ERROR) << error.what() << "; the next start will try again";
     const std::lock_guard lock_guard(leftover_mutex);
     undead.push_back({digest, nullptr, Partial{0, 0, std::move(space)}});
+    return std::nullopt;
   }
 }
 

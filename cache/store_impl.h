@@ -80,8 +80,10 @@ struct BlobStore::Impl {
   void sync_removed(const std::stop_token& stop);
   // A removed blob has a file again, and a tombstone that it gets from now on is another one.
   void file_is_back(const oci::Digest& digest);
-  // Removes the files of a partial blob and then gives its space back.
-  void discard_partial(const oci::Digest& digest, Space::Reservation space);
+  // Removes the files of a partial blob. Gives its space, unless they could not be removed: who
+  // lets go of that gives it back.
+  std::optional<Space::Reservation> discard_partial(const oci::Digest& digest,
+                                                    Space::Reservation space);
 
   // What follows from a failed write, for the writers that come and for this one.
   NoWriter write_failed(const base::IoError& error);

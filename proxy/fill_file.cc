@@ -115,7 +115,10 @@ bool FillFile::write_again(const CurrentStore& current) {
 void FillFile::leave(bool discard) {
   const std::lock_guard lock(mutex_);
   if (writer_ && (discard || purged_)) writer_->discard();
-  if (writer_ && !blob_) lost_ = has_a_name(file_.get());
+  if (writer_ && !blob_) {
+    space_ = writer_->take_space();
+    lost_ = has_a_name(file_.get());
+  }
   writer_.reset();
   store_.reset();
 }
@@ -132,6 +135,7 @@ void FillFile::let_go() {
   if (!writer_) return;
   if (!blob_) {
     writer_->discard();
+    space_ = writer_->take_space();
     lost_ = has_a_name(file_.get());
     LOG_IF(ERROR, lost_) << digest_.str()
                          << " goes on without its file, whose name cannot be removed";

@@ -12,6 +12,7 @@
 #include <functional>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -19,6 +20,7 @@
 #include "base/unique_fd.h"
 #include "cache/blob_store.h"
 #include "cache/blob_writer.h"
+#include "cache/space.h"
 #include "oci/digest.h"
 #include "proxy/outcome.h"
 #include "proxy/progress.h"
@@ -76,6 +78,9 @@ class FillFile {
 
   const oci::Digest digest_;
   const std::string account_;
+  // Of a file that was discarded: it is on the disk until the last reader is done, and so its room
+  // is nobody else's. Guarded by mutex_; before file_, which is closed first.
+  std::optional<cache::Space::Reservation> space_;
   base::UniqueFd file_;
 
   mutable std::mutex mutex_;  // guards all that follows

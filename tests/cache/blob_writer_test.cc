@@ -5,6 +5,7 @@
 #include <sys/resource.h>
 
 #include "base/error.h"
+#include "base/fault_point.h"
 #include "tests/cache/store_fixture.h"
 
 namespace cache {
@@ -165,6 +166,26 @@ TEST_F(BlobWriterTest, DiscardFreesItsSpace) {
   EXPECT_TRUE(std::filesystem::is_empty(layout.incoming()));
   writer = *store->write(digest_, bytes_.size());
   EXPECT_FALSE(writer->has(0));
+}
+
+TEST_F(BlobWriterTest, WhatIsDiscardedTakesItsRoomWhileItIsRead) {
+  for (const bool by_failure : {false, true}) {
+    open();
+    auto writer = *store->write(digest_, bytes_.size());
+    write_blocks(*writer, bytes_, 0, 6);
+    if (by_failure) {
+      const base::InjectedFault fault("fsync", EIO);
+      EXPECT_THROW(writer->commit(), base::IoError);
+    } else {
+      writer->discard();
+    }
+    std::optional<Space::Reservation> space = writer->take_space();
+    writer.reset();
+    EXPECT_EQ(store->stats().reserved_bytes, 0U);
+    EXPECT_EQ(store->stats().unlinked_bytes, Space::on_disk(bytes_.size()));
+    space.reset();
+    expect_consistent();
+  }
 }
 
 TEST_F(BlobWriterTest, AnIdlePartialBlobMakesRoomWhenItIsTheOldest) {

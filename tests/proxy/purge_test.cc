@@ -1,4 +1,7 @@
 // Purges of repositories and upstreams, pins, and what is told of a blob.
+#include <latch>
+#include <thread>
+
 #include "tests/proxy/admin_fixture.h"
 
 namespace proxy {
@@ -73,19 +76,31 @@ TEST_F(PurgeTest, ABlobWhoseManifestIsNotKnownStays) {
 }
 
 TEST_F(PurgeTest, WhatIsBeingFetchedIsNotKept) {
-  const TestBlob blob(random_bytes(3 << 20, 9));
+  constexpr uint64_t kSize = 16 << 20;  // more than the sockets take
+  const TestBlob blob(random_bytes(kSize, 9));
   upstream.serve_blob(blob.path, blob.bytes);
   start();
   for (const json& what : {json{{"digest", blob.digest.str()}}, json{{"upstream", "origin"}}}) {
     upstream.script(blob.path, {test::step::send_upto(1 << 20), test::step::stall("half")});
-    std::thread client([&] { EXPECT_TRUE(get(blob.path).body == blob.bytes); });
+    std::latch slow(1);
+    std::thread client([&] {
+      test::FetchOptions options;
+      options.on_progress = [&](uint64_t) {
+        slow.wait();
+        return true;
+      };
+      EXPECT_TRUE(test::fetch(edge->port(), blob.path, options).body == blob.bytes);
+    });
     while (inspect(blob.digest.str()).value("stored", 0) == 0) std::this_thread::yield();
     EXPECT_EQ(purge(what)["purged"], 1);
     upstream.release("half");
-    client.join();
     while (inspect(blob.digest.str()).value("state", "") == "filling") std::this_thread::yield();
-    ASSERT_FALSE(held(blob.digest.str()));
+    EXPECT_FALSE(held(blob.digest.str()));
     EXPECT_EQ(edge->stats().blob_bytes + edge->stats().reserved_bytes, 0U);
+    EXPECT_EQ(edge->stats().unlinked_bytes, kSize) << "which the client still reads";
+    slow.count_down();
+    client.join();
+    while (edge->stats().unlinked_bytes > 0) std::this_thread::yield();
   }
   EXPECT_TRUE(get(blob.path).body == blob.bytes);
   wait_stored(1);
