@@ -44,7 +44,6 @@ std::shared_ptr<const Blob> BlobStore::hot(const oci::Digest& digest) {
 }
 
 std::shared_ptr<const Blob> BlobStore::open(const oci::Digest& digest) {
-  if (impl_->holdings.many_uses()) impl_->save_uses();
   std::shared_ptr<const Blob> open_already = impl_->holdings.open_blob(digest);
   if (open_already) return open_already;
 

@@ -98,11 +98,13 @@ void Eviction::put_back(Item& item) {
   if (!item.place_.pinned) link(item, true);
 }
 
-std::vector<Eviction::Item*> Eviction::take_changed() {
+std::vector<Eviction::Item*> Eviction::take_changed(size_t most) {
   std::vector<Item*> items;
-  items.reserve(changed_.size());
-  for (Item& item : changed_) items.push_back(&item);
-  changed_.clear();
+  items.reserve(std::min(most, changed_.size()));
+  while (items.size() < most && !changed_.empty()) {
+    items.push_back(&changed_.front());
+    changed_.pop_front();
+  }
   return items;
 }
 
@@ -148,20 +150,22 @@ Eviction::Item* Eviction::find(Segment& segment, const InUse& in_use) {
   auto& main = segment.queue(Queue::main);
   const bool full = static_cast<double>(segment.bytes_in(Queue::probation)) >
                     options_.probation_share * static_cast<double>(segment.all_bytes());
-  Item* victim = nullptr;
-  if (full) victim = find_on_probation(probation, in_use);
+  Item* victim = full ? nullptr : find_in_main(main, in_use);
+  if (victim == nullptr) victim = find_on_probation(probation, in_use);
+  // That may have put some there.
   if (victim == nullptr) victim = find_in_main(main, in_use);
-  if (victim == nullptr && !full) victim = find_on_probation(probation, in_use);
   return victim;
 }
 
 template <typename List>
 Eviction::Item* Eviction::find_on_probation(List& queue, const InUse& in_use) {
-  for (size_t left = queue.size(); left > 0; --left) {
+  size_t passed = 0;
+  for (size_t left = queue.size(); left > 0 && passed < kMostPassed; --left) {
     Item& item = queue.front();
     if (in_use(item)) {
       move_to_end(item, Queue::probation);
     } else if (item.place_.uses > 0) {
+      ++passed;
       item.place_.uses = 0;
       move_to_end(item, Queue::main);
     } else {
@@ -173,19 +177,23 @@ Eviction::Item* Eviction::find_on_probation(List& queue, const InUse& in_use) {
 
 template <typename List>
 Eviction::Item* Eviction::find_in_main(List& queue, const InUse& in_use) {
-  for (size_t in_use_before = 0; in_use_before < queue.size();) {
+  Item* least = nullptr;
+  size_t passed = 0;
+  for (size_t in_use_before = 0; in_use_before < queue.size() && passed < kMostPassed;) {
     Item& item = queue.front();
     if (in_use(item)) {
       ++in_use_before;
     } else if (item.place_.uses > 0) {
       --item.place_.uses;
+      ++passed;
       in_use_before = 0;
+      if (least == nullptr || item.place_.uses < least->place_.uses) least = &item;
     } else {
       return &item;
     }
     move_to_end(item, Queue::main);
   }
-  return nullptr;
+  return least;
 }
 
 // ---- queues -----------------------------------------------------------------------------------

@@ -13,7 +13,7 @@
 // Every blob belongs to an account, and the blobs of each account are in the same order as among
 // all, so that an account at its quota can give up its own. Holds blobs and idle partial blobs. Not
 // thread-safe; no I/O. No function takes more than constant time, but for passing over blobs that
-// are used or in use.
+// are in use; over those that were used, no more than kMostPassed for a victim.
 #pragma once
 
 #include <array>
@@ -116,6 +116,9 @@ class Eviction {
   // A pinned blob is never a victim.
   void set_pinned(Item& item, bool pinned);
 
+  // So many that were used are passed over; then the one of them that was used the least goes, as
+  // if there were no more.
+  static constexpr size_t kMostPassed = 128;
   // Takes out the next to go, passing over those in use; nullptr if there is none. `newcomer`: the
   // bytes of the blob that is to have the room. It may be that there is nothing but small blobs
   // within their share, which go for a small one (0, too: for no blob), and not for a large one.
@@ -126,8 +129,9 @@ class Eviction {
   // The victim stays after all, and is the next to go. Several: the last one first.
   void put_back(Item& item);
 
-  // Those whose places are not what they were when this was last asked, used ones included.
-  std::vector<Item*> take_changed();
+  // Those whose places are not what they were when this was last asked, used ones included; no more
+  // than `most`, the others the next time.
+  std::vector<Item*> take_changed(size_t most);
   size_t changed() const { return changed_.size(); }
 
  private:

@@ -11,8 +11,6 @@
 namespace cache {
 namespace {
 
-// Uses are written with whatever is written next, or on their own when there are this many.
-constexpr size_t kManyUses = 1024;
 constexpr uint64_t kNoQuota = std::numeric_limits<uint64_t>::max();
 
 Room room_of(const IndexRecord& record) { return record.inside ? Room::index : Room::file; }
@@ -374,15 +372,15 @@ int64_t Holdings::stamp() {
   return next_use();
 }
 
-bool Holdings::many_uses() const {
+size_t Holdings::uses() const {
   const std::lock_guard lock(mutex_);
-  return eviction_.changed() >= kManyUses;
+  return eviction_.changed();
 }
 
 std::vector<std::pair<oci::Digest, Index::Use>> Holdings::take_uses() {
   const std::lock_guard lock(mutex_);
   std::vector<std::pair<oci::Digest, Index::Use>> uses;
-  for (const Eviction::Item* item : eviction_.take_changed()) {
+  for (const Eviction::Item* item : eviction_.take_changed(kUsesAtOnce)) {
     const auto found = blobs_.find(item->digest());
     if (found == blobs_.end()) continue;  // a partial blob
     uses.emplace_back(item->digest(), Index::Use{found->second->record.last_used, item->place()});

@@ -186,8 +186,11 @@ class Holdings {
   // The wall clock as uses and places are stamped with it: it never goes back, and no two are
   // alike.
   int64_t stamp();
-  bool many_uses() const;
+  // How many there are.
+  size_t uses() const;
+  // No more than kUsesAtOnce: a transaction does not get longer, whatever eviction has passed over.
   std::vector<std::pair<oci::Digest, Index::Use>> take_uses();
+  static constexpr size_t kUsesAtOnce = 1024;
 
   StoreStats stats() const;
 

@@ -86,13 +86,15 @@ BlobStore::Impl::Impl(const BlobStoreOptions& its_options)
 BlobStore::Impl::~Impl() {
   keeper.request_stop();
   keeper.join();
-  save_uses();
+  save_uses(0);
 }
 
-void BlobStore::Impl::save_uses() {
+void BlobStore::Impl::save_uses(size_t rest) {
   if (is_read_only()) return;
   try {
-    apply({});
+    do {
+      apply({});
+    } while (holdings.uses() > rest);
   } catch (const base::IoError& error) {
     LOG(ERROR) << "the uses of blobs since they were last written are lost: " << error.what();
   }
@@ -439,6 +441,7 @@ void BlobStore::Impl::keep(const std::stop_token& stop) {
 void BlobStore::Impl::tidy(const std::stop_token& stop) {
   keep_limits_or_log([&] { return pause(stop, kEvictPause); });
   sync_removed(stop);
+  if (holdings.uses() > Holdings::kUsesAtOnce) save_uses(Holdings::kUsesAtOnce);
 }
 
 void BlobStore::Impl::keep_limits_or_log(const std::function<bool()>& go_on) {

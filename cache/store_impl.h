@@ -32,8 +32,9 @@ struct BlobStore::Impl {
   void apply(Index::Changes changes);
   // Lets the holdings know what the index's file has.
   void set_index();
-  // Stores the uses; a failure is logged, because they are worth no more.
-  void save_uses();
+  // Stores uses, a portion at least, until no more than `rest` are left; a failure is logged,
+  // because they are worth no more.
+  void save_uses(size_t rest);
 
   // Room for so many bytes on disk, evicting for it; nullopt if that cannot be. IoError. REQUIRES:
   // room_mutex.

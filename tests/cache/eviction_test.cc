@@ -263,13 +263,13 @@ TEST_F(EvictionTest, SaysWhosePlacesHaveChanged) {
   blobs_.use("b", 2);
   blobs_.use("a");
   EXPECT_EQ(blobs_.eviction.changed(), 2U);
-  const std::vector<Eviction::Item*> changed = blobs_.eviction.take_changed();
+  const std::vector<Eviction::Item*> changed = blobs_.eviction.take_changed(100);
   ASSERT_EQ(changed.size(), 2U);
   EXPECT_EQ(blobs_.name_of(*changed[0]), "b");
   EXPECT_EQ(changed[0]->place().uses, 2);
   EXPECT_EQ(blobs_.eviction.changed(), 0U);
   EXPECT_EQ(blobs_.pop(), "c");
-  EXPECT_EQ(blobs_.eviction.take_changed().size(), 2U) << "to the main queue";
+  EXPECT_EQ(blobs_.eviction.take_changed(100).size(), 2U) << "to the main queue";
   blobs_.use("a");
   blobs_.remove("a");
   EXPECT_EQ(blobs_.eviction.changed(), 0U);
@@ -317,6 +317,35 @@ TEST_F(EvictionTest, OfTheSmallTheOlderGoesWhereverItIs) {
   blobs_.insert("d", 90);
   blobs_.use("b");
   EXPECT_EQ(blobs_.drain(), "acdb");
+}
+
+TEST_F(EvictionTest, NoVictimCostsALookAtAllThatWereUsed) {
+  for (const Queue queue : {Queue::main, Queue::probation}) {
+    Blobs blobs(10'000'000);
+    for (int i = 0; i < 10'000; ++i) {
+      const uint8_t uses = i == 50 ? 1 : 3;
+      blobs.eviction.restore(
+          blobs.make(std::to_string(i), 1000, 0, {.queue = queue, .uses = uses, .since = i}).item);
+    }
+    for (size_t victims = 1; victims < 5; ++victims) {
+      const std::string victim = blobs.pop();
+      if (victims == 1 && queue == Queue::main) EXPECT_EQ(victim, "50") << "the least used";
+      EXPECT_NE(victim, "");
+      EXPECT_LE(blobs.eviction.changed(), victims * 2 * Eviction::kMostPassed);
+    }
+  }
+}
+
+// The main queue has nothing but what is in use, and all on probation was used.
+TEST_F(EvictionTest, WhatComesFromProbationCanGoAtOnce) {
+  for (const char* name : {"a", "b", "c"}) {
+    blobs_.eviction.restore(
+        blobs_.make(name, 1000, 0, {.queue = Queue::main, .since = ++blobs_.now}).item);
+    blobs_.in_use.insert(name);
+  }
+  blobs_.insert("d", 200);
+  blobs_.use("d");
+  EXPECT_EQ(blobs_.pop(), "d");
 }
 
 // Random operations. What always holds, whatever the order; and another run that begins with the

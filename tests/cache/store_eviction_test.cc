@@ -1,8 +1,12 @@
 // What the store evicts, and what it does not: through its files and its index.
 #include <gtest/gtest.h>
 
+#include <atomic>
 #include <string>
+#include <thread>
 
+#include "base/fault_point.h"
+#include "cache/index.h"
 #include "tests/cache/store_fixture.h"
 
 namespace cache {
@@ -47,6 +51,32 @@ TEST_F(StoreEvictionTest, BlobsThatAreAskedForOnceDoNotPushOutWhatIsUsed) {
   for (uint64_t i = 100; i < 130; ++i) put(i, kMiB);
   for (uint64_t i = 0; i < 8; ++i) EXPECT_TRUE(contains(i, kMiB)) << i;
   expect_consistent();
+}
+
+// An open would wait for the disk.
+TEST_F(StoreEvictionTest, ManyUsesAreSavedByTheStoresThread) {
+  constexpr uint64_t kBlobs = 1100;
+  open();
+  store.reset();
+  Index::Content content_of_index;
+  for (uint64_t i = 0; i < kBlobs; ++i) {
+    const std::string bytes = content(i, 100);
+    write_file(layout.blob(digest_of(bytes)), bytes);
+    content_of_index.blobs.emplace(digest_of(bytes), IndexRecord{100, 0, 0});
+  }
+  Index::create(layout.index(), content_of_index);
+  open();
+  std::atomic<int> here = 0;
+  std::atomic<int> elsewhere = 0;
+  const base::InjectedFault commits("index.commit",
+                                    [&, self = std::this_thread::get_id()](std::string_view) {
+                                      ++(std::this_thread::get_id() == self ? here : elsewhere);
+                                      return 0;
+                                    });
+  for (uint64_t i = 0; i < kBlobs; ++i) use(i, 100);
+  use(0, 100);
+  while (elsewhere == 0) std::this_thread::yield();
+  EXPECT_EQ(here, 0);
 }
 
 TEST_F(StoreEvictionTest, SmallBlobsSurviveAFloodOfLargeOnes) {
