@@ -231,6 +231,11 @@ std::optional<oci::Digest> DocumentName::digest() const {
   return oci::Digest::parse(reference);
 }
 
+std::optional<DocumentName> DocumentName::under_digest(const oci::Digest& manifest_digest) const {
+  if (kind != Kind::manifest || digest()) return std::nullopt;
+  return manifest(upstream, repository, manifest_digest);
+}
+
 std::string DocumentName::target() const {
   std::string out = "/v2/" + repository;
   switch (kind) {

@@ -44,6 +44,8 @@ struct DocumentName {
 
   // What a manifest that is asked for by digest has to be; such a name never changes its meaning.
   std::optional<oci::Digest> digest() const;
+  // Of a manifest's tag, the name of the manifest that it leads to; nullopt of other names.
+  std::optional<DocumentName> under_digest(const oci::Digest& manifest_digest) const;
   // "/v2/app/manifests/latest"
   std::string target() const;
   // False of a list whose query has parameters that the API does not know. Clients can make up

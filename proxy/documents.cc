@@ -71,6 +71,10 @@ std::optional<Documents::Kept> Documents::look_up(const DocumentName& name) cons
     if (!references) return std::nullopt;
     std::optional<cache::Reference> reference = references->use(name.key(), unix_time_());
     if (!reference) return std::nullopt;
+    // Who asks for a tag asks for its digest next, or has it already: neither outlives the other.
+    if (const auto manifest = name.under_digest(reference->digest)) {
+      references->use(manifest->key(), unix_time_());
+    }
     std::shared_ptr<const cache::Blob> blob = open_blob(store_, reference->digest);
     const int64_t age = unix_time_() - reference->validated_at;
     return Kept{std::move(*reference), std::move(blob), age};
@@ -110,10 +114,8 @@ bool Documents::remember(Question& question, const cache::Reference& reference) 
   const std::shared_ptr<cache::References> references = store_.references();
   if (!references || !name.worth_remembering()) return true;
   try {
-    if (name.kind == DocumentName::Kind::manifest && !name.digest()) {
-      const auto manifest =
-          DocumentName::manifest(name.upstream, name.repository, reference.digest);
-      references->put(manifest.key(), reference);
+    if (const auto manifest = name.under_digest(reference.digest)) {
+      references->put(manifest->key(), reference);
     }
     references->put(name.key(), reference);
   } catch (const base::IoError& e) {

@@ -1,6 +1,9 @@
 // Manifests through the mirror: what is kept, for how long, and what is told of it.
 #include <thread>
 
+#include "cache/layout.h"
+#include "cache/references.h"
+#include "proxy/known_names.h"
 #include "tests/proxy/mirror_fixture.h"
 #include "tests/support/raw_client.h"
 
@@ -616,6 +619,28 @@ TEST_F(ManifestsTest, AWholeImagePulledOncePullsAgainWithTheUpstreamDead) {
   stop();
   start();
   pull();
+}
+
+// Clients that have the manifest ask for no more than its tag's head.
+TEST_F(ManifestsTest, AUseOfATagIsOneOfItsDigest) {
+  EdgeConfig lasting = config();
+  lasting.upstreams[0].image.tag_lifetime = std::chrono::hours(24);
+  serve_manifest(one.manifest, "latest");
+  serve_manifest(two.manifest, "other");
+  start(std::move(lasting));
+  get(kLatest);
+  now += 10;
+  get("/v2/app/manifests/other");
+  now += 2 * 3600;
+  EXPECT_EQ(head(kLatest).header("Cache-Status"), "edge-1; hit");
+  stop();
+  cache::References full(cache::Layout(directory.path() / "cache").references(), facts_of, 4);
+  const oci::Digest digest = oci::Digest::of(oci::Algorithm::sha256, "new");
+  for (const char* tag : {"new", "newer"}) {
+    full.put("origin /v2/app/manifests/" + std::string(tag), {digest, "", now, {}});
+  }
+  EXPECT_TRUE(full.find("origin " + by_digest(one)));
+  EXPECT_FALSE(full.find("origin " + by_digest(two))) << "which nobody asked for since";
 }
 
 // ---- prefetch -------------------------------------------------------------------------------
