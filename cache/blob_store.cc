@@ -145,6 +145,7 @@ void BlobStore::report_bad(const oci::Digest& digest, const Blob& blob) {
 
 void BlobStore::set_limits(const StoreLimits& limits) {
   impl_->min_free = limits.min_free;
+  impl_->scrub_rate = limits.scrub_rate;
   impl_->holdings.set_limits(limits.capacity, limits.quotas);
   const uint64_t above = impl_->holdings.above_capacity();
   LOG_IF(INFO, above > 0) << "cache: there are " << above << " bytes more than the "
@@ -155,6 +156,8 @@ void BlobStore::set_limits(const StoreLimits& limits) {
 void BlobStore::keep_limits() {
   impl_->keep_limits_or_log([] { return true; });
 }
+
+void BlobStore::scrub() { impl_->scrub_or_log({}); }
 
 bool BlobStore::pin(const oci::Digest& digest, bool pinned) {
   if (!impl_->complete) impl_->adopt(digest, Queue::main);
@@ -176,6 +179,8 @@ AccountStats StoreStats::account(const std::string& name) const {
 StoreStats BlobStore::stats() const {
   StoreStats stats = impl_->holdings.stats();
   stats.complete = impl_->complete;
+  stats.bad_copies = impl_->bad_copies;
+  stats.scrubbed_bytes = impl_->scrub.read_bytes();
   stats.read_only = impl_->is_read_only();
   return stats;
 }

@@ -81,6 +81,7 @@ struct StoreLimits {
   uint64_t capacity = 0;
   uint64_t min_free = 0;
   std::map<std::string, uint64_t> quotas;
+  uint64_t scrub_rate = 0;
 };
 
 struct BlobStoreOptions {
@@ -96,13 +97,16 @@ struct BlobStoreOptions {
   // The most bytes of the blobs of an account, by its name. An account is whoever write() says,
   // such as an upstream; one that is not here has no bound but the capacity.
   std::map<std::string, uint64_t> quotas;
+  // Bytes a second of held blobs that are read again, to drop those that the disk has spoilt; 0:
+  // none.
+  uint64_t scrub_rate = 0;
   // For tests.
   WallClock wall_clock = unix_microseconds;
   std::string boot = boot_id();
   base::Clock* clock = &base::Clock::system();
   std::function<uint64_t()> free_bytes;  // of the file system; by default the system's word
 
-  StoreLimits limits() const { return {capacity, min_free, quotas}; }
+  StoreLimits limits() const { return {capacity, min_free, quotas, scrub_rate}; }
 };
 
 struct AccountStats {
@@ -123,6 +127,8 @@ struct StoreStats {
   uint64_t index_bytes = 0;     // that small blobs have left in the index, for others to use
   uint64_t capacity = 0;
   uint64_t evicted = 0;
+  uint64_t bad_copies = 0;      // that were dropped since the start, because they were not readable
+  uint64_t scrubbed_bytes = 0;  // that were read again since the start
   std::map<std::string, AccountStats> accounts;  // by name; "" is who has none
   // Zeros if nothing was ever held of it.
   AccountStats account(const std::string& name) const;
@@ -203,6 +209,11 @@ class BlobStore {
   // every second. Blocks; throws nothing.
   void keep_limits();
 
+  // Reads some of what is held again, as much as the scrub rate allows for the time since it was
+  // called last, and of a second at most; drops what is not as it was. The store does so by itself
+  // every second. Blocks; throws nothing.
+  void scrub();
+
   // A pinned blob is never evicted. It stays pinned until this says otherwise or it is removed,
   // over restarts, and when its copy is bad and fetched again. False if it is not held. Blocks;
   // IoError.
@@ -212,6 +223,7 @@ class BlobStore {
 
  private:
   friend class BlobWriter;
+  friend class Scrub;
   struct Impl;
   std::unique_ptr<Impl> impl_;
 };

@@ -332,6 +332,21 @@ std::optional<base::IoError> Index::write(const std::vector<Pending*>& batch) {
   }
 }
 
+std::optional<std::pair<oci::Digest, IndexRecord>> Index::after(
+    const std::optional<oci::Digest>& digest) const {
+  // A zero is the least that a key can go on with, and what the least key begins with.
+  const std::string key = (digest ? encode_key(*digest) : "") + '\0';
+  try {
+    const std::shared_lock lock(environment_->map_mutex);
+    Transaction transaction(environment_->env, MDB_RDONLY);
+    const auto found = lmdb::from(transaction.get(), environment_->blobs, key);
+    if (!found) return std::nullopt;
+    return std::pair(decode_key(found->first), decode_record(found->first, found->second));
+  } catch (const lmdb::Error& error) {
+    throw error.io_error(kIndexTable);
+  }
+}
+
 uint64_t Index::on_disk(uint64_t size) { return Space::on_disk(kPageHeader + size) + kContentName; }
 
 Index::Pages Index::pages() const {

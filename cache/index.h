@@ -84,6 +84,10 @@ class Index {
 
   // The content of a blob that is inside; nullopt if it is not there.
   std::optional<std::string> content(const oci::Digest& digest) const;
+  // The blob that comes next in the order of the digests; the first one after nullopt. nullopt if
+  // there is none.
+  std::optional<std::pair<oci::Digest, IndexRecord>> after(
+      const std::optional<oci::Digest>& digest) const;
   // What content of this size takes of the index's file, at most.
   static uint64_t on_disk(uint64_t size);
   // The bytes of pages of the file as it is now: of those with content of blobs, and of those that

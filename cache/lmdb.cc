@@ -33,6 +33,17 @@ int file_of(MDB_env* env) {
   return fd;
 }
 
+struct CloseCursor {
+  void operator()(MDB_cursor* opened) const { mdb_cursor_close(opened); }
+};
+using Cursor = std::unique_ptr<MDB_cursor, CloseCursor>;
+
+Cursor open_cursor(MDB_txn* txn, MDB_dbi db) {
+  MDB_cursor* cursor = nullptr;
+  check(mdb_cursor_open(txn, db, &cursor));
+  return Cursor(cursor);
+}
+
 std::filesystem::path mark_in(const std::filesystem::path& directory) {
   return directory / "reading";
 }
@@ -143,17 +154,15 @@ bool erase(MDB_txn* txn, MDB_dbi db, std::string_view key) {
 
 void for_each(MDB_txn* txn, MDB_dbi db,
               const std::function<void(std::string_view, std::string_view)>& visit) {
-  MDB_cursor* cursor = nullptr;
-  check(mdb_cursor_open(txn, db, &cursor));
-  const std::unique_ptr<MDB_cursor, decltype(&mdb_cursor_close)> owner(cursor, mdb_cursor_close);
+  const Cursor cursor = open_cursor(txn, db);
   MDB_stat stat{};
   check(mdb_stat(txn, db, &stat));
   size_t left = stat.ms_entries;
   MDB_val key{};
   MDB_val value{};
   int code = 0;
-  for (MDB_val before{}; (code = mdb_cursor_get(cursor, &key, &value, MDB_NEXT)) == MDB_SUCCESS;
-       before = key) {
+  for (MDB_val before{};
+       (code = mdb_cursor_get(cursor.get(), &key, &value, MDB_NEXT)) == MDB_SUCCESS; before = key) {
     const bool in_order = before.mv_data == nullptr || mdb_cmp(txn, db, &before, &key) < 0;
     if (left == 0 || !in_order) throw Error{MDB_CORRUPTED};
     --left;
@@ -161,6 +170,17 @@ void for_each(MDB_txn* txn, MDB_dbi db,
   }
   if (code != MDB_NOTFOUND) check(code);
   if (left > 0) throw Error{MDB_CORRUPTED};
+}
+
+std::optional<std::pair<std::string_view, std::string_view>> from(MDB_txn* txn, MDB_dbi db,
+                                                                  std::string_view key) {
+  const Cursor cursor = open_cursor(txn, db);
+  MDB_val k = value_of(key);
+  MDB_val v{};
+  const int code = mdb_cursor_get(cursor.get(), &k, &v, MDB_SET_RANGE);
+  if (code == MDB_NOTFOUND) return std::nullopt;
+  check(code);
+  return std::pair(bytes_of(k), bytes_of(v));
 }
 
 void check_free_pages(MDB_txn* txn) {

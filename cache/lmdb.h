@@ -16,6 +16,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 
 #include "base/error.h"
 
@@ -92,6 +93,9 @@ bool erase(MDB_txn* txn, MDB_dbi db, std::string_view key);
 // be.
 void for_each(MDB_txn* txn, MDB_dbi db,
               const std::function<void(std::string_view key, std::string_view value)>& visit);
+// The first of them with this key or a greater one.
+std::optional<std::pair<std::string_view, std::string_view>> from(MDB_txn* txn, MDB_dbi db,
+                                                                  std::string_view key);
 // MDB_CORRUPTED if a transaction would be given pages that the environment does not have, or an
 // endless list of them.
 void check_free_pages(MDB_txn* txn);

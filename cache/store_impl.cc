@@ -63,7 +63,9 @@ BlobStore::Impl::Impl(const BlobStoreOptions& its_options)
                 .hot_blobs = options.hot_blobs,
                 .eviction = {.small_blob = options.small_blob, .small_share = options.small_share},
                 .quotas = options.quotas,
-                .wall_clock = options.wall_clock}) {
+                .wall_clock = options.wall_clock}),
+      scrub_rate(options.scrub_rate),
+      scrub(*this) {
   Recovered recovered = recover(layout);
   index = std::move(recovered.index);
   complete = recovered.complete;
@@ -324,6 +326,7 @@ std::optional<Space::Reservation> BlobStore::Impl::discard_partial(const oci::Di
 void BlobStore::Impl::drop(std::optional<Holdings::Taken> taken, const std::string& why) {
   if (!taken) return;  // somebody else removed it, and that is why
   const oci::Digest digest = taken->digest;
+  ++bad_copies;
   LOG(ERROR) << "the copy of " << digest.str() << " is bad and dropped: " << why;
   std::vector<Holdings::Taken> dropped;
   dropped.push_back(std::move(*taken));
@@ -442,6 +445,16 @@ void BlobStore::Impl::tidy(const std::stop_token& stop) {
   keep_limits_or_log([&] { return pause(stop, kEvictPause); });
   sync_removed(stop);
   if (holdings.uses() > Holdings::kUsesAtOnce) save_uses(Holdings::kUsesAtOnce);
+  scrub_or_log(stop);
+}
+
+void BlobStore::Impl::scrub_or_log(const std::stop_token& stop) {
+  const std::lock_guard scrubbing(scrub_mutex);
+  try {
+    scrub.run(scrub_rate, [&] { return !stop.stop_requested(); });
+  } catch (const base::IoError& error) {
+    LOG_EVERY_T(ERROR, 60) << "held blobs cannot be read again: " << error.what();
+  }
 }
 
 void BlobStore::Impl::keep_limits_or_log(const std::function<bool()>& go_on) {

@@ -18,6 +18,7 @@
 #include "cache/holdings.h"
 #include "cache/index.h"
 #include "cache/layout.h"
+#include "cache/scrub.h"
 #include "cache/space.h"
 
 namespace cache {
@@ -94,6 +95,7 @@ struct BlobStore::Impl {
   // Until the store is destroyed: reads the tree if the index is incomplete, and keeps the limits.
   void keep(const std::stop_token& stop);
   void tidy(const std::stop_token& stop);
+  void scrub_or_log(const std::stop_token& stop);
   void read_tree(const std::stop_token& stop);
   // What was found is held by now; into the index, too.
   void index_found(const std::vector<oci::Digest>& found);
@@ -128,6 +130,11 @@ struct BlobStore::Impl {
   std::vector<Holdings::Taken> undead;  // guarded by leftover_mutex; their files could not be
                                         // removed, so they take space until the next start
   std::optional<base::TimePoint> read_only_since;  // guarded by leftover_mutex
+
+  std::atomic<uint64_t> bad_copies = 0;  // dropped
+  std::atomic<uint64_t> scrub_rate;
+  std::mutex scrub_mutex;
+  Scrub scrub;  // guarded by scrub_mutex
 
   std::mutex pause_mutex;
   std::condition_variable_any paused;

@@ -18,6 +18,7 @@ namespace {
 
 // What a cache leaves of its disk to others, and to its own index.
 constexpr uint64_t kMinFree = 256 << 20;
+constexpr uint64_t kScrubRate = 8 << 20;  // bytes a second
 // The index is no place for large blobs: it needs pages in a row for them, and they are held in
 // memory.
 constexpr uint64_t kMostInline = 64 << 10;
@@ -99,6 +100,7 @@ void read_cache(const base::Section& cache, cache::BlobStoreOptions& options) {
     cache.fail("inline_limit", "at most 64KiB, or 0 for a file for each blob");
   }
   options.small_blob = cache.size("small_blob", options.small_blob);
+  options.scrub_rate = cache.size("scrub_rate", kScrubRate);
   options.small_share = static_cast<double>(cache.integer("small_share", 5, 0, 100)) / 100;
 }
 
@@ -185,7 +187,7 @@ void log_fixed_differences(const EdgeConfig& old, const EdgeConfig& fresh) {
     LOG_IF(WARNING, !same) << keys << ": changed in the file, in force after the next start";
   };
   report(same_listeners(old, fresh), "listen");
-  report(same_cache(old.cache, fresh.cache), "cache, but for size and min_free");
+  report(same_cache(old.cache, fresh.cache), "cache, but for size, min_free and scrub_rate");
   report(old.takeover == fresh.takeover, "server.takeover");
   report(old.name == fresh.name, "name");
   report(old.loops == fresh.loops && old.threads == fresh.threads, "server.loops, server.threads");

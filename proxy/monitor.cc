@@ -58,6 +58,11 @@ void Monitor::add_metrics() {
   cache(Kind::gauge, "entrepot_cache_capacity_bytes", "The budget.", &cache::StoreStats::capacity);
   cache(Kind::counter, "entrepot_cache_evicted_total", "Blobs evicted.",
         &cache::StoreStats::evicted);
+  cache(Kind::counter, "entrepot_cache_bad_copies_total",
+        "Blobs dropped because the disk had lost or spoilt them.", &cache::StoreStats::bad_copies);
+  cache(Kind::counter, "entrepot_cache_scrubbed_bytes_total",
+        "Bytes of held blobs read again to see whether they are right.",
+        &cache::StoreStats::scrubbed_bytes);
   metrics_.watch(Kind::gauge, "entrepot_cache_read_only", "1 while the disk takes no writes.",
                  [this] { return store_.stats().read_only ? 1.0 : 0.0; });
   metrics_.watch(Kind::gauge, "entrepot_cache_index_complete",

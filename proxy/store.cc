@@ -38,6 +38,7 @@ void Store::set_limits(const cache::StoreLimits& limits) {
   options_.capacity = limits.capacity;
   options_.min_free = limits.min_free;
   options_.quotas = limits.quotas;
+  options_.scrub_rate = limits.scrub_rate;
   if (open_) open_->blobs.set_limits(limits);
 }
 
