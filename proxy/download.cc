@@ -10,9 +10,10 @@
 namespace proxy {
 namespace {
 
-// How long an upstream may ask to be left alone by what clients are in the middle of, which would
-// fail otherwise; and how often it is looked whether it still does, or the edge stops.
+// How long, and how often for one answer, an upstream may ask to be left alone by what clients are
+// in the middle of, which would fail otherwise; and how often it is seen whether the edge stops.
 constexpr base::Duration kThrottlePatience = std::chrono::seconds(30);
+constexpr int kMostThrottleWaits = 5;
 constexpr base::Duration kThrottlePause = std::chrono::seconds(1);
 
 // Holds what the transfer belongs to.
@@ -24,22 +25,21 @@ base::Task<void> wait_for_end([[maybe_unused]] std::shared_ptr<Upstream> upstrea
 }  // namespace
 
 Download::Download(Worker& worker, BlobName name, const std::atomic<bool>& stopping)
-    : worker_(&worker),
-      name_(std::move(name)),
-      stopping_(&stopping),
-      attempts_(*name_.upstream, name_.upstream->config().rounds, &name_.digest) {}
+    : worker_(&worker), name_(std::move(name)), stopping_(&stopping), attempts_(attempts()) {}
 
 base::Task<std::optional<Ending>> Download::open(Span span, std::optional<uint64_t> size) {
   const base::TimePoint patience = worker_->loop.after(kThrottlePatience);
+  int waits = 0;
   while (!transfer_) {
     if (*stopping_) co_return Ending{Outcome::cancelled, "the edge is stopping", ""};
     const std::variant<Attempts::Next, Ending> next = attempts_.next(worker_->loop.now());
     if (const auto* ending = std::get_if<Ending>(&next)) {
-      const base::TimePoint now = worker_->loop.now();
-      if (!began_ || ending->outcome != Outcome::throttled || now >= patience) co_return *ending;
-      const base::Duration wait = name_.upstream->health().throttled(now).value_or(kThrottlePause);
-      co_await worker_->loop.sleep(
-          std::max(std::min(wait, kThrottlePause), name_.upstream->config().round_delay));
+      if (!began_ || ending->outcome != Outcome::throttled || ++waits > kMostThrottleWaits) {
+        co_return *ending;
+      }
+      const bool over = co_await throttling_ends(patience);
+      if (!over) co_return *ending;
+      attempts_ = attempts();
       continue;
     }
     const auto [url, delay] = std::get<Attempts::Next>(next);
@@ -58,6 +58,22 @@ base::Task<std::optional<Ending>> Download::open(Span span, std::optional<uint64
     }
   }
   co_return std::nullopt;
+}
+
+// Waits until one of the URLs may be asked again; false if that is too late.
+base::Task<bool> Download::throttling_ends(base::TimePoint patience) {
+  while (!*stopping_) {
+    const base::TimePoint now = worker_->loop.now();
+    const std::optional<base::Duration> wait = name_.upstream->health().throttled(now);
+    if (!wait) break;
+    if (*wait > patience - now) co_return false;
+    co_await worker_->loop.sleep(std::min(*wait, kThrottlePause));
+  }
+  co_return true;
+}
+
+Attempts Download::attempts() const {
+  return Attempts(*name_.upstream, name_.upstream->config().rounds, &name_.digest);
 }
 
 base::Task<std::string_view> Download::read(uint64_t at) {

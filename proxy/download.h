@@ -46,6 +46,9 @@ class Download {
   void finish();
 
  private:
+  base::Task<bool> throttling_ends(base::TimePoint patience);
+  Attempts attempts() const;
+
   Worker* worker_;
   BlobName name_;
   const std::atomic<bool>* stopping_;

@@ -40,8 +40,9 @@ class RequestSlots {
 
   // nullopt: the queue is full, the deadline passed, or stop() was called.
   base::Task<std::optional<Slot>> take(base::TimePoint deadline);
-  // For the rest of what clients are in the middle of: before all who wait, however many and long.
-  // nullopt: stop() was called.
+  // For the rest of what clients are in the middle of: before all who wait otherwise, of whom one
+  // has its turn after so many; however many wait, and however long. nullopt: stop() was called.
+  static constexpr uint64_t kFirstOf = 4;
   base::Task<std::optional<Slot>> take_first();
   // nullopt: who comes now would have to wait.
   std::optional<Slot> try_take();
@@ -61,15 +62,17 @@ class RequestSlots {
     base::Signal granted;
     bool has_slot = false;  // guarded by mutex_
   };
-  enum class Place { first, last };
-  base::Task<std::optional<Slot>> take(base::TimePoint deadline, Place place);
+  using Queue = std::deque<std::shared_ptr<Waiter>>;  // who came first is in front
+  base::Task<std::optional<Slot>> take(Queue& queue, size_t limit, base::TimePoint deadline);
   void give_back();
 
   const size_t limit_;
   const size_t queue_limit_;
   mutable std::mutex mutex_;
-  Counts counts_;                                // guarded by mutex_, like all below
-  std::deque<std::shared_ptr<Waiter>> waiters_;  // who came first is in front, but for take_first()
+  Counts counts_;  // guarded by mutex_, like all below
+  Queue waiters_;
+  Queue first_;         // of take_first()
+  uint64_t given_ = 0;  // slots, while both waited
   bool stopped_ = false;
 };
 

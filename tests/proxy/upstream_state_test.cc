@@ -296,24 +296,27 @@ base::Task<void> go_before_the_queue(base::EventLoop* loop, base::ManualClock* c
   RequestSlots slots(1, 1);
   base::TaskScope tasks;
   std::vector<std::string> events;
-  Slot a;
-  Slot b;
-  Slot c;
-  tasks.spawn(take(&slots, base::kForever, &events, "a", &a));
-  tasks.spawn(take(&slots, base::kForever, &events, "b", &b));  // the queue is full
-  tasks.spawn(take_first(&slots, &events, "c", &c));
-  EXPECT_EQ(slots.counts().waiting, 2U);
+  const auto wait_events = [&](size_t count) -> base::Task<void> {
+    while (events.size() < count) co_await loop->yield();
+  };
+  Slot slot;
+  tasks.spawn(take(&slots, base::kForever, &events, "a", &slot));
+  tasks.spawn(take(&slots, base::kForever, &events, "new", &slot));  // the queue is full
+  for (const char* name : {"b", "c", "d", "e", "f"}) {
+    tasks.spawn(take_first(&slots, &events, name, &slot));
+  }
+  EXPECT_EQ(slots.counts().waiting, 6U);
   clock->advance(std::chrono::hours(1));
-  a = Slot();
-  while (events.size() < 2) co_await loop->yield();
-  EXPECT_EQ(events.back(), "c");
-  c = Slot();
-  while (events.size() < 3) co_await loop->yield();
-  EXPECT_EQ(events.back(), "b");
-  tasks.spawn(take_first(&slots, &events, "d", &c));
+  for (size_t given = 2; given <= 7; ++given) {
+    slot = Slot();
+    co_await wait_events(given);
+  }
+  EXPECT_EQ(events, (std::vector<std::string>{"a", "b", "c", "d", "new", "e", "f"}));
+  Slot another;
+  tasks.spawn(take_first(&slots, &events, "g", &another));
   slots.stop();
-  while (events.size() < 4) co_await loop->yield();
-  EXPECT_EQ(events.back(), "d turned away");
+  co_await wait_events(8);
+  EXPECT_EQ(events.back(), "g turned away");
   co_await tasks.join();
 }
 

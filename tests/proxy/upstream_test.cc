@@ -378,28 +378,57 @@ TEST_F(UpstreamTest, RequestsBeyondTheLimitWaitAndBeyondTheQueueAreTurnedAway) {
   EXPECT_EQ(turned_away, 1);
 }
 
-TEST_F(UpstreamTest, WhatClientsAreInTheMiddleOfGoesOnBeforeWhatOthersBegin) {
-  const TestBlob cut = serve(random_bytes(3 * kMiB));
-  const TestBlob next = serve("next");
-  const TestBlob late = serve("late");
-  upstream.script(cut.path, {step::send_upto(kMiB), step::stall("cut"), step::close()});
-  upstream.script(next.path, {step::stall("next")});
-  EdgeConfig config = manual();
-  config.upstreams[0].max_requests = 1;
-  config.upstreams[0].max_queue = 2;
-  config.upstreams[0].queue_timeout = std::chrono::hours(1);
-  config.admin.address = "127.0.0.1:0";
-  config.admin.token = "the-token";
-  start(std::move(config));
-  const auto wait_waiting = [&](int count) {
+class ObservedUpstreamTest : public UpstreamTest {
+ protected:
+  EdgeConfig observed() {
+    EdgeConfig config = manual();
+    config.admin.address = "127.0.0.1:0";
+    config.admin.token = "the-token";
+    return config;
+  }
+  // Until the upstream's figure at this JSON pointer is so.
+  void wait_until(const char* figure, int count) const {
     test::FetchOptions options;
     options.headers.set("Authorization", "Bearer the-token");
     while (true) {
       const auto stats =
           nlohmann::json::parse(test::fetch(edge->admin_port(), "/stats", options).body);
-      if (stats.at("upstreams").at(0).at("requests_waiting").get<int>() == count) break;
+      if (stats.at("upstreams").at(0).at(nlohmann::json::json_pointer(figure)).get<int>() == count)
+        break;
     }
-  };
+  }
+  // A client in the middle of the blob, whose rest the upstream answers with 429.
+  test::Fetched get_throttled(const TestBlob& blob, const std::string& retry_after,
+                              base::Duration later) {
+    http::Headers wait;
+    wait.set("Retry-After", retry_after);
+    upstream.script(blob.path, {step::send_upto(kMiB), step::stall("middle"), step::close()});
+    upstream.script(blob.path, {step::stall("throttled"), step::respond(429, wait)});
+    start(observed());
+    test::Fetched answer;
+    std::thread client([&] { answer = get(blob.path); });
+    upstream.wait_stalled("middle");
+    upstream.release("middle");
+    upstream.wait_stalled("throttled");
+    upstream.release("throttled");
+    wait_until("/urls/0/throttled", 1);
+    clock.advance(later);
+    client.join();
+    return answer;
+  }
+};
+
+TEST_F(ObservedUpstreamTest, WhatClientsAreInTheMiddleOfGoesOnBeforeWhatOthersBegin) {
+  const TestBlob cut = serve(random_bytes(3 * kMiB));
+  const TestBlob next = serve("next");
+  const TestBlob late = serve("late");
+  upstream.script(cut.path, {step::send_upto(kMiB), step::stall("cut"), step::close()});
+  upstream.script(next.path, {step::stall("next")});
+  EdgeConfig config = observed();
+  config.upstreams[0].max_requests = 1;
+  config.upstreams[0].max_queue = 2;
+  config.upstreams[0].queue_timeout = std::chrono::hours(1);
+  start(std::move(config));
   std::vector<std::thread> clients;
   const auto ask = [&](const TestBlob& blob) {
     clients.emplace_back([&] { EXPECT_TRUE(get(blob.path).body == blob.bytes); });
@@ -407,12 +436,12 @@ TEST_F(UpstreamTest, WhatClientsAreInTheMiddleOfGoesOnBeforeWhatOthersBegin) {
   ask(cut);
   upstream.wait_stalled("cut");
   ask(next);
-  wait_waiting(1);
+  wait_until("/requests_waiting", 1);
   ask(late);
-  wait_waiting(2);
+  wait_until("/requests_waiting", 2);
   upstream.release("cut");
   upstream.wait_stalled("next");
-  wait_waiting(2);
+  wait_until("/requests_waiting", 2);
   upstream.release("next");
   for (std::thread& client : clients) client.join();
   std::vector<std::string> asked;
@@ -420,15 +449,22 @@ TEST_F(UpstreamTest, WhatClientsAreInTheMiddleOfGoesOnBeforeWhatOthersBegin) {
   EXPECT_EQ(asked, (std::vector<std::string>{cut.path, next.path, cut.path, late.path}));
 }
 
-TEST_F(UpstreamTest, AClientInTheMiddleOfABlobOutlivesA429) {
+TEST_F(ObservedUpstreamTest, AClientInTheMiddleOfABlobOutlivesA429) {
   const TestBlob blob = serve(random_bytes(3 * kMiB));
-  http::Headers wait;
-  wait.set("Retry-After", "0");
-  upstream.script(blob.path, {step::send_upto(kMiB), step::close()});
-  upstream.script(blob.path, {step::respond(429, wait)});
-  start(manual());
-  EXPECT_TRUE(get(blob.path).body == blob.bytes);
+  EXPECT_TRUE(get_throttled(blob, "20", seconds(20)).body == blob.bytes);
   EXPECT_EQ(upstream.requests().size(), 3U);
+}
+
+TEST_F(ObservedUpstreamTest, AClientInTheMiddleOfABlobOutlivesA429ThatNamesNoTime) {
+  const TestBlob blob = serve(random_bytes(3 * kMiB));
+  EXPECT_TRUE(get_throttled(blob, "0", seconds(0)).body == blob.bytes);
+  EXPECT_EQ(upstream.requests().size(), 3U);
+}
+
+TEST_F(ObservedUpstreamTest, NoClientWaitsInVainForTheEndOfA429) {
+  const TestBlob blob = serve(random_bytes(3 * kMiB));
+  EXPECT_FALSE(get_throttled(blob, "60", seconds(0)).complete);
+  EXPECT_EQ(upstream.requests().size(), 2U);
 }
 
 TEST_F(UpstreamTest, AFrontThatWaitsForARangeTakesNoSlot) {
