@@ -55,18 +55,21 @@ std::vector<std::string_view> split(std::string_view text, char separator) {
   }
 }
 
-// REGISTRY_PORT_5000_TCP_ADDR, REGISTRY_AUTH_SERVICE_HOST
+// REGISTRY_PORT_5000_TCP_ADDR, REGISTRY_AUTH_SERVICE_HOST; of Docker's links also
+// REGISTRY_AUTH_NAME and REGISTRY_AUTH_ENV_PATH
 bool is_service_link(std::string_view name) {
   constexpr std::string_view kPort = "_PORT_";
   const size_t port = name.find(kPort);
   return name.ends_with("_SERVICE_HOST") || name.find("_SERVICE_PORT") != std::string_view::npos ||
-         name.ends_with("_PORT") ||
+         name.ends_with("_PORT") || name.ends_with("_NAME") ||
+         name.find("_ENV_") != std::string_view::npos ||
          (port < name.size() - kPort.size() && base::is_digit(name[port + kPort.size()]));
 }
 
 }  // namespace
 
 bool guards(std::string_view path) {
+  if (path.starts_with('.')) return false;  // ".auth: &auth", what is to be used elsewhere
   const std::vector<std::string_view> keys = split(path, '.');
   // Of http only the section tls guards, but all of it is lost with the name.
   if (keys.front() != "http" && like(keys.front(), "http")) return true;

@@ -7,6 +7,8 @@ namespace {
 
 using Duration = std::chrono::nanoseconds;
 
+constexpr int64_t kUnaskedThreshold = 3;
+
 // A duration of which 0, as in Distribution, means that there is none given.
 Duration positive(const base::Section& section, std::string_view key, Duration fallback) {
   const Duration given = section.duration(key, fallback);
@@ -53,6 +55,11 @@ HealthConfig read_health(const base::Section& health) {
   const base::Section storage = health.section("storagedriver");
   config.storage.enabled = storage.boolean("enabled", false);
   config.storage.timing = read_timing(storage);
+  // What nobody has asked for takes no replica out at the first slow answer: all look at one
+  // storage.
+  if (!config.storage.enabled && config.storage.timing.threshold == 0) {
+    config.storage.timing.threshold = kUnaskedThreshold;
+  }
   config.storage.timeout = positive(storage, "timeout", config.storage.timeout);
   for (const base::Section& file : health.sections("file")) {
     config.files.push_back({read_timing(file), file.required_string("file")});

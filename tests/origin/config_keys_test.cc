@@ -128,6 +128,11 @@ TEST_F(ConfigKeysTest, EnvironmentVariablesLeadToKeys) {
   EXPECT_THAT(environment.unknown, ElementsAre("REGISTRY_NO_SUCH", "REGISTRY_VERSION"));
 }
 
+TEST_F(ConfigKeysTest, WhatIsHeldForOtherPlacesGuardsNothing) {
+  EXPECT_THAT(complaint("http: {addr: ':1'}\n.auth: {htpasswd: {path: x, realm: y}}\n"),
+              HasSubstr("unknown key, ignored"));
+}
+
 TEST_F(ConfigKeysTest, AVariableOfAGuardThatLeadsNowhereIsAMistake) {
   const std::string file = "http: {addr: ':1'}\n";
   for (const std::string name :
@@ -137,12 +142,12 @@ TEST_F(ConfigKeysTest, AVariableOfAGuardThatLeadsNowhereIsAMistake) {
     EXPECT_THAT(complaint(file, {name + "=x"}), HasSubstr(name + ": unknown key")) << name;
     EXPECT_THROW(read_config(dir_.write("config.yml", file), {name + "=x"}), base::ConfigError);
   }
-  // What Kubernetes says of its services, one of them called registry-auth.
+  // What Kubernetes says of its services and Docker of its links, one of them called registry-auth.
   for (const std::string name :
        {"REGISTRY_PORT", "REGISTRY_PORT_5000_TCP_ADDR", "REGISTRY_SERVICE_HOST",
         "REGISTRY_SERVICE_PORT_HTTP", "REGISTRY_AUTH_SERVICE_HOST", "REGISTRY_AUTH_SERVICE_PORT",
         "REGISTRY_AUTH_PORT", "REGISTRY_AUTH_PORT_5001_TCP", "REGISTRY_HTTP_PORT",
-        "REGISTRY_NO_SUCH"}) {
+        "REGISTRY_AUTH_NAME", "REGISTRY_AUTH_ENV_PATH", "REGISTRY_NO_SUCH"}) {
     EXPECT_THAT(complaint(file, {name + "=x"}), HasSubstr("no such key, ignored")) << name;
   }
 }

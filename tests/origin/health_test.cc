@@ -203,6 +203,12 @@ TEST_F(HealthTest, TheStoragesRootIsAsked) {
 }
 
 // What no section "health" asks for keeps no request from being tried.
+TEST_F(HealthTest, UnaskedTheStorageMayFailTwice) {
+  EXPECT_EQ(read("{}").storage.timing.threshold, 3);
+  EXPECT_EQ(read("storagedriver: {threshold: 5}").storage.timing.threshold, 5);
+  EXPECT_EQ(read("storagedriver: {enabled: true}").storage.timing.threshold, 0);
+}
+
 TEST_F(HealthTest, HealthzAsksTheStorageAlways) {
   std::ofstream(dir_.path() / "file") << "";
   health_.emplace(loops_, HealthConfig{.storage = {.timeout = kLong}},
