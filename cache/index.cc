@@ -6,7 +6,6 @@
 #include <functional>
 #include <shared_mutex>
 
-#include "base/crash_point.h"
 #include "base/fault_point.h"
 #include "cache/files.h"
 #include "cache/little_endian.h"
@@ -189,7 +188,7 @@ struct Index::Environment {
       content.tombstones.push_back(decode_key(key));
     });
     transaction.commit();
-    base::crash_point("index.read");
+    base::fault_point("index.read");
     return content;
   }
 
@@ -248,9 +247,9 @@ Index::~Index() = default;
 
 std::expected<Index::Opened, std::string> Index::open(const std::filesystem::path& directory) {
   if (!file_facts(directory / "data.mdb")) return std::unexpected("there is none");
-  if (lmdb::was_fatal(directory)) return std::unexpected("a process ended while it read it");
+  if (lmdb::was_fatal(directory)) return std::unexpected("a process crashed while it read it");
   try {
-    const lmdb::ReadingMark mark(directory);
+    const lmdb::Reading reading(directory);
     auto environment = std::make_unique<Environment>(directory);
     Content content = environment->read();
     return Opened{std::unique_ptr<Index>(new Index(std::move(environment))), std::move(content)};

@@ -1,14 +1,15 @@
 #include "cache/lmdb.h"
 
 #include <fcntl.h>
-#include <glog/logging.h>
+#include <signal.h>
 #include <unistd.h>
 
+#include <array>
+#include <atomic>
 #include <cerrno>
 #include <cstring>
 #include <utility>
 
-#include "base/durable_file.h"
 #include "cache/files.h"
 #include "cache/little_endian.h"
 
@@ -46,6 +47,34 @@ Cursor open_cursor(MDB_txn* txn, MDB_dbi db) {
 
 std::filesystem::path mark_in(const std::filesystem::path& directory) {
   return directory / "reading";
+}
+
+// What a crash is: LMDB aborts on what it asserts.
+constexpr std::array kCrashes = {SIGSEGV, SIGBUS, SIGFPE, SIGABRT};
+
+// The Reading that there is, as the handler of signals needs it.
+std::mutex reading_alone;
+std::atomic<pid_t> reading_thread = 0;
+std::atomic<const char*> reading_mark = nullptr;
+std::array<struct sigaction, kCrashes.size()> before_reading;
+
+void end_reading() {
+  for (size_t i = 0; i < kCrashes.size(); ++i) {
+    ::sigaction(kCrashes[i], &before_reading[i], nullptr);
+  }
+}
+
+// Only what is safe in a handler of signals.
+void on_crash(int signal, siginfo_t* info, void*) {
+  // By somebody, and not by the kernel because of what the thread did.
+  const bool sent = info->si_code <= 0;
+  if (::gettid() == reading_thread && (!sent || info->si_pid == ::getpid())) {
+    const int mark = ::open(reading_mark, O_WRONLY | O_CREAT | O_CLOEXEC, 0644);
+    if (mark >= 0) ::close(mark);
+  }
+  end_reading();
+  // What faulted does so again by itself.
+  if (sent) ::raise(signal);
 }
 
 // FNV-1a. It is for what happens by chance.
@@ -107,21 +136,22 @@ void remove_environment(const std::filesystem::path& directory) {
   remove_file(mark_in(directory));
 }
 
-ReadingMark::ReadingMark(const std::filesystem::path& directory) : path_(mark_in(directory)) {
-  try {
-    base::open_file(path_, O_WRONLY | O_CREAT);
-  } catch (const base::IoError& error) {
-    // On a full disk, say. What is there can be read all the same.
-    LOG(WARNING) << error.what() << "; should reading end this process, the next will read it, too";
+Reading::Reading(const std::filesystem::path& directory)
+    : alone_(reading_alone), mark_(mark_in(directory)) {
+  reading_thread = ::gettid();
+  reading_mark = mark_.c_str();
+  struct sigaction action{};
+  action.sa_sigaction = on_crash;
+  action.sa_flags = SA_SIGINFO | SA_ONSTACK;
+  sigemptyset(&action.sa_mask);
+  // All of them first, for a crash at once.
+  for (size_t i = 0; i < kCrashes.size(); ++i) {
+    ::sigaction(kCrashes[i], nullptr, &before_reading[i]);
   }
+  for (const int signal : kCrashes) ::sigaction(signal, &action, nullptr);
 }
 
-ReadingMark::~ReadingMark() {
-  if (::unlink(path_.c_str()) != 0 && errno != ENOENT) {
-    LOG(ERROR) << "unlink " << path_ << ": " << std::strerror(errno)
-               << "; the next start will take what is there for unreadable";
-  }
-}
+Reading::~Reading() { end_reading(); }
 
 bool was_fatal(const std::filesystem::path& directory) {
   return file_facts(mark_in(directory)).has_value();

@@ -2,9 +2,9 @@
 // transaction as an object, and LMDB's calls with errors as exceptions. For these units alone;
 // everything blocks.
 //
-// LMDB checks no page. One that the disk has spoilt may end the process that reads it, or have less
-// in it. So all of an environment is read at start: the records have checksums, LMDB knows how many
-// there are, and a mark in the directory tells the next start if this one did not survive it.
+// LMDB checks no page. One that the disk has spoilt may crash the process that reads it, or have
+// less in it. So all of an environment is read at start: the records have checksums, LMDB knows how
+// many there are, and a crash leaves a mark in the directory, for the next start to begin anew.
 #pragma once
 
 #include <lmdb.h>
@@ -13,6 +13,7 @@
 #include <filesystem>
 #include <functional>
 #include <memory>
+#include <mutex>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -53,19 +54,22 @@ void restore_length(MDB_env* env);
 // Removes it, to be begun anew, and the mark of one that was fatal.
 void remove_environment(const std::filesystem::path& directory);
 
-// In the directory of an environment while all of it is read at start. It is not synced: the end of
-// a process leaves it there, and a power cut is not the environment's fault.
-class ReadingMark {
+// While all of an environment is read at start: if this thread crashes, that leaves the mark in the
+// directory, and goes on as it would have. Whatever else ends the process says nothing about the
+// environment. The mark is not synced, for a power cut ends that, too; on a disk that is full there
+// may be none. One at a time: another thread waits for the end of it.
+class Reading {
  public:
-  explicit ReadingMark(const std::filesystem::path& directory);
-  ~ReadingMark();
-  ReadingMark(const ReadingMark&) = delete;
-  ReadingMark& operator=(const ReadingMark&) = delete;
+  explicit Reading(const std::filesystem::path& directory);
+  ~Reading();
+  Reading(const Reading&) = delete;
+  Reading& operator=(const Reading&) = delete;
 
  private:
-  const std::filesystem::path path_;
+  const std::lock_guard<std::mutex> alone_;
+  const std::filesystem::path mark_;
 };
-// A process that read it did not come to the end of that: it is not to be tried again.
+// A process crashed while it read it: it is not to be tried again.
 bool was_fatal(const std::filesystem::path& directory);
 
 // Aborted when it is destroyed, unless it was committed.

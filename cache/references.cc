@@ -5,9 +5,9 @@
 #include <algorithm>
 #include <tuple>
 
-#include "base/crash_point.h"
 #include "base/durable_file.h"
 #include "base/error.h"
+#include "base/fault_point.h"
 #include "cache/little_endian.h"
 #include "cache/lmdb.h"
 
@@ -172,13 +172,13 @@ References::References(const std::filesystem::path& directory, Classify classify
 
 // Why it cannot be read; empty if it could.
 std::string References::open_what_is_there(const std::filesystem::path& directory) {
-  if (lmdb::was_fatal(directory)) return "a process ended while it read it";
+  if (lmdb::was_fatal(directory)) return "a process crashed while it read it";
   try {
-    const lmdb::ReadingMark mark(directory);
+    const lmdb::Reading reading(directory);
     environment_ = std::make_unique<Environment>(directory);
     lmdb::check_free_pages(Transaction(environment_->env, MDB_RDONLY).get());
     load_lists();
-    base::crash_point("references.read");
+    base::fault_point("references.read");
     return "";
   } catch (const lmdb::Error& error) {
     if (!error.unreadable()) throw;

@@ -6,22 +6,30 @@
 //   fill:<seed>:<size>:<blocks>  writes and marks blocks, keeps the writer open      "filled"
 //   churn:<seed>:<threads>       commits blobs for ever, "committed <seed> <digest>" each
 //   serve:<count>:<size>         reads the blobs of seeds below   "served <how many>"
-//   names:<count>                remembers these many names, unless it does   "known <how many>"
+//   names:<count>                remembers these many names, unless it does, and rightly so
+//                                                              "known <how many>"
+// END_AT=<fault point>:<how> ends it there: by "abort", a memory "fault", or the test ("wait"),
+// which it tells that it "waits".
+#include <sys/mman.h>
 #include <unistd.h>
 
 #include <charconv>
 #include <cstdint>
+#include <cstdlib>
 #include <iostream>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <sstream>
 #include <string>
 #include <string_view>
 #include <syncstream>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include "base/durable_file.h"
+#include "base/fault_point.h"
 #include "cache/blob_store.h"
 #include "cache/blob_writer.h"
 #include "cache/layout.h"
@@ -65,19 +73,39 @@ uint64_t known_names(const std::string& root, uint64_t count) {
   uint64_t known = 0;
   for (uint64_t i = 0; i < count; ++i) {
     const std::string name = "name " + std::to_string(i);
-    if (names.find(name)) {
-      ++known;
-    } else {
-      names.put(name, {test::digest_of(name), "text/plain", 1, {}});
-    }
+    const cache::Reference right{test::digest_of(name), "text/plain", 1, {}};
+    const std::optional<cache::Reference> found = names.find(name);
+    if (found == right) ++known;
+    if (!found) names.put(name, right);
   }
   return known;
+}
+
+void end_by(std::string_view how) {
+  if (how == "abort") std::abort();
+  if (how == "fault") {
+    void* page = ::mmap(nullptr, 1, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    std::cout << *static_cast<const volatile char*>(page);
+  }
+  std::cout << "waits" << std::endl;
+  while (true) ::pause();
+}
+
+std::optional<base::InjectedFault> end_at(const char* where) {
+  if (where == nullptr) return std::nullopt;
+  const std::vector<std::string> parts = split(where);
+  return std::optional<base::InjectedFault>(std::in_place, parts.at(0),
+                                            [how = parts.at(1)](std::string_view) {
+                                              end_by(how);
+                                              return 0;
+                                            });
 }
 
 }  // namespace
 
 int main(int argc, char** argv) {
   if (argc < 4) return 2;
+  const auto fault = end_at(std::getenv("END_AT"));
   const std::vector<std::string> first = split(argv[3]);
   const uint64_t limit = first[0] == "inline" ? std::stoull(first.at(1)) : 0;
   cache::BlobStore store(

@@ -1,9 +1,14 @@
 #include "cache/lmdb.h"
 
 #include <gtest/gtest.h>
+#include <signal.h>
+#include <unistd.h>
 
+#include <cstdlib>
 #include <filesystem>
 #include <memory>
+#include <string>
+#include <thread>
 #include <vector>
 
 #include "tests/support/temp_dir.h"
@@ -37,6 +42,42 @@ TEST(Lmdb, AFileThatIsCutIsTold) {
   std::filesystem::resize_file(file, std::filesystem::file_size(file) - 4096);
   const Environment environment = open_environment(directory.path(), 0, 1 << 20);
   EXPECT_THROW(check_length(environment.get()), Error);
+}
+
+// Of whoever is interested in crashes: a stack trace is logged, say.
+void interested_in(int signal) { ::_exit(signal); }
+
+void crash_while_it_is_read(const std::filesystem::path& directory) {
+  ::signal(SIGABRT, interested_in);
+  const Reading reading(directory);
+  std::abort();
+}
+
+TEST(LmdbDeathTest, ACrashIsMarkedAndThenWhatItWas) {
+  const test::TempDir directory;
+  EXPECT_EXIT(crash_while_it_is_read(directory.path()), testing::ExitedWithCode(SIGABRT), "");
+  EXPECT_TRUE(was_fatal(directory.path()));
+  remove_environment(directory.path());
+  EXPECT_FALSE(was_fatal(directory.path()));
+}
+
+TEST(LmdbDeathTest, ACrashAfterwardsIsNotMarked) {
+  const test::TempDir directory;
+  {
+    const Reading reading(directory.path());
+  }
+  EXPECT_EXIT(std::abort(), testing::KilledBySignal(SIGABRT), "");
+  EXPECT_FALSE(was_fatal(directory.path()));
+}
+
+TEST(LmdbDeathTest, ACrashOfAnotherThreadIsNotMarked) {
+  const test::TempDir directory;
+  const auto crash_elsewhere = [&] {
+    const Reading reading(directory.path());
+    std::thread([] { std::abort(); }).join();
+  };
+  EXPECT_EXIT(crash_elsewhere(), testing::KilledBySignal(SIGABRT), "");
+  EXPECT_FALSE(was_fatal(directory.path()));
 }
 
 }  // namespace
