@@ -88,17 +88,15 @@ BlobStore::Impl::Impl(const BlobStoreOptions& its_options)
 BlobStore::Impl::~Impl() {
   keeper.request_stop();
   keeper.join();
-  save_uses(0);
+  save_uses(holdings.uses() / Holdings::kUsesAtOnce + 1);
 }
 
-void BlobStore::Impl::save_uses(size_t rest) {
+void BlobStore::Impl::save_uses(size_t portions) {
   if (is_read_only()) return;
   try {
-    do {
-      apply({});
-    } while (holdings.uses() > rest);
+    for (; portions > 0; --portions) apply({});
   } catch (const base::IoError& error) {
-    LOG(ERROR) << "the uses of blobs since they were last written are lost: " << error.what();
+    LOG_EVERY_T(ERROR, 60) << "uses of blobs could not be written and are lost: " << error.what();
   }
 }
 
@@ -444,7 +442,8 @@ void BlobStore::Impl::keep(const std::stop_token& stop) {
 void BlobStore::Impl::tidy(const std::stop_token& stop) {
   keep_limits_or_log([&] { return pause(stop, kEvictPause); });
   sync_removed(stop);
-  if (holdings.uses() > Holdings::kUsesAtOnce) save_uses(Holdings::kUsesAtOnce);
+  // Those that there are, and not those that come meanwhile.
+  save_uses(holdings.uses() / Holdings::kUsesAtOnce);
   scrub_or_log(stop);
 }
 

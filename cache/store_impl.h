@@ -33,9 +33,8 @@ struct BlobStore::Impl {
   void apply(Index::Changes changes);
   // Lets the holdings know what the index's file has.
   void set_index();
-  // Stores uses, a portion at least, until no more than `rest` are left; a failure is logged,
-  // because they are worth no more.
-  void save_uses(size_t rest);
+  // Stores uses, in so many transactions; a failure is logged, because they are worth no more.
+  void save_uses(size_t portions);
 
   // Room for so many bytes on disk, evicting for it; nullopt if that cannot be. IoError. REQUIRES:
   // room_mutex.

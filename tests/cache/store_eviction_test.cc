@@ -37,6 +37,22 @@ class StoreEvictionTest : public test::StoreTest {
   void use(uint64_t seed, uint64_t size) {
     EXPECT_NE(store->open(digest_of(content(seed, size))), nullptr);
   }
+  // More than are saved at once.
+  static constexpr uint64_t kBlobs = 1100;
+  void make_blobs() {
+    open();
+    store.reset();
+    Index::Content content_of_index;
+    for (uint64_t i = 0; i < kBlobs; ++i) {
+      const std::string bytes = content(i, 100);
+      write_file(layout.blob(digest_of(bytes)), bytes);
+      content_of_index.blobs.emplace(digest_of(bytes), IndexRecord{100, 0, 0});
+    }
+    Index::create(layout.index(), content_of_index);
+  }
+  void use_blobs() {
+    for (uint64_t i = 0; i < kBlobs; ++i) use(i, 100);
+  }
   uint64_t bytes_of(const std::string& account) const {
     return store->stats().accounts[account].bytes;
   }
@@ -55,16 +71,7 @@ TEST_F(StoreEvictionTest, BlobsThatAreAskedForOnceDoNotPushOutWhatIsUsed) {
 
 // An open would wait for the disk.
 TEST_F(StoreEvictionTest, ManyUsesAreSavedByTheStoresThread) {
-  constexpr uint64_t kBlobs = 1100;
-  open();
-  store.reset();
-  Index::Content content_of_index;
-  for (uint64_t i = 0; i < kBlobs; ++i) {
-    const std::string bytes = content(i, 100);
-    write_file(layout.blob(digest_of(bytes)), bytes);
-    content_of_index.blobs.emplace(digest_of(bytes), IndexRecord{100, 0, 0});
-  }
-  Index::create(layout.index(), content_of_index);
+  make_blobs();
   open();
   std::atomic<int> here = 0;
   std::atomic<int> elsewhere = 0;
@@ -73,10 +80,31 @@ TEST_F(StoreEvictionTest, ManyUsesAreSavedByTheStoresThread) {
                                       ++(std::this_thread::get_id() == self ? here : elsewhere);
                                       return 0;
                                     });
-  for (uint64_t i = 0; i < kBlobs; ++i) use(i, 100);
+  use_blobs();
   use(0, 100);
   while (here + elsewhere == 0) std::this_thread::yield();
   EXPECT_EQ(here, 0);
+}
+
+// Or the limits would not be kept, and the store not end.
+TEST_F(StoreEvictionTest, TheStoresThreadDoesOtherThingsBetweenUsesThatNeverEnd) {
+  make_blobs();
+  std::atomic<int> looks = 0;
+  open_with({.capacity = 100 * kMiB, .min_free = 1, .free_bytes = [&] { return ++looks, kMiB; }});
+  std::atomic<int> commits = 0;
+  int first = 0;
+  int second = 0;
+  const base::InjectedFault more("index.commit", [&](std::string_view) {
+    if (commits == 2) return 0;
+    (commits == 0 ? first : second) = looks;
+    use_blobs();
+    ++commits;
+    return 0;
+  });
+  use_blobs();
+  while (commits < 2) std::this_thread::yield();
+  EXPECT_GT(second, first);
+  store.reset();
 }
 
 TEST_F(StoreEvictionTest, SmallBlobsSurviveAFloodOfLargeOnes) {
