@@ -116,7 +116,8 @@ void FillFile::leave(bool discard) {
   const std::lock_guard lock(mutex_);
   if (writer_ && (discard || purged_)) writer_->discard();
   if (writer_ && !blob_) {
-    space_ = writer_->take_space();
+    // Without a file nobody reads it, and its room is free.
+    if (file_) space_ = writer_->take_space();
     lost_ = has_a_name(file_.get());
   }
   writer_.reset();
