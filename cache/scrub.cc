@@ -24,6 +24,8 @@ constexpr uint64_t kMemoryPage = 4096;
 // What looking at a blob counts as, however small it is.
 constexpr uint64_t kLook = 4096;
 constexpr base::Duration kLongestPause = std::chrono::seconds(1);
+// On a disk that is slower than the rate: others wait for this thread.
+constexpr base::Duration kLongestRun = std::chrono::seconds(1);
 constexpr base::Duration kRound = std::chrono::hours(24);
 
 // After a restart it begins anywhere, or what is last in the order might never be reached.
@@ -55,11 +57,17 @@ void Scrub::run(uint64_t rate, const std::function<bool()>& go_on) {
   const base::TimePoint now = store_.options.clock->now();
   const std::chrono::duration<double> pause = std::min(now - last_, kLongestPause);
   last_ = now;
-  auto left = static_cast<uint64_t>(static_cast<double>(rate) * pause.count());
-  while (left > 0 && now >= round_begins_ && go_on()) {
-    const uint64_t read = reading_ || begin_next() ? read_portion(std::min(left, kPortion)) : 0;
-    left -= std::min(left, std::max(read, kLook));
+  const auto allowed = static_cast<uint64_t>(static_cast<double>(rate) * pause.count());
+  const uint64_t bad_before = store_.bad_copies;
+  uint64_t done = std::exchange(ahead_, 0);
+  while (done < allowed && now >= round_begins_ && go_on()) {
+    const uint64_t most = std::min(allowed - done, kPortion);
+    const uint64_t read = reading_ || begin_next() ? read_portion(most) : 0;
+    done += std::max(read, kLook);
+    const bool slow = store_.options.clock->now() - now >= kLongestRun;
+    if (slow || store_.bad_copies > bad_before) break;
   }
+  ahead_ = done - std::min(done, allowed);
 }
 
 // False if the next one has no file, or there is none.

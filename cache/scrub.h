@@ -26,8 +26,9 @@ class Scrub {
   explicit Scrub(BlobStore::Impl& store);
 
   // Reads what this rate, in bytes a second, allows for the time since it was called last, and that
-  // of a second at most. Ends early when `go_on`, which is asked before each portion, says no.
-  // IoError.
+  // of a second at most. Ends early when `go_on`, which is asked before each portion, says no, when
+  // it has taken a second, and with a copy that is bad: a disk that fails for a while makes all of
+  // them look so. IoError.
   void run(uint64_t rate, const std::function<bool()>& go_on);
   uint64_t read_bytes() const { return read_; }
 
@@ -46,6 +47,7 @@ class Scrub {
   BlobStore::Impl& store_;
   base::TimePoint last_;
   base::TimePoint round_begins_;
+  uint64_t ahead_ = 0;  // bytes that were read beyond what the rate allowed, for whole pages
   std::optional<oci::Digest> at_;  // nullopt: before the first
   std::optional<Reading> reading_;
   std::atomic<uint64_t> read_ = 0;

@@ -5,6 +5,8 @@
 
 #include <chrono>
 #include <fstream>
+#include <string>
+#include <string_view>
 
 #include "base/fault_point.h"
 #include "tests/cache/store_fixture.h"
@@ -87,6 +89,40 @@ TEST_F(ScrubTest, ReadsNoFasterThanItMay) {
   clock.advance(10 * kSecond);
   store->scrub();
   EXPECT_EQ(store->stats().scrubbed_bytes, before + kMiB / 2 + kMiB) << "no more than of a second";
+}
+
+TEST_F(ScrubTest, ReadsNoFasterThanItMayWhenItIsCalledOften) {
+  open_store(64 * 1024);
+  put(*store, digest_of(one), one);
+  read_again(1);
+  const uint64_t before = store->stats().scrubbed_bytes;
+  for (int call = 0; call < 1000; ++call) {
+    clock.advance(std::chrono::milliseconds(10));
+    store->scrub();
+  }
+  EXPECT_LE(store->stats().scrubbed_bytes, before + 10 * 64 * 1024 + 4096);
+  EXPECT_GE(store->stats().scrubbed_bytes, before + 9 * 64 * 1024);
+}
+
+// The store's thread has more to do.
+TEST_F(ScrubTest, TakesASecondAtMostOfADiskThatIsSlower) {
+  open_store(16 * kMiB);
+  const std::string large = content(5, 16 * kMiB);
+  put(*store, digest_of(large), large);
+  const base::InjectedFault slow("open", [&](std::string_view path) {
+    if (path == layout.blob(digest_of(large)).native()) clock.advance(kSecond);
+    return 0;
+  });
+  read_again(1);
+  EXPECT_LE(store->stats().scrubbed_bytes, 8 * kMiB) << "in one go, or the store's thread had some";
+}
+
+// It may be the disk that fails, for a while, and not they.
+TEST_F(ScrubTest, NoMoreThanOneCopyIsDroppedAtOnce) {
+  open_store(100 * kMiB);
+  for (uint64_t i = 0; i < 20; ++i) put(*store, digest_of(content(i, 5000)), content(i, 5000));
+  const base::InjectedFault fault("open", EIO, "/blobs/");
+  read_until_bad();
 }
 
 TEST_F(ScrubTest, ReadsABlobOnceADay) {
