@@ -436,6 +436,7 @@ void BlobStore::Impl::keep(const std::stop_token& stop) {
   if (!complete) read_tree(stop);
   do {
     tidy(stop);
+    scrub_or_log(stop);
   } while (pause(stop, kKeepInterval));
 }
 
@@ -444,7 +445,6 @@ void BlobStore::Impl::tidy(const std::stop_token& stop) {
   sync_removed(stop);
   // Those that there are, and not those that come meanwhile.
   save_uses(holdings.uses() / Holdings::kUsesAtOnce);
-  scrub_or_log(stop);
 }
 
 void BlobStore::Impl::scrub_or_log(const std::stop_token& stop) {

@@ -3,6 +3,7 @@
 
 #include <gtest/gtest.h>
 
+#include <atomic>
 #include <chrono>
 #include <fstream>
 #include <string>
@@ -115,6 +116,28 @@ TEST_F(ScrubTest, TakesASecondAtMostOfADiskThatIsSlower) {
   });
   read_again(1);
   EXPECT_LE(store->stats().scrubbed_bytes, 8 * kMiB) << "in one go, or the store's thread had some";
+}
+
+TEST_F(ScrubTest, WaitsUntilTheTreeIsRead) {
+  // More than one batch of the walk.
+  for (uint64_t i = 0; i < 600; ++i) {
+    write_file(layout.blob(digest_of(content(i, 10))), content(i, 10));
+  }
+  std::atomic<int> opened = 0;
+  std::atomic<int> meanwhile = 0;
+  const base::InjectedFault opens("open", [&](std::string_view path) {
+    if (path.contains("/blobs/")) ++opened;
+    return 0;
+  });
+  const base::InjectedFault walk("walk.batch", [&](std::string_view) {
+    meanwhile = opened.load();
+    clock.advance(kDay);
+    return 0;
+  });
+  open_store(100 * kMiB);
+  wait_complete();
+  EXPECT_EQ(meanwhile, 0);
+  store.reset();
 }
 
 // It may be the disk that fails, for a while, and not they.
