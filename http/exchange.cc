@@ -5,6 +5,7 @@
 #include <chrono>
 #include <optional>
 #include <string>
+#include <utility>
 
 #include "base/log.h"
 #include "http/address_limits.h"
@@ -20,7 +21,8 @@ struct Refusal {
   std::chrono::seconds wait;
 };
 
-// Counts a request, once it has a place, to the end of its response.
+// Counts a request, once it has a place, to the end of its response. One that is refused has none:
+// its client may take as long for the refusal as for any response.
 class InFlight {
  public:
   InFlight() = default;
@@ -79,15 +81,17 @@ std::optional<Refusal> refuse_address(ServerState& server, const ServerLimits& l
 
 std::optional<Refusal> InFlight::take_place(ServerState& server, const ServerLimits& limits,
                                             const Request& request) {
-  server_ = &server;
-  const size_t in_flight = ++server.requests_in_flight;
-  if (auto refusal = refuse_address(server, limits, request, of_address_)) {
+  std::optional<AddressLimits::Place> of_address;
+  if (auto refusal = refuse_address(server, limits, request, of_address)) {
     ++server.limited_requests;
     return refusal;
   }
-  if (in_flight > limits.max_requests_in_flight) {
+  if (++server.requests_in_flight > limits.max_requests_in_flight) {
+    --server.requests_in_flight;
     return Refusal{StatusError(503, "too many requests in flight"), std::chrono::seconds(1)};
   }
+  server_ = &server;
+  of_address_ = std::move(of_address);
   return std::nullopt;
 }
 

@@ -12,7 +12,8 @@ namespace http {
 bool expects_continue(const Request& request);
 
 // Runs the handler, or refuses to, and turns what it throws into a response if it still can. The
-// request counts as in flight meanwhile. Throws nothing: see whether the response is complete.
+// request counts as in flight meanwhile unless it is refused. Throws nothing: see whether the
+// response is complete.
 base::Task<void> answer(ServerState& server, Request& request, BodyReader& body,
                         ServerResponse& response);
 

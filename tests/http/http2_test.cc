@@ -209,6 +209,12 @@ std::string get(uint32_t stream, const std::string& path = "/a") {
   return frame(NGHTTP2_HEADERS, kEndStream | kEndHeaders, stream, head("GET", path));
 }
 
+// As a proxy sends it for that client.
+std::string get_for(const std::string& client, uint32_t stream, const std::string& path) {
+  return frame(NGHTTP2_HEADERS, kEndStream | kEndHeaders, stream,
+               head("GET", path) + literal("x-forwarded-for", client));
+}
+
 std::string put(uint32_t stream, const std::string& more_fields = "") {
   return frame(NGHTTP2_HEADERS, kEndHeaders, stream, head("PUT", "/a") + more_fields);
 }
@@ -856,6 +862,52 @@ TEST_F(Http2, AClientThatTakesNothingIsReset) {
   EXPECT_EQ(client.status(1), "200");
   advance_until_heard(clock, client, 10s);
   EXPECT_EQ(client.next(NGHTTP2_RST_STREAM, 1).error(), NGHTTP2_INTERNAL_ERROR);
+}
+
+// Clients that take nothing, of a proxy that names them. A refusal waits for them, too.
+class Http2Refusals : public Http2 {
+ protected:
+  TestServerOptions with_places(size_t most) const {
+    return with_tls({.limits = {.max_requests_in_flight = most,
+                                .max_requests_in_flight_per_address = 1,
+                                .trusted_proxies = {.networks = {*Network::parse("127.0.0.1")}}}});
+  }
+  Handler handler() {
+    return
+        [this](Exchange& e) { return e.request.path == "/held" ? hold.handler()(e) : describe(e); };
+  }
+  const std::string no_window = setting(NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, 0);
+  Hold hold;
+};
+
+TEST_F(Http2Refusals, ForOneAddressLeavePlacesToOthers) {
+  TestServer server(handler(), with_places(2));
+  RawHttp2 one(server.port(), ca(), no_window);
+  one.send(get_for("192.0.2.1", 1, "/held"));
+  hold.wait_for_entered(1);
+  for (const uint32_t stream : {3U, 5U}) {
+    one.send(get_for("192.0.2.1", stream, "/a"));
+    EXPECT_EQ(one.status(stream), "429");
+  }
+  RawHttp2 other(server.port(), ca());
+  other.send(get_for("192.0.2.2", 1, "/a"));
+  EXPECT_EQ(other.status(1), "200");
+  hold.release();
+}
+
+TEST_F(Http2Refusals, ForWantOfPlacesTakeNone) {
+  TestServer server(handler(), with_places(1));
+  RawHttp2 one(server.port(), ca());
+  one.send(get_for("192.0.2.1", 1, "/held"));
+  hold.wait_for_entered(1);
+  RawHttp2 other(server.port(), ca(), no_window);
+  other.send(get_for("192.0.2.2", 1, "/a"));
+  EXPECT_EQ(other.status(1), "503");
+  hold.release();
+  EXPECT_EQ(one.body(1), "held");
+  server.wait_for_accesses(1);
+  other.send(get_for("192.0.2.2", 3, "/a"));
+  EXPECT_EQ(other.status(3), "200");
 }
 
 TEST_F(Http2, AClientThatTakesAHundredBytesASecondIsReset) {
