@@ -105,12 +105,18 @@ bool expects_continue(const Request& request) {
 base::Task<void> answer(ServerState& server, Request& request, BodyReader& body,
                         ServerResponse& response) {
   const std::shared_ptr<const ServerLimits> limits = server.limits();
-  request.client = client_address(request, limits->trusted_proxies);
+  const std::optional<std::string> client = client_address(request, limits->trusted_proxies);
+  request.client = client.value_or("");
   InFlight in_flight;
   std::optional<Refusal> refusal;
-  if (request.path != kHealthzPath) refusal = in_flight.take_place(server, *limits, request);
+  if (client && request.path != kHealthzPath) {
+    refusal = in_flight.take_place(server, *limits, request);
+  }
   std::exception_ptr failure;
-  if (refusal) {
+  if (!client) {
+    failure = std::make_exception_ptr(
+        StatusError(400, "X-Forwarded-For and Forwarded name different clients"));
+  } else if (refusal) {
     failure = std::make_exception_ptr(refusal->why);
   } else if (request.version != Version::http1_0 && request.headers.has("Expect") &&
              !expects_continue(request)) {

@@ -105,7 +105,7 @@ bool TrustedProxies::contain(const Peer& peer) const {
   return peer.address == kUnixPeer ? unix_socket : contains_address(networks, peer.address);
 }
 
-std::string client_address(const Request& request, const TrustedProxies& trusted) {
+std::optional<std::string> client_address(const Request& request, const TrustedProxies& trusted) {
   const std::string& peer = request.peer.address;
   if (!trusted.contain(request.peer)) return peer;
   const std::vector<std::string> x_forwarded = x_forwarded_for(request.headers);
@@ -114,9 +114,10 @@ std::string client_address(const Request& request, const TrustedProxies& trusted
   if (forwarded.empty()) return first_untrusted(x_forwarded, trusted);
   std::string client = first_untrusted(forwarded, trusted);
   if (x_forwarded.empty()) return client;
-  // A proxy that sets one of the two passes on the other as it came from the client.
-  const std::string other = first_untrusted(x_forwarded, trusted);
-  return comparable(client) == comparable(other) ? client : peer;
+  // A proxy that sets one of the two passes on the other as it came from the client. To take the
+  // proxy itself for the client would give away what it may do.
+  if (comparable(client) != comparable(first_untrusted(x_forwarded, trusted))) return std::nullopt;
+  return client;
 }
 
 bool is_for_another(const Request& request, const TrustedProxies& trusted) {

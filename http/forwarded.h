@@ -2,6 +2,7 @@
 // X-Forwarded-* fields. Pure.
 #pragma once
 
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -19,9 +20,9 @@ struct TrustedProxies {
 };
 
 // The client's address: the peer's, or if the peer is a trusted proxy, the last address in
-// X-Forwarded-For or in Forwarded that is not a trusted proxy's. If both are there and name
-// different clients, neither is believed: one of them may be the client's own.
-std::string client_address(const Request& request, const TrustedProxies& trusted);
+// X-Forwarded-For or in Forwarded that is not a trusted proxy's. nullopt if both are there and name
+// different clients: one of them may be the client's own, and nobody knows which.
+std::optional<std::string> client_address(const Request& request, const TrustedProxies& trusted);
 
 // Whether the request says for whom it is, and is not believed: to a server that trusts a proxy too
 // little, all its clients look like one.

@@ -47,7 +47,8 @@ struct ServerLimits {
   size_t max_requests_in_flight_per_address = 2'048;
   RequestRate request_rate_per_address;
   std::vector<Network> unlimited;  // addresses without these limits
-  // Whose X-Forwarded-For names the client. Their own connections are not limited.
+  // Whose X-Forwarded-For or Forwarded names the client; 400 if they name two. Their own
+  // connections are not limited.
   TrustedProxies trusted_proxies;
 
   // The most bytes a second that are sent; 0: no limit.

@@ -188,6 +188,20 @@ TEST(PerAddress, BehindAUnixSocketTheClientCounts) {
   EXPECT_EQ(proxy.get("/").body, "unix");
 }
 
+// Where the proxy itself may do what its clients may not.
+TEST(PerAddress, WhoAddsAnotherFieldThanHisProxyHasIsRefused) {
+  TestServer server(name_client,
+                    {.limits = {.request_rate_per_address = {.per_second = 0.001, .burst = 1},
+                                .unlimited = {*Network::parse("127.0.0.0/8")},
+                                .trusted_proxies = {.networks = {*Network::parse("127.0.0.1")}}}});
+  RawClient proxy(server.port());
+  const std::string by_proxy = "X-Forwarded-For: 192.0.2.1\r\n";
+  const std::string by_client = "Forwarded: for=192.0.2.9\r\n";
+  for (int i = 0; i < 2; ++i) EXPECT_EQ(proxy.get("/", by_client + by_proxy).status, 400);
+  EXPECT_EQ(proxy.get("/", "Forwarded: for=192.0.2.1\r\n" + by_proxy).body, "192.0.2.1");
+  EXPECT_EQ(proxy.get("/", by_proxy).status, 429);
+}
+
 TEST(PerAddress, AFieldOfAnybodyElseChangesNothing) {
   TestServer server(name_client,
                     {.limits = {.request_rate_per_address = {.per_second = 0.001, .burst = 1}}});
