@@ -115,7 +115,7 @@ base::Task<void> answer(ServerState& server, Request& request, BodyReader& body,
   std::exception_ptr failure;
   if (!client) {
     failure = std::make_exception_ptr(
-        StatusError(400, "X-Forwarded-For and Forwarded name different clients"));
+        StatusError(400, "X-Forwarded-For and Forwarded do not name one client"));
   } else if (refusal) {
     failure = std::make_exception_ptr(refusal->why);
   } else if (request.version != Version::http1_0 && request.headers.has("Expect") &&

@@ -8,6 +8,20 @@
 namespace http {
 namespace {
 
+// Whether every quoted string in a field's value has its end. One without takes in what the next
+// proxy adds.
+bool quotes_end(std::string_view text) {
+  bool quoted = false;
+  for (size_t i = 0; i < text.size(); ++i) {
+    if (quoted && text[i] == '\\') {
+      ++i;
+    } else if (text[i] == '"') {
+      quoted = !quoted;
+    }
+  }
+  return !quoted;
+}
+
 // The parts of a field's value between separators, except separators in quoted strings.
 std::vector<std::string_view> split(std::string_view text, char separator) {
   std::vector<std::string_view> parts;
@@ -62,7 +76,10 @@ std::vector<std::string> x_forwarded_for(const Headers& headers) {
   std::vector<std::string> addresses;
   const std::string list = headers.joined("X-Forwarded-For");
   if (list.empty()) return addresses;
-  for (const std::string_view node : split(list, ',')) addresses.push_back(bare_address(node));
+  // Not split(): a quote means nothing in it, and one of the client's would hide what follows.
+  for (const auto node : list | std::views::split(',')) {
+    addresses.push_back(bare_address(trim(std::string_view(node))));
+  }
   return addresses;
 }
 
@@ -108,6 +125,7 @@ bool TrustedProxies::contain(const Peer& peer) const {
 std::optional<std::string> client_address(const Request& request, const TrustedProxies& trusted) {
   const std::string& peer = request.peer.address;
   if (!trusted.contain(request.peer)) return peer;
+  if (!quotes_end(request.headers.joined("Forwarded"))) return std::nullopt;
   const std::vector<std::string> x_forwarded = x_forwarded_for(request.headers);
   const std::vector<std::string> forwarded = forwarded_for(request.headers);
   if (x_forwarded.empty() && forwarded.empty()) return peer;

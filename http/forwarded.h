@@ -21,7 +21,8 @@ struct TrustedProxies {
 
 // The client's address: the peer's, or if the peer is a trusted proxy, the last address in
 // X-Forwarded-For or in Forwarded that is not a trusted proxy's. nullopt if both are there and name
-// different clients: one of them may be the client's own, and nobody knows which.
+// different clients: one of them may be the client's own, and nobody knows which. Or if Forwarded
+// cannot be read.
 std::optional<std::string> client_address(const Request& request, const TrustedProxies& trusted);
 
 // Whether the request says for whom it is, and is not believed: to a server that trusts a proxy too

@@ -72,7 +72,7 @@ struct Request {
   Version version = Version::http1_1;
 
   // The address it comes from in the first place (see ServerLimits::trusted_proxies); empty if its
-  // head was refused, or names two.
+  // head was refused, or does not name one.
   std::string client;
   // What a handler finds out for the access log: the name by which the request goes in other logs
   // and events, and the user. Empty if not known.

@@ -47,7 +47,7 @@ struct ServerLimits {
   size_t max_requests_in_flight_per_address = 2'048;
   RequestRate request_rate_per_address;
   std::vector<Network> unlimited;  // addresses without these limits
-  // Whose X-Forwarded-For or Forwarded names the client; 400 if they name two. Their own
+  // Whose X-Forwarded-For or Forwarded names the client; 400 if they do not name one. Their own
   // connections are not limited.
   TrustedProxies trusted_proxies;
 

@@ -77,6 +77,23 @@ TEST(Forwarded, TwoFieldsThatNameDifferentClientsNameNone) {
   EXPECT_EQ(client("2001:db8:0::1", R"(for="[2001:DB8::1]")"), "2001:DB8::1");
 }
 
+// A proxy adds what it has seen behind what the client sent.
+TEST(Forwarded, AQuoteOfTheClientHidesNothing) {
+  const TrustedProxies trusted{{*Network::parse("10.0.0.0/8")}};
+  const auto client = [&](const std::string& name, const std::string& of_client,
+                          const std::string& of_proxy) {
+    Request request = forwarded("10.0.0.1", name, of_client);
+    request.headers.add(name, of_proxy);
+    return client_address(request, trusted);
+  };
+  EXPECT_EQ(client("X-Forwarded-For", "\"x", "203.0.113.5"), "203.0.113.5");
+  for (const std::string open : {"for=\"x", "for=\"\\", "for=x;by=\""}) {
+    EXPECT_EQ(client("Forwarded", open, "for=203.0.113.5"), std::nullopt) << open;
+    EXPECT_EQ(client("Forwarded", open, R"(for="[2001:db8::1]")"), std::nullopt) << open;
+  }
+  EXPECT_EQ(client("Forwarded", R"(for="x\",")", "for=203.0.113.5"), "203.0.113.5");
+}
+
 TEST(Forwarded, AUnixSocketIsTrustedByItsWordOnly) {
   const TrustedProxies local{.networks = {*Network::parse("10.0.0.0/8")}, .unix_socket = true};
   const std::string list = "198.51.100.7, 203.0.113.5, 10.0.0.1";
