@@ -59,8 +59,8 @@ class Http2Connection : public Connection, private Http2Events {
   const std::unique_ptr<Transport> transport_;
   const Peer peer_;
   Http2Session session_;
-  PaceGroup paces_;                                               // of the responses
-  std::unordered_map<int32_t, std::unique_ptr<Stream>> streams_;  // until their handlers return
+  PaceGroup paces_{[this] { return transport_->taken_in_wait(); }};  // of the responses
+  std::unordered_map<int32_t, std::unique_ptr<Stream>> streams_;     // until their handlers return
   std::vector<int32_t> arrived_;  // requests whose heads are complete, to be started
   base::TaskScope handlers_;
   base::TaskScope writer_;

@@ -56,9 +56,9 @@ void Pace::moved(uint64_t bytes) {
 bool Pace::too_slow() {
   if (left_ > base::Duration::zero()) return false;
   if (group_ == nullptr) return true;
-  const uint64_t lack = least_ - moved_;
-  group_->spare_ = std::min(group_->spare_, group_->paces_ * least_);
-  if (group_->spare_ < lack) return true;
+  const auto lack = static_cast<int64_t>(least_ - moved_);
+  group_->spare_ = std::min(group_->spare_, static_cast<int64_t>(group_->paces_ * least_));
+  if (group_->spare_ + static_cast<int64_t>(group_->untold_()) < lack) return true;
   group_->spare_ -= lack;
   restart();
   return false;
@@ -68,7 +68,7 @@ bool Pace::too_slow() {
 void Pace::give_spare() {
   const double part = std::chrono::duration<double>(period_ - left_) / period_;
   const auto due = static_cast<uint64_t>(part * static_cast<double>(least_));
-  group_->spare_ += moved_ - std::min(moved_, due);
+  group_->spare_ += static_cast<int64_t>(moved_ - std::min(moved_, due));
 }
 
 void Pace::restart() {

@@ -7,7 +7,9 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <optional>
+#include <utility>
 
 #include "base/event_loop.h"
 
@@ -23,10 +25,17 @@ struct LeastPace {
 // move too little. For as much as a period asks of all of them, so that it is soon forgotten. Lives
 // on one loop; must outlive its paces.
 class PaceGroup {
+ public:
+  // `untold` says how many bytes the peer has moved that no pace has been told of: they will be, of
+  // many at once, and count already.
+  explicit PaceGroup(std::function<uint64_t()> untold = [] { return 0; })
+      : untold_(std::move(untold)) {}
+
  private:
   friend class Pace;
+  const std::function<uint64_t()> untold_;
   size_t paces_ = 0;
-  uint64_t spare_ = 0;  // bytes
+  int64_t spare_ = 0;  // bytes; below 0 if some of those untold have been counted
 };
 
 class Pace {

@@ -233,6 +233,8 @@ base::Task<void> Transport::wait(Want want, base::TimePoint deadline) {
 
 base::Task<void> Transport::wait_to_send(Want want) {
   sent_in_turn_ = 0;
+  note_taken();
+  taken_before_wait_ = taken_;
   base::Ready ready = base::Ready::timed_out;
   while (ready == base::Ready::timed_out) {
     note_taken();
@@ -240,6 +242,13 @@ base::Task<void> Transport::wait_to_send(Want want) {
     ready = co_await try_wait(want, pace_.begin_wait());
     pace_.end_wait();
   }
+  taken_before_wait_.reset();
+}
+
+uint64_t Transport::taken_in_wait() {
+  if (!taken_before_wait_) return 0;
+  note_taken();
+  return taken_ - *taken_before_wait_;
 }
 
 void Transport::note_taken() {

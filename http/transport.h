@@ -10,6 +10,7 @@
 #include <array>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string_view>
 
 #include "base/event_loop.h"
@@ -75,6 +76,9 @@ class Transport {
 
   // Sends all of it. `more`: further bytes follow at once, so the last packet may wait for them.
   base::Task<void> write(Parts parts, bool more = false);
+  // What the peer has taken since a write began to wait for it; 0 if none waits. The kernel ends
+  // the wait only once that is much.
+  uint64_t taken_in_wait();
   // Sends that part of a file; bytes that are not in memory are read on the pool first. FileError;
   // `sent` grows by what was sent till then.
   virtual base::Task<void> send_file(int fd, uint64_t offset, uint64_t length, uint64_t& sent) = 0;
@@ -143,7 +147,8 @@ class Transport {
   size_t sent_in_turn_ = 0;
   Pace pace_;
   uint64_t sent_ = 0;
-  uint64_t taken_ = 0;  // of it, when last looked at
+  uint64_t taken_ = 0;                         // of it, when last looked at
+  std::optional<uint64_t> taken_before_wait_;  // while a write waits
 };
 
 }  // namespace http

@@ -230,8 +230,9 @@ std::string setting(uint16_t id, uint32_t value) {
 // Sends exactly the frames a test writes; the settings are not acknowledged.
 class RawHttp2 {
  public:
-  RawHttp2(uint16_t port, const std::filesystem::path& ca, const std::string& settings = "")
-      : client_(port, {.ca = ca, .protocols = {"h2"}}) {
+  RawHttp2(uint16_t port, const std::filesystem::path& ca, const std::string& settings = "",
+           int receive_buffer = 0)
+      : client_(port, {.ca = ca, .protocols = {"h2"}, .receive_buffer = receive_buffer}) {
     EXPECT_EQ(client_.protocol(), "h2");
     nghttp2_hd_inflate_new(&inflater_);
     send("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + frame(NGHTTP2_SETTINGS, 0, 0, settings));
@@ -949,6 +950,25 @@ TEST_F(Http2, AClientMayLeaveAResponseWhileItTakesAnother) {
   while (client.received(1) < kPart) client.next(NGHTTP2_DATA, 1);
   advance_until_heard(clock, client, 10s);  // it takes nothing more of either
   EXPECT_EQ(client.next(NGHTTP2_RST_STREAM).error(), NGHTTP2_INTERNAL_ERROR);
+}
+
+// Its windows are open, and the kernel lets the server send only once it has taken much.
+TEST_F(Http2, AClientThatTakesEightTimesWhatItMustIsServedToTheEnd) {
+  constexpr uint32_t kWide = 1U << 30;
+  constexpr size_t kSize = 16 << 20;
+  base::ManualClock clock;
+  TestServer server(
+      send_parts_to,
+      with_tls({.limits = {.send_timeout = 10s, .min_send_rate = 1 << 10}, .clock = &clock}));
+  RawHttp2 client(server.port(), ca(), setting(NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, kWide),
+                  16 << 10);
+  client.send(frame(NGHTTP2_WINDOW_UPDATE, 0, 0, big_endian(kWide)) + get(1));
+  for (size_t taken = 0; client.received(1) < kSize; clock.advance(9s)) {
+    taken = std::min(taken + (80 << 10), kSize);
+    while (client.received(1) < taken) ASSERT_NE(client.next().type, NGHTTP2_RST_STREAM) << taken;
+    server.settle();
+  }
+  EXPECT_TRUE(server.wait_for_accesses(1)[0].complete);
 }
 
 // Sends what is in the file when the client takes it.

@@ -7,6 +7,7 @@
 #include <atomic>
 #include <future>
 #include <thread>
+#include <utility>
 
 #include "http/bandwidth.h"
 #include "tests/http/handlers.h"
@@ -111,6 +112,24 @@ TEST_F(PaceGroupTest, WhatWasMovedLongAgoIsForgotten) {
     wait(10s);
     EXPECT_EQ(one.too_slow() || other.too_slow(), i > 0);
   }
+}
+
+TEST_F(PaceTest, WhatItWillBeToldOfCountsOnce) {
+  uint64_t untold = 0;
+  PaceGroup told_late([&] { return untold; });
+  Pace late(loop, {10s, 10}, &told_late);
+  const auto is_too_slow = [&] {
+    late.begin_wait();
+    clock.advance(10s);
+    late.end_wait();
+    return late.too_slow();
+  };
+  untold = 110;
+  EXPECT_FALSE(is_too_slow());
+  untold = 220;
+  EXPECT_FALSE(is_too_slow());
+  late.moved(std::exchange(untold, 0));
+  EXPECT_TRUE(is_too_slow());
 }
 
 TEST_F(PaceTest, WithoutARateOneByteIsEnough) {

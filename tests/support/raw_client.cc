@@ -97,7 +97,7 @@ RawClient RawClient::unix_socket(const std::filesystem::path& path) {
 }
 
 RawClient::RawClient(uint16_t port, const TlsClient& options, const std::string& session)
-    : fd_(connect_tcp(port, 0)), tls_(std::make_unique<Tls>()) {
+    : fd_(connect_tcp(port, options.receive_buffer)), tls_(std::make_unique<Tls>()) {
   std::signal(SIGPIPE, SIG_IGN);  // OpenSSL writes without MSG_NOSIGNAL
   ERR_clear_error();
   tls_->context.reset(SSL_CTX_new(TLS_client_method()));

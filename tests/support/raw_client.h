@@ -33,6 +33,7 @@ struct TlsClient {
   int version = 0;                     // 12, 13; 0: any
   std::vector<std::string> protocols;  // ALPN
   bool rsa_only = false;               // offer RSA signatures only
+  int receive_buffer = 0;              // as below
 };
 
 class RawClient {
