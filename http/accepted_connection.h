@@ -20,7 +20,10 @@ class AcceptedConnection : public Connection {
 
   base::Task<void> run() override;
   void finish() override;
-  void make_room() override { transport_->reset(); }
+  bool make_room() override {
+    transport_->reset();
+    return true;
+  }
   void reset() override;
 
  private:

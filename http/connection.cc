@@ -10,13 +10,15 @@ IdleConnections::Wait::~Wait() {
 }
 
 bool IdleConnections::make_room() {
-  if (waits_.empty()) return false;
-  Wait* const longest = waits_.front();
-  // Its end may take a moment, and is asked for once.
-  waits_.pop_front();
-  longest->listed_ = false;
-  longest->connection_.make_room();
-  return true;
+  bool made = false;
+  while (!made && !waits_.empty()) {
+    Wait* const longest = waits_.front();
+    // Its end may take a moment, and is asked for once.
+    waits_.pop_front();
+    longest->listed_ = false;
+    made = longest->connection_.make_room();
+  }
+  return made;
 }
 
 }  // namespace http

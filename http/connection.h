@@ -49,8 +49,9 @@ class Connection {
   virtual base::Task<void> run() = 0;
   // Ends the connection now if it is idle, else after the exchanges in progress.
   virtual void finish() = 0;
-  // Ends it now, for it is idle and its place is needed.
-  virtual void make_room() = 0;
+  // Ends it, for it is idle and its place is needed. False if that takes a while, for its client
+  // has yet to take much of what was sent.
+  virtual bool make_room() = 0;
   // Ends it at once, by a reset. An exchange in progress fails at its next read or write.
   virtual void reset() = 0;
 };
@@ -74,7 +75,7 @@ class IdleConnections {
     bool listed_ = true;
   };
 
-  // Ends the connection that has waited longest. False if none waits.
+  // Ends the connection that has waited longest, of those that can end now. False if there is none.
   bool make_room();
 
  private:

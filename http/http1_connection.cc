@@ -43,10 +43,12 @@ void Http1Connection::finish() {
   }
 }
 
-void Http1Connection::make_room() {
+bool Http1Connection::make_room() {
+  const bool at_once = !transport_->much_is_untaken();
   finishing_ = true;
   keep_alive_ = false;
   transport_->interrupt_read();
+  return at_once;
 }
 
 Http1Connection::~Http1Connection() {

@@ -25,7 +25,7 @@ class Http1Connection : public Connection {
 
   base::Task<void> run() override;
   void finish() override;
-  void make_room() override;
+  bool make_room() override;
   void reset() override { transport_->reset(); }
 
  private:

@@ -90,9 +90,11 @@ void Http2Connection::finish() {
   }
 }
 
-void Http2Connection::make_room() {
+bool Http2Connection::make_room() {
+  const bool at_once = !transport_->much_is_untaken();
   making_room_ = true;
   finish();
+  return at_once;
 }
 
 void Http2Connection::reset() {

@@ -26,7 +26,7 @@ class Http2Connection : public Connection, private Http2Events {
 
   base::Task<void> run() override;
   void finish() override;
-  void make_room() override;
+  bool make_room() override;
   void reset() override;
 
  private:

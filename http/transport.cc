@@ -29,9 +29,6 @@ constexpr uint64_t kResidencyStep = 128 << 10;
 constexpr std::chrono::milliseconds kOtherWaits(10);
 // Sent at once where all connections together have a limit, so that they take turns.
 constexpr uint64_t kSharedStep = 64 << 10;
-// So little is left to the kernel when a connection is closed. Of more we see how it is taken, as
-// long as it takes: a socket that is closed with it would stay, and nobody would count it.
-constexpr uint64_t kLeftToKernel = 64 << 10;
 constexpr std::chrono::seconds kTakenInterval(1);
 // A peer that keeps sending although its connection is being closed.
 constexpr std::chrono::seconds kLingerTime(5);
@@ -350,10 +347,10 @@ base::Task<void> Transport::drop_input() {
 }
 
 base::Task<void> Transport::wait_until_taken() {
-  if (untaken() <= kLeftToKernel) co_return;
+  if (!much_is_untaken()) co_return;
   ::shutdown(socket_.get(), SHUT_WR);  // the end follows what is not taken yet
   bool peer_ended = false;
-  while (untaken() > kLeftToKernel) {
+  while (much_is_untaken()) {
     note_taken();
     if (pace_.too_slow()) throw TimedOut("the client takes too little");
     const base::TimePoint until = std::min(pace_.begin_wait(), loop_.after(kTakenInterval));

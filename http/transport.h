@@ -83,6 +83,8 @@ class Transport {
   // `sent` grows by what was sent till then.
   virtual base::Task<void> send_file(int fd, uint64_t offset, uint64_t length, uint64_t& sent) = 0;
 
+  // True if close() would have to wait for the peer to take what has been sent.
+  bool much_is_untaken() const { return untaken() > kLeftToKernel; }
   // Ends the stream in order, so that the peer gets everything that was sent: what it still sends
   // is read and dropped for a moment, or its kernel would discard our last bytes (RFC 9112 §9.6).
   // Returns when the peer has taken nearly all of it; TimedOut if it is too slow.
@@ -129,6 +131,10 @@ class Transport {
   const base::UniqueFd socket_;
 
  private:
+  // So little is left to the kernel when a connection is closed. Of more we see how it is taken, as
+  // long as it takes: a socket that is closed with it would stay, and nobody would count it.
+  static constexpr uint64_t kLeftToKernel = 64 << 10;
+
   base::Task<base::Ready> try_wait(Want want, base::TimePoint deadline);
   base::Task<void> drop_input();
   bool drop_some_input();

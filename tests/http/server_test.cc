@@ -29,6 +29,11 @@ using test::RawClient;
 using test::RawResponse;
 using test::TestServer;
 
+base::Task<void> send(Exchange* e, std::string body) {
+  Response response{.body = std::move(body)};
+  co_await e->response.send(std::move(response));
+}
+
 base::Task<void> who(Exchange& e) {
   Response response{.body = e.request.peer.address + (e.request.peer.tls ? " tls" : " plain")};
   co_await e.response.send(std::move(response));
@@ -128,6 +133,24 @@ TEST(Limits, WhoHasBeenIdleLongestMakesRoom) {
   EXPECT_EQ(fourth.get("/").status, 200);
   EXPECT_EQ(second.wait_for_end(), End::clean);
   EXPECT_EQ(first.get("/").status, 200);
+}
+
+// It ends when it has taken what was sent, and cannot make room before.
+TEST(Limits, WhoTakesHisTimeToEndDoesNotKeepTheIdle) {
+  const std::string large(256 << 10, 'x');
+  TestServer server(
+      [&](Exchange& e) { return e.request.path == "/large" ? send(&e, large) : who(e); },
+      {.limits = {.max_connections = 2}});
+  RawClient slow(server.port(), 4096);
+  slow.send("GET /large HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n");
+  server.wait_for_accesses(1);
+  RawClient idle(server.port());
+  EXPECT_EQ(idle.get("/").status, 200);
+  RawClient third(server.port());
+  EXPECT_EQ(third.get("/").status, 200);
+  server.settle();
+  EXPECT_EQ(server.server().connections(), 2U);
+  EXPECT_EQ(slow.response().body, large);
 }
 
 TEST(Limits, MoreRequestsInFlightAreToldToComeAgain) {
