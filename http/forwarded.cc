@@ -129,7 +129,9 @@ std::optional<std::string> client_address(const Request& request, const TrustedP
   const std::vector<std::string> x_forwarded = x_forwarded_for(request.headers);
   const std::vector<std::string> forwarded = forwarded_for(request.headers);
   if (x_forwarded.empty() && forwarded.empty()) return peer;
-  if (forwarded.empty()) return first_untrusted(x_forwarded, trusted);
+  // A Forwarded that says only how the request came, as "proto=https", names nobody.
+  const bool named = std::ranges::any_of(forwarded, [](const auto& each) { return !each.empty(); });
+  if (!x_forwarded.empty() && !named) return first_untrusted(x_forwarded, trusted);
   std::string client = first_untrusted(forwarded, trusted);
   if (x_forwarded.empty()) return client;
   // A proxy that sets one of the two passes on the other as it came from the client. To take the

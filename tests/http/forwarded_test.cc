@@ -70,7 +70,7 @@ TEST(Forwarded, TwoFieldsThatNameDifferentClientsNameNone) {
   };
   EXPECT_EQ(client("198.51.100.7", "for=203.0.113.5"), std::nullopt);
   EXPECT_EQ(client("198.51.100.7, 10.0.0.2", "for=203.0.113.5, for=10.0.0.2"), std::nullopt);
-  EXPECT_EQ(client("198.51.100.7", "proto=https"), std::nullopt);
+  EXPECT_EQ(client("198.51.100.7", "proto=https"), "198.51.100.7") << "names nobody";
   EXPECT_EQ(client("203.0.113.5", "for=203.0.113.5;proto=https"), "203.0.113.5");
   EXPECT_EQ(client("198.51.100.7, 203.0.113.5, 10.0.0.2", R"(for="203.0.113.5:4711")"),
             "203.0.113.5");
