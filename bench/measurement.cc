@@ -29,8 +29,8 @@ double mib_beyond(uint64_t peak, uint64_t idle) {
 }  // namespace
 
 // A server with an upstream of its own, so that what it fetches is known.
-struct Run::Node {
-  Node(Kind of, const Setup& setup)
+struct Run::Contender {
+  Contender(Kind of, const Setup& setup)
       : kind(of), upstream(setup), server(of, setup, upstream.port()) {}
   Kind kind;
   Upstream upstream;
@@ -127,54 +127,54 @@ int Run::count_steps() const {
 
 // Every case on every server in turn, so that what changes on the machine changes for both.
 void Run::hot() {
-  std::vector<std::unique_ptr<Node>> nodes;
+  std::vector<std::unique_ptr<Contender>> contenders;
   for (const Kind kind : plan_.servers) {
     step(kind, "filling");
-    nodes.push_back(std::make_unique<Node>(kind, setup_));
+    contenders.push_back(std::make_unique<Contender>(kind, setup_));
     for (const auto* blobs : {&blobs_.small, &blobs_.medium, &blobs_.large}) {
       for (const Blob& blob : *blobs) {
-        cold_load(address(*nodes.back(), false), blob, 1, [](uint64_t, double) {});
+        cold_load(address(*contenders.back(), false), blob, 1, [](uint64_t, double) {});
       }
     }
   }
   for (const HotCase& each : hot_cases_) {
-    for (auto& node : nodes) hot_case(each, *node);
+    for (auto& contender : contenders) hot_case(each, *contender);
   }
   for (const VersionCase& each : version_cases_) {
-    for (auto& node : nodes) version_case(each, *node);
+    for (auto& contender : contenders) version_case(each, *contender);
   }
-  for (auto& node : nodes) {
-    stop(*node);
-    origin("hot, all blobs", node->kind, node->upstream.stop(), blobs_.bytes());
+  for (auto& contender : contenders) {
+    stop(*contender);
+    origin("hot, all blobs", contender->kind, contender->upstream.stop(), blobs_.bytes());
   }
 }
 
-void Run::hot_case(const HotCase& hot_case, Node& node) {
+void Run::hot_case(const HotCase& hot_case, Contender& contender) {
   const auto& [name, blobs, tls, small] = hot_case;
-  step(node.kind, name);
+  step(contender.kind, name);
   const double time = plan_.seconds.value_or(scale_.seconds);
   const HotResult result = hot_load(
-      address(node, tls), *blobs, blobs_.small.front(), plan_.clients,
-      std::chrono::duration<double>(time), node.server.process(),
+      address(contender, tls), *blobs, blobs_.small.front(), plan_.clients,
+      std::chrono::duration<double>(time), contender.server.process(),
       [&](uint64_t so_far, double seconds) { progress_.update(so_far, seconds, seconds / time); });
-  if (tls) ciphers_[kind_name(node.kind)] = result.cipher;
+  if (tls) ciphers_[kind_name(contender.kind)] = result.cipher;
   if (small) {
     const auto requests = static_cast<double>(result.requests);
-    table_.set(name, kRequests, column(node.kind), requests / result.seconds);
-    table_.set(name, kCpuRequests, column(node.kind), result.cpu / requests * 100'000);
+    table_.set(name, kRequests, column(contender.kind), requests / result.seconds);
+    table_.set(name, kCpuRequests, column(contender.kind), result.cpu / requests * 100'000);
   } else {
-    throughput(name, node.kind, result);
+    throughput(name, contender.kind, result);
   }
 }
 
-void Run::version_case(const VersionCase& version_case, Node& node) {
+void Run::version_case(const VersionCase& version_case, Contender& contender) {
   const auto& [name, version] = version_case;
-  step(node.kind, name);
+  step(contender.kind, name);
   const double time = plan_.seconds.value_or(scale_.seconds);
-  throughput(name, node.kind,
-             curl_load(node.server.port(true), setup_.certificate(), version, blobs_.large.front(),
-                       std::chrono::duration<double>(time), node.server.process(),
-                       [&](uint64_t so_far, double seconds) {
+  throughput(name, contender.kind,
+             curl_load(contender.server.port(true), setup_.certificate(), version,
+                       blobs_.large.front(), std::chrono::duration<double>(time),
+                       contender.server.process(), [&](uint64_t so_far, double seconds) {
                          progress_.update(so_far, seconds, seconds / time);
                        }));
 }
@@ -183,8 +183,8 @@ void Run::version_case(const VersionCase& version_case, Node& node) {
 void Run::cold_case(const ColdCase& cold_case, Kind kind) {
   const auto& [name, clients, tls] = cold_case;
   step(kind, name);
-  Node node(kind, setup_);
-  const Process& process = node.server.process();
+  Contender contender(kind, setup_);
+  const Process& process = contender.server.process();
   const Blob& blob = blobs_.large.front();
   const double delivered = static_cast<double>(blob.size()) * clients;
   const double idle_cpu = process.cpu_seconds();
@@ -192,12 +192,12 @@ void Run::cold_case(const ColdCase& cold_case, Kind kind) {
   const uint64_t idle_resident = process.resident_bytes();
   MemorySampler memory(process);
   const ColdResult result =
-      cold_load(address(node, tls), blob, clients, [&](uint64_t so_far, double seconds) {
+      cold_load(address(contender, tls), blob, clients, [&](uint64_t so_far, double seconds) {
         progress_.update(so_far, seconds, static_cast<double>(so_far) / delivered);
       });
   const uint64_t anonymous = memory.finish();
   const uint64_t resident = process.peak_resident_bytes();
-  const double cpu = stop(node) - idle_cpu;
+  const double cpu = stop(contender) - idle_cpu;
 
   const std::vector<double>& first = result.first_byte;
   if (clients > 1) table_.set(name, kFirstMedian, column(kind), first[first.size() / 2] * 1e3);
@@ -206,7 +206,7 @@ void Run::cold_case(const ColdCase& cold_case, Kind kind) {
   table_.set(name, kCpuBytes, column(kind), cpu / (delivered / kGiB));
   table_.set(name, kMemory, column(kind), mib_beyond(anonymous, idle_anonymous));
   table_.set(name, kResident, column(kind), mib_beyond(resident, idle_resident));
-  origin(name, kind, node.upstream.stop(), blob.size());
+  origin(name, kind, contender.upstream.stop(), blob.size());
 }
 
 // ---- what they have in common ---------------------------------------------------------------
@@ -222,15 +222,15 @@ void Run::step(Kind kind, const std::string& name) {
   progress_.step(std::string(kind_name(kind)) + " " + name);
 }
 
-Address Run::address(Node& node, bool tls) const {
-  return {node.server.port(tls), tls ? tls_.get() : nullptr};
+Address Run::address(Contender& contender, bool tls) const {
+  return {contender.server.port(tls), tls ? tls_.get() : nullptr};
 }
 
 // Returns the CPU seconds of the server's whole life.
-double Run::stop(Node& node) {
-  const double cpu = node.server.process().stop();
-  if (node.server.process().killed()) {
-    broken_.push_back(std::string(kind_name(node.kind)) + " did not end when asked to");
+double Run::stop(Contender& contender) {
+  const double cpu = contender.server.process().stop();
+  if (contender.server.process().killed()) {
+    broken_.push_back(std::string(kind_name(contender.kind)) + " did not end when asked to");
   }
   return cpu;
 }

@@ -69,7 +69,7 @@ class Run {
     int clients;
     bool tls;
   };
-  struct Node;
+  struct Contender;
 
   static Scale scale(bool quick);
   bool wanted(const std::string& name) const;
@@ -79,14 +79,14 @@ class Run {
   int count_steps() const;
 
   void hot();
-  void hot_case(const HotCase& hot_case, Node& node);
-  void version_case(const VersionCase& version_case, Node& node);
+  void hot_case(const HotCase& hot_case, Contender& contender);
+  void version_case(const VersionCase& version_case, Contender& contender);
   void cold_case(const ColdCase& cold_case, Kind kind);
 
   void throughput(const std::string& name, Kind kind, const HotResult& result);
   void step(Kind kind, const std::string& name);
-  Address address(Node& node, bool tls) const;
-  double stop(Node& node);
+  Address address(Contender& contender, bool tls) const;
+  double stop(Contender& contender);
   void origin(const std::string& name, Kind kind, uint64_t sent, uint64_t once);
 
   const Plan plan_;

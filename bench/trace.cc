@@ -107,10 +107,10 @@ class Rollouts {
     Image image;
     std::vector<bool> new_middle;
   };
-  struct Node {
+  struct Puller {
     double time;
     std::shared_ptr<const Version> version;
-    bool operator<(const Node& other) const { return time > other.time; }  // the earliest on top
+    bool operator<(const Puller& other) const { return time > other.time; }  // the earliest on top
   };
 
   uint32_t blob(double size) {
@@ -159,7 +159,7 @@ class Rollouts {
   Random random_;
   std::discrete_distribution<uint32_t> popularity_;
   std::vector<Image> images_;
-  std::priority_queue<Node> nodes_;  // of fleets, that have not pulled yet
+  std::priority_queue<Puller> nodes_;  // of fleets, that have not pulled yet
   Trace trace_;
 };
 
