@@ -6,6 +6,7 @@
 
 #include <array>
 #include <atomic>
+#include <boost/crc.hpp>
 #include <cerrno>
 #include <cstring>
 #include <utility>
@@ -20,7 +21,7 @@ namespace {
 constexpr unsigned kMaxReaders = 2048;
 // The table of each environment that has its free pages.
 constexpr MDB_dbi kFreePages = 0;
-constexpr size_t kChecksum = 8;
+constexpr size_t kChecksum = 4;
 
 // LMDB's MDB_val is not const, but what it is given to read it does not write.
 MDB_val value_of(std::string_view bytes) { return {bytes.size(), const_cast<char*>(bytes.data())}; }
@@ -77,16 +78,12 @@ void on_crash(int signal, siginfo_t* info, void*) {
   if (sent) ::raise(signal);
 }
 
-// FNV-1a. It is for what happens by chance.
-uint64_t checksum(std::string_view key, std::string_view value) {
-  uint64_t hash = 0xcbf29ce484222325;
-  for (const std::string_view bytes : {key, value}) {
-    for (const char byte : bytes) {
-      hash ^= static_cast<uint8_t>(byte);
-      hash *= 0x100000001b3;
-    }
-  }
-  return hash;
+// It is for what happens by chance.
+uint32_t checksum(std::string_view key, std::string_view value) {
+  boost::crc_32_type crc;
+  crc.process_bytes(key.data(), key.size());
+  crc.process_bytes(value.data(), value.size());
+  return crc.checksum();
 }
 
 }  // namespace
@@ -235,14 +232,14 @@ void check_free_pages(MDB_txn* txn) {
 }
 
 std::string sealed(std::string_view key, std::string value) {
-  append_u64(value, checksum(key, value));
+  append_u32(value, checksum(key, value));
   return value;
 }
 
 std::optional<std::string_view> unsealed(std::string_view key, std::string_view bytes) {
   if (bytes.size() < kChecksum) return std::nullopt;
   const std::string_view value = bytes.substr(0, bytes.size() - kChecksum);
-  if (read_u64(bytes, value.size()) != checksum(key, value)) return std::nullopt;
+  if (read_u32(bytes, value.size()) != checksum(key, value)) return std::nullopt;
   return value;
 }
 

@@ -362,7 +362,7 @@ std::shared_ptr<const Blob> BlobStore::Impl::open_pinned(const oci::Digest& dige
   try {
     if (pin.inside()) {
       std::optional<std::string> bytes = index->content(digest);
-      // Nobody hashes them again, and the index has no checksums.
+      // Nobody hashes them again, and of contents the index has no checksums.
       if (bytes && oci::Digest::of(digest.algorithm(), *bytes) == digest) {
         return holdings.opened(pin, std::move(*bytes));
       }
