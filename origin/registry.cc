@@ -117,7 +117,8 @@ Registry::Registry(Config config)
     : loops_(config.loops),
       pool_(config.threads),
       list_pool_(std::max<size_t>(1, config.threads / 4)),
-      blob_pool_(std::max<size_t>(1, config.threads / 4)),
+      // One that reads for long holds up no other.
+      blob_pool_(std::max<size_t>(2, config.threads / 4)),
       storage_(config.root),
       writes_(config.read_only),
       health_(loops_, config.health, config.root),
