@@ -89,11 +89,15 @@ base::Task<void> Http2Response::write(std::string_view data) {
 
 base::Task<void> Http2Response::write_file(int fd, uint64_t offset, uint64_t length) {
   if (bodiless_) co_return;
+  std::unique_ptr<char[]> buffer;  // none while the client takes nothing
   while (length > 0) {
-    co_await open_window();
+    if (session_.window(stream_) == 0) {
+      buffer.reset();
+      co_await open_window();
+    }
+    if (!buffer) buffer = std::make_unique_for_overwrite<char[]>(std::min(length, kFileBuffer));
     const uint64_t room = std::max<uint64_t>(session_.window(stream_), kFrame);
     const auto step = static_cast<size_t>(std::min({length, room, kFileBuffer}));
-    const auto buffer = std::make_unique_for_overwrite<char[]>(step);
     co_await read_file(pool_, fd, offset, buffer.get(), step);
     co_await write({buffer.get(), step});
     offset += step;
